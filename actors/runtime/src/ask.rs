@@ -1,0 +1,131 @@
+//! A request on its way to an entity, and the promise to answer it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::context::Operation;
+use crate::entity::{CommandOf, Entity, ErrorOf};
+
+/// Why an entity did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError<E> {
+    /// A rule refused it; nothing changed.
+    Refused(E),
+    /// A store is away, or the entity is being reloaded; nothing changed.
+    Unavailable,
+    /// Too much is waiting already; nothing changed.
+    Overloaded,
+    /// The deadline passed before it began; nothing changed.
+    Expired,
+    /// The shard is not served by this node; nothing changed.
+    NotOwner,
+    /// The entity failed too often and rests for a while; nothing changed.
+    Quarantined,
+    /// It may have happened: repeat it with the same operation id.
+    Unknown,
+    /// The operation id was used before with another body; nothing changed.
+    KeyReused,
+}
+
+/// What the asker hears.
+pub(crate) type Outcome<E> = Result<<E as Entity>::Answer, AskError<ErrorOf<E>>>;
+
+/// One of a bounded number of places for requests that are on their way.
+pub(crate) struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    /// Takes a place, unless `max` are taken.
+    pub(crate) fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Permit> {
+        if taken.fetch_add(1, Ordering::AcqRel) >= max {
+            taken.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Permit(taken.clone()))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The promise to answer one request.
+///
+/// Dropping it answers too: `Unavailable` if the work never began, `Unknown` if it did. So a mailbox that is
+/// thrown away with its actor leaves nobody waiting.
+pub(crate) struct Reply<E: Entity> {
+    sender: Option<oneshot::Sender<Outcome<E>>>,
+    begun: bool,
+    _permit: Permit,
+}
+
+impl<E: Entity> Reply<E> {
+    pub(crate) fn channel(permit: Permit) -> (Self, oneshot::Receiver<Outcome<E>>) {
+        let (sender, receiver) = oneshot::channel();
+        (
+            Reply {
+                sender: Some(sender),
+                begun: false,
+                _permit: permit,
+            },
+            receiver,
+        )
+    }
+
+    /// A promise to nobody.
+    pub(crate) fn unheard(permit: Permit) -> Self {
+        Reply {
+            sender: None,
+            begun: false,
+            _permit: permit,
+        }
+    }
+
+    /// From here on a dropped reply means that the outcome is unknown.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+    }
+
+    pub(crate) fn send(mut self, outcome: Outcome<E>) {
+        if let Some(sender) = self.sender.take() {
+            // The asker may have given up at its deadline; then nobody needs the answer.
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+impl<E: Entity> Drop for Reply<E> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            let _ = sender.send(Err(if self.begun {
+                AskError::Unknown
+            } else {
+                AskError::Unavailable
+            }));
+        }
+    }
+}
+
+/// A request in an entity's mailbox.
+pub(crate) struct Request<E: Entity> {
+    pub(crate) command: Option<CommandOf<E>>,
+    pub(crate) question: Option<E::Question>,
+    pub(crate) operation: Option<Operation>,
+    pub(crate) deadline: Instant,
+    pub(crate) queued_at: Instant,
+    pub(crate) reply: Reply<E>,
+}
+
+/// Everything an entity's mailbox can hold.
+pub(crate) enum Envelope<E: Entity> {
+    /// Somebody asks.
+    Request(Box<Request<E>>),
+    /// A snapshotted entity's changes have waited long enough.
+    Flush,
+    /// The store has, or has not, taken the last flush.
+    Flushed(bool),
+}

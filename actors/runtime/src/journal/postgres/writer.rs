@@ -1,0 +1,280 @@
+//! One journal writer: takes what waits, commits it together, answers each, and never lets one spoil the rest.
+//!
+//! A batch ends in one of these ways: committed; *fenced*, so the shards it names are given up and the rest is
+//! tried again; refused by a constraint, so it is split until the one decision at fault fails alone; transient, so
+//! it is tried again; or the connection broke, so its outcome is unknown and every entity in it reloads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex, mpsc};
+use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::{Config, Error, NoTls};
+use uuid::Uuid;
+
+use super::super::{CommitError, Entry, Submission};
+use super::batch::{Plan, Prepared, commit};
+use super::{Committed, JournalSettings};
+use crate::clock;
+use crate::metrics::JournalMetrics;
+use crate::outbox::CommittedMessage;
+use crate::ownership::ShardMap;
+
+/// Raised by the `fence` function; its detail lists the shards.
+const FENCED: &str = "LY001";
+/// How often a batch that failed for a passing reason is tried again.
+const TRANSIENT_RETRIES: u32 = 3;
+/// The pause between two attempts to connect, so that a store that is away is not hammered.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+type Batch = Vec<Box<Submission>>;
+
+pub(super) struct Writer {
+    config: Config,
+    incarnation: Uuid,
+    shards: Arc<ShardMap>,
+    batch_max: usize,
+    commit_timeout: Duration,
+    committed: Committed,
+    metrics: JournalMetrics,
+    connection: Option<Prepared>,
+    reconnect_after: Instant,
+}
+
+impl Writer {
+    pub(super) fn new(
+        config: Config,
+        incarnation: Uuid,
+        shards: Arc<ShardMap>,
+        settings: &JournalSettings,
+        committed: Committed,
+    ) -> Self {
+        Writer {
+            config,
+            incarnation,
+            shards,
+            batch_max: settings.batch_max,
+            commit_timeout: settings.commit_timeout,
+            committed,
+            metrics: JournalMetrics::new(),
+            connection: None,
+            reconnect_after: Instant::now(),
+        }
+    }
+
+    /// Serves its queue until every sender is gone.
+    pub(super) async fn run(mut self, queue: Arc<Mutex<mpsc::Receiver<Entry>>>) {
+        let mut queue = queue.lock().await;
+        let mut entries = Vec::with_capacity(self.batch_max);
+        while queue.recv_many(&mut entries, self.batch_max).await > 0 {
+            let mut batch = Batch::with_capacity(entries.len());
+            let mut barriers = Vec::new();
+            for entry in entries.drain(..) {
+                match entry {
+                    Entry::Write(submission) => batch.push(submission),
+                    Entry::Barrier(_, done) => barriers.push(done),
+                }
+            }
+            self.write(batch).await;
+            for done in barriers {
+                done(Ok(()));
+            }
+        }
+    }
+
+    /// Commits what can be committed of a batch and answers all of it.
+    ///
+    /// Boxed because a batch that is split calls this for each half.
+    fn write(&mut self, batch: Batch) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let mut batch = self.admissible(batch);
+            for _ in 0..=TRANSIENT_RETRIES {
+                if batch.is_empty() {
+                    return;
+                }
+                let error = match self.attempt(Plan::of(&batch)).await {
+                    Ok(()) => return self.succeed(batch).await,
+                    Err(Failure::Database(error)) => error,
+                    Err(Failure::Unreached) => return fail(batch, &CommitError::Unavailable),
+                    Err(Failure::Broken) => {
+                        self.metrics.unknown.increment(batch.len() as u64);
+                        return fail(batch, &CommitError::Unknown);
+                    }
+                };
+                if error.code().code() == FENCED {
+                    self.give_up_shards(&error);
+                } else if !is_transient(error.code()) {
+                    return self.isolate(batch, &error).await;
+                }
+                batch = self.admissible(batch);
+            }
+            fail(batch, &CommitError::Unavailable);
+        })
+    }
+
+    /// Refuses what was decided on a state that vanished, or for a shard that is not owned any more.
+    fn admissible(&self, batch: Batch) -> Batch {
+        let mut admissible = Batch::with_capacity(batch.len());
+        for mut submission in batch {
+            if submission.lineage.has_failed() {
+                submission.finish(Err(CommitError::Superseded));
+            } else if self.shards.epoch(submission.shard) != submission.epoch {
+                self.metrics.fenced.increment(1);
+                submission.finish(Err(CommitError::Fenced));
+            } else {
+                admissible.push(submission);
+            }
+        }
+        admissible
+    }
+
+    async fn attempt(&mut self, plan: Plan) -> Result<(), Failure> {
+        let incarnation = self.incarnation;
+        let timeout = self.commit_timeout;
+        let connection = self.connection().await.ok_or(Failure::Unreached)?;
+        let began = Instant::now();
+        let outcome = tokio::time::timeout(timeout, commit(connection, incarnation, &plan)).await;
+        self.metrics.commit.record(began.elapsed());
+        #[expect(clippy::cast_precision_loss, reason = "a batch is at most some thousands")]
+        self.metrics.batch_size.record(plan.submissions as f64);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.classify(&error)),
+            Err(_) => {
+                tracing::error!("a group commit timed out");
+                self.connection = None;
+                Err(Failure::Broken)
+            }
+        }
+    }
+
+    fn classify(&mut self, error: &Error) -> Failure {
+        match error.as_db_error() {
+            // The server is going down and has said so instead of committing, or after it.
+            Some(refused) if refused.code().code().starts_with("57P") => {
+                self.connection = None;
+                Failure::Broken
+            }
+            Some(refused) => Failure::Database(Box::new(refused.clone())),
+            None => {
+                tracing::warn!(%error, "journal connection lost");
+                self.connection = None;
+                Failure::Broken
+            }
+        }
+    }
+
+    async fn succeed(&mut self, batch: Batch) {
+        let mut messages = Vec::new();
+        let now = clock::now();
+        for submission in &batch {
+            let due = submission
+                .effects
+                .messages
+                .iter()
+                .filter(|message| message.due <= now);
+            messages.extend(due.map(|message| CommittedMessage {
+                sender: submission.entity,
+                shard: submission.shard,
+                message: message.clone(),
+            }));
+        }
+        if !messages.is_empty() {
+            // What the relay cannot take now it will read from the table.
+            let _ = self.committed.try_send(messages);
+        }
+        for mut submission in batch {
+            submission.finish(Ok(()));
+        }
+    }
+
+    /// Splits a refused batch until the decision at fault stands alone; order is kept.
+    async fn isolate(&mut self, mut batch: Batch, error: &DbError) {
+        if batch.len() == 1 {
+            return fail(batch, &refusal(error));
+        }
+        self.metrics.bisected.increment(1);
+        let rest = batch.split_off(batch.len() / 2);
+        self.write(batch).await;
+        self.write(rest).await;
+    }
+
+    fn give_up_shards(&self, error: &DbError) {
+        let shards = error
+            .detail()
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(|shard| shard.parse().ok());
+        for shard in shards {
+            if self.shards.fence(shard) {
+                tracing::error!(shard, "shard has another owner; this node stops serving it");
+            }
+        }
+    }
+
+    async fn connection(&mut self) -> Option<&mut Prepared> {
+        if self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| connection.client.is_closed())
+        {
+            self.connection = None;
+        }
+        if self.connection.is_none() {
+            if Instant::now() < self.reconnect_after {
+                return None;
+            }
+            match self.config.connect(NoTls).await {
+                Ok((client, connection)) => {
+                    tokio::spawn(connection);
+                    self.connection = Some(Prepared::new(client));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "journal cannot connect");
+                    self.reconnect_after = Instant::now() + RECONNECT_PAUSE;
+                }
+            }
+        }
+        self.connection.as_mut()
+    }
+}
+
+/// Why an attempt to commit failed.
+enum Failure {
+    /// No connection: certainly not committed.
+    Unreached,
+    /// The connection ended on the way: perhaps committed.
+    Broken,
+    /// Refused: certainly not committed.
+    Database(Box<DbError>),
+}
+
+fn fail(batch: Batch, error: &CommitError) {
+    for mut submission in batch {
+        submission.finish(Err(error.clone()));
+    }
+}
+
+fn is_transient(code: &SqlState) -> bool {
+    [
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::QUERY_CANCELED,
+        SqlState::DISK_FULL,
+        SqlState::OUT_OF_MEMORY,
+        SqlState::TOO_MANY_CONNECTIONS,
+    ]
+    .contains(code)
+}
+
+fn refusal(error: &DbError) -> CommitError {
+    match error.constraint() {
+        Some("operations_pkey") => CommitError::DuplicateOperation,
+        // Another turn of this version exists: this memory was not the newest.
+        Some("events_pkey") => CommitError::Superseded,
+        Some(constraint) => CommitError::Constraint(constraint.to_owned()),
+        None => CommitError::Fault(format!("{} ({})", error.message(), error.code().code())),
+    }
+}

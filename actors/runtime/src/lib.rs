@@ -1,0 +1,54 @@
+//! The machinery of Lyceum: actors, shards, journal and stores. It knows no domain.
+//!
+//! ```text
+//! Root ─┬─ shard supervisor 0 ─┬─ entity (shell)     one actor per live entity, of any kind
+//!       │                      └─ entity (shell)
+//!       ├─ …
+//!       └─ shard supervisor 255
+//! workers: journal writers · journal loaders · outbox relay, poll, deletion
+//! CpuPool: actix SyncArbiter threads
+//! ```
+//!
+//! [`Region::ask`] is the one way to reach an entity; [`Journal`](journal::Journal) is where its decisions become
+//! durable; [`Effects`] is what they change beside its events.
+
+mod ask;
+pub mod clock;
+mod context;
+mod cpu;
+mod database;
+mod effects;
+mod entity;
+pub mod ids;
+pub mod journal;
+mod membership;
+mod metrics;
+mod outbox;
+mod ownership;
+mod placement;
+mod redis;
+mod region;
+mod shard;
+mod shell;
+mod snapshots;
+mod store_error;
+mod stream;
+mod worker;
+
+pub use ask::AskError;
+pub use context::{Context, Operation, Trace};
+pub use cpu::{CpuError, CpuPool};
+pub use database::{Database, DatabaseSettings};
+pub use effects::{Column, Effects, Message, RowChange, Table, Value, Values};
+pub use entity::{CommandOf, Durability, Entity, EntityRef, ErrorOf, EventOf, Key, Kind};
+pub use membership::Membership;
+pub use outbox::{CommittedMessage, Deliver, Delivery, DeliveryError, OutboxSettings, Relay};
+pub use ownership::ShardMap;
+pub use placement::{SHARDS, Shard, shard_of};
+pub use redis::Redis;
+pub use region::{ActorLimits, Node, Region};
+pub use shard::Supervisors;
+pub use snapshots::{MemorySnapshots, SnapshotStore};
+pub use store_error::StoreError;
+pub use stream::{Followed, Position, Stream};
+pub use worker::supervise;

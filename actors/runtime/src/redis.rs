@@ -1,0 +1,134 @@
+//! Redis: snapshots and short-lived facts, never an authority for ownership, money or access.
+//!
+//! Every call has a deadline and is tried once; a client that lost its connection fails at once and reconnects by
+//! itself in the background.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::clients::Pool;
+use fred::interfaces::{ClientLike, KeysInterface};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy};
+use fred::types::{Builder, Expiration};
+use futures_util::future::BoxFuture;
+use metrics::{Histogram, histogram};
+
+use crate::snapshots::SnapshotStore;
+use crate::store_error::StoreError;
+
+/// Redis, by a small pool of multiplexed connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Redis {
+    pool: Pool,
+    seconds: [Histogram; 4],
+}
+
+impl Redis {
+    /// Begins to connect and returns at once: a Redis that is away makes calls fail, not the start.
+    ///
+    /// # Errors
+    /// The address cannot be read.
+    pub fn connect(url: &str, connections: usize, command_timeout: Duration) -> Result<Self, StoreError> {
+        let config = Config::from_url(url).map_err(StoreError::refused)?;
+        let pool = Builder::from_config(config)
+            .with_performance_config(|performance: &mut PerformanceConfig| {
+                performance.default_command_timeout = command_timeout;
+            })
+            .with_connection_config(|connection: &mut ConnectionConfig| {
+                connection.connection_timeout = command_timeout * 4;
+                connection.internal_command_timeout = command_timeout * 4;
+                // Repeating a command is the caller's decision.
+                connection.max_command_attempts = 1;
+            })
+            .set_policy(ReconnectPolicy::new_exponential(0, 50, 2_000, 2))
+            .build_pool(connections.max(1))
+            .map_err(StoreError::refused)?;
+        pool.connect();
+        let timed = |command: &'static str, outcome: &'static str| histogram!("redis_seconds", "command" => command, "outcome" => outcome);
+        let seconds = [
+            timed("get", "ok"),
+            timed("get", "error"),
+            timed("set", "ok"),
+            timed("set", "error"),
+        ];
+        Ok(Redis { pool, seconds })
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// Redis is away or too slow.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.timed(0, self.pool.get::<Option<Bytes>, _>(key)).await
+    }
+
+    /// Writes a key that expires after `ttl`.
+    ///
+    /// # Errors
+    /// Redis is away or too slow; the key may have been written.
+    pub async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        let seconds = i64::try_from(ttl.as_secs().max(1)).unwrap_or(i64::MAX);
+        self.timed(
+            2,
+            self.pool
+                .set::<(), _, _>(key, value, Some(Expiration::EX(seconds)), None, false),
+        )
+        .await
+    }
+
+    /// The keys that begin with `prefix`, at most `limit` of them.
+    ///
+    /// # Errors
+    /// Redis is away or too slow.
+    pub async fn keys(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let pattern = format!("{prefix}*");
+        let mut cursor = "0".to_owned();
+        let mut found = Vec::new();
+        loop {
+            let page = self.pool.next().scan_page::<(String, Vec<String>), _, _>(
+                cursor.clone(),
+                pattern.as_str(),
+                Some(1_000),
+                None,
+            );
+            let (next, keys) = self.timed(0, page).await?;
+            found.extend(keys);
+            if next == "0" || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    /// Whether Redis answers within `budget`.
+    pub async fn answers(&self, budget: Duration) -> bool {
+        let ping = self.pool.ping::<String>(None);
+        tokio::time::timeout(budget, ping)
+            .await
+            .is_ok_and(|answer| answer.is_ok())
+    }
+
+    async fn timed<T>(
+        &self,
+        metric: usize,
+        call: impl Future<Output = Result<T, fred::error::Error>>,
+    ) -> Result<T, StoreError> {
+        let began = std::time::Instant::now();
+        let outcome = call.await;
+        self.seconds[metric + usize::from(outcome.is_err())].record(began.elapsed());
+        outcome.map_err(StoreError::unavailable)
+    }
+}
+
+impl SnapshotStore for Redis {
+    fn get(&self, key: String) -> BoxFuture<'static, Result<Option<Bytes>, StoreError>> {
+        let redis = self.clone();
+        Box::pin(async move { Redis::get(&redis, &key).await })
+    }
+
+    fn put(&self, key: String, value: Bytes, ttl: Duration) -> BoxFuture<'static, Result<(), StoreError>> {
+        let redis = self.clone();
+        Box::pin(async move { redis.set(&key, value, ttl).await })
+    }
+}

@@ -1,0 +1,421 @@
+//! The one way to reach an entity of some kind, wherever it lives.
+//!
+//! A request takes a permit (bounded admission), finds the entity's actor in the region's table or has its shard
+//! start one, and waits for the answer until its deadline. Every outcome is said: see [`AskError`].
+
+use std::collections::hash_map::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
+use tokio::sync::oneshot;
+
+use crate::ask::{AskError, Envelope, Outcome, Permit, Reply, Request};
+use crate::context::Context;
+use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
+use crate::journal::{Journal, Lineage};
+use crate::metrics::KindMetrics;
+use crate::ownership::ShardMap;
+use crate::placement::{SHARDS, Shard, shard_of};
+use crate::shard::{ShardMessage, Supervisors};
+use crate::shell::{Shell, Start};
+use crate::snapshots::SnapshotStore;
+
+/// Limits on actors; each a setting.
+#[derive(Clone, Debug)]
+pub struct ActorLimits {
+    /// Requests on their way to entities of one kind, at most.
+    pub admission_max: usize,
+    /// Requests waiting in one entity's mailbox, at most.
+    pub mailbox_max: u32,
+    /// Requests waiting for one entity that is starting or restarting, at most.
+    pub parked_max: usize,
+    /// Entities alive on this node; above it they are passivated eight times as early.
+    pub alive_max: usize,
+    /// How long an entity may be idle before it is passivated.
+    pub idle_timeout: Duration,
+    /// How long a command that nobody waits for may stay in a mailbox.
+    pub tell_timeout: Duration,
+    /// The first restart delay; it doubles with each failure.
+    pub backoff_min: Duration,
+    /// The longest restart delay.
+    pub backoff_max: Duration,
+    /// More failures than this within a minute quarantine an entity for a minute.
+    pub failures_max: usize,
+}
+
+impl Default for ActorLimits {
+    fn default() -> Self {
+        ActorLimits {
+            admission_max: 20_000,
+            mailbox_max: 4_096,
+            parked_max: 256,
+            alive_max: 1_000_000,
+            idle_timeout: Duration::from_secs(600),
+            tell_timeout: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(50),
+            backoff_max: Duration::from_secs(10),
+            failures_max: 5,
+        }
+    }
+}
+
+/// What every region of a node shares.
+pub struct Node {
+    /// Where decisions become durable.
+    pub journal: Arc<dyn Journal>,
+    /// Where snapshotted entities are kept.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Which shards this node owns, and under which epochs.
+    pub shards: Arc<ShardMap>,
+    /// Limits on actors.
+    pub limits: ActorLimits,
+    /// The shard supervisors.
+    pub supervisors: Arc<Supervisors>,
+    /// Entities alive, of all kinds.
+    pub alive: AtomicUsize,
+    /// The beginning of this node's monotonic time.
+    pub started: Instant,
+}
+
+/// What the shells of one region share.
+pub(crate) struct Shared<E: Entity> {
+    pub(crate) entity: E,
+    pub(crate) node: Arc<Node>,
+    pub(crate) metrics: KindMetrics,
+    table: papaya::HashMap<u128, Arc<Resident<E>>>,
+    admitted: Arc<AtomicUsize>,
+}
+
+/// One live entity, as the table, its shard and its own shell see it.
+pub(crate) struct Resident<E: Entity> {
+    shared: Arc<Shared<E>>,
+    id: u128,
+    actor: ActorRef<Envelope<E>>,
+    pub(crate) depth: AtomicU32,
+    last_used_ms: AtomicU64,
+    lineage: RwLock<Arc<Lineage>>,
+}
+
+impl<E: Entity> Resident<E> {
+    pub(crate) fn touch(&self, now: Instant) {
+        let millis = now.duration_since(self.shared.node.started).as_millis();
+        self.last_used_ms
+            .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_lineage(&self, lineage: &Arc<Lineage>) {
+        *self.lineage.write().unwrap_or_else(PoisonError::into_inner) = lineage.clone();
+    }
+
+    fn send(&self, request: Box<Request<E>>) -> Result<(), Box<Request<E>>> {
+        self.depth.fetch_add(1, Ordering::Relaxed);
+        match self.actor.send_message(Envelope::Request(request)) {
+            Err(MessagingErr::SendErr(Envelope::Request(request))) => Err(request),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A live entity without its type, as its shard supervises it.
+pub(crate) trait Supervised: Send + Sync {
+    fn actor_id(&self) -> ActorId;
+    /// How long it has not been used; `None` while something is waiting or in flight.
+    fn idle(&self, now: Instant) -> Option<Duration>;
+    /// Takes it out of the table, so that new requests go through the shard.
+    fn forget(&self);
+    /// Lets it finish what it has and stop.
+    fn drain(&self);
+    fn passivated(&self, reason: &'static str);
+    fn restarted(&self, reason: &'static str);
+}
+
+impl<E: Entity> Supervised for Resident<E> {
+    fn actor_id(&self) -> ActorId {
+        self.actor.get_id()
+    }
+
+    fn idle(&self, now: Instant) -> Option<Duration> {
+        let busy = self.depth.load(Ordering::Relaxed) > 0
+            || self
+                .lineage
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .in_flight()
+                > 0;
+        let used = Duration::from_millis(self.last_used_ms.load(Ordering::Relaxed));
+        (!busy).then(|| now.duration_since(self.shared.node.started).saturating_sub(used))
+    }
+
+    fn forget(&self) {
+        let table = self.shared.table.pin();
+        if table
+            .get(&self.id)
+            .is_some_and(|found| found.actor.get_id() == self.actor.get_id())
+        {
+            table.remove(&self.id);
+            self.shared.node.alive.fetch_sub(1, Ordering::Relaxed);
+            self.shared.metrics.alive.decrement(1.0);
+        }
+    }
+
+    fn drain(&self) {
+        // A mailbox that is closed already has nothing to drain.
+        let _ = self.actor.drain();
+    }
+
+    fn passivated(&self, reason: &'static str) {
+        self.shared.metrics.passivated(reason);
+    }
+
+    fn restarted(&self, reason: &'static str) {
+        self.shared.metrics.restarted(reason);
+    }
+}
+
+/// A request for an entity that is not in the table, on its way to the shard that starts it.
+pub(crate) trait Activation: Send {
+    fn entity(&self) -> EntityRef;
+    /// Hands the request to the entity if it is alive after all.
+    fn deliver(self: Box<Self>) -> Result<(), Box<dyn Activation>>;
+    /// Starts the entity's actor under `supervisor` and hands it the request.
+    fn start(self: Box<Self>, supervisor: ActorCell) -> Option<Arc<dyn Supervised>>;
+    /// Answers instead of the entity.
+    fn refuse(self: Box<Self>, refusal: Refusal);
+}
+
+/// Why a shard does not start an entity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    Overloaded,
+    Quarantined,
+    Stopping,
+}
+
+struct Activate<E: Entity> {
+    shared: Arc<Shared<E>>,
+    key: E::Key,
+    request: Box<Request<E>>,
+}
+
+impl<E: Entity> Activation for Activate<E> {
+    fn entity(&self) -> EntityRef {
+        EntityRef {
+            kind: E::KIND.number,
+            id: self.key.id(),
+        }
+    }
+
+    fn deliver(self: Box<Self>) -> Result<(), Box<dyn Activation>> {
+        let Activate { shared, key, request } = *self;
+        let undelivered = match shared.table.pin().get(&key.id()) {
+            Some(resident) => resident.send(request).err(),
+            None => Some(request),
+        };
+        undelivered.map_or(Ok(()), |request| {
+            Err(Box::new(Activate { shared, key, request }) as Box<dyn Activation>)
+        })
+    }
+
+    fn start(self: Box<Self>, supervisor: ActorCell) -> Option<Arc<dyn Supervised>> {
+        let Activate { shared, key, request } = *self;
+        let (introduce, introduced) = oneshot::channel();
+        let shell = Shell {
+            shared: shared.clone(),
+        };
+        let started = ractor::ActorRuntime::spawn_linked_instant(
+            None,
+            shell,
+            Start {
+                key,
+                resident: introduced,
+            },
+            supervisor,
+        );
+        // Only a name that is taken makes this fail, and entities have none.
+        let Ok((actor, _)) = started else {
+            request.reply.send(Err(AskError::Unavailable));
+            return None;
+        };
+        let resident = Arc::new(Resident {
+            id: key.id(),
+            actor,
+            depth: AtomicU32::new(0),
+            last_used_ms: AtomicU64::new(0),
+            lineage: RwLock::default(),
+            shared: shared.clone(),
+        });
+        resident.touch(Instant::now());
+        shared.table.pin().insert(key.id(), resident.clone());
+        shared.node.alive.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.alive.increment(1.0);
+        let _ = introduce.send(resident.clone());
+        if let Err(request) = resident.send(request) {
+            request.reply.send(Err(AskError::Unavailable));
+        }
+        Some(resident)
+    }
+
+    fn refuse(self: Box<Self>, refusal: Refusal) {
+        self.request.reply.send(Err(match refusal {
+            Refusal::Overloaded => AskError::Overloaded,
+            Refusal::Quarantined => AskError::Quarantined,
+            Refusal::Stopping => AskError::Unavailable,
+        }));
+    }
+}
+
+/// Reaches the entities of one kind. Cheap to clone.
+pub struct Region<E: Entity> {
+    shared: Arc<Shared<E>>,
+}
+
+impl<E: Entity> Clone for Region<E> {
+    fn clone(&self) -> Self {
+        Region {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<E: Entity> Region<E> {
+    /// Opens the region of one kind on a node. Open each kind once.
+    pub fn open(node: Arc<Node>, entity: E) -> Self {
+        Region {
+            shared: Arc::new(Shared {
+                entity,
+                metrics: KindMetrics::new(E::KIND.name),
+                node,
+                table: papaya::HashMap::with_hasher(RandomState::new()),
+                admitted: Arc::default(),
+            }),
+        }
+    }
+
+    /// Carries out a command and answers a question about the state after it, once that state is durable.
+    ///
+    /// # Errors
+    /// See [`AskError`]; after every one but `Unknown` nothing has changed.
+    pub async fn ask(
+        &self,
+        key: E::Key,
+        command: CommandOf<E>,
+        question: E::Question,
+        context: &Context,
+    ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
+        self.request(key, Some(command), question, context).await
+    }
+
+    /// Answers a question about the state.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn read(
+        &self,
+        key: E::Key,
+        question: E::Question,
+        context: &Context,
+    ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
+        self.request(key, None, question, context).await
+    }
+
+    /// Sends a command that nobody waits for: at most once, and dropped under overload.
+    pub fn tell(&self, key: E::Key, command: CommandOf<E>) {
+        let Some(permit) = self.admit() else { return };
+        let now = Instant::now();
+        let request = Request {
+            command: Some(command),
+            question: None,
+            operation: None,
+            deadline: now + self.shared.node.limits.tell_timeout,
+            queued_at: now,
+            reply: Reply::unheard(permit),
+        };
+        // Whoever tells does not wait, so there is nobody to hear a refusal.
+        let _ = self.send(key, Box::new(request));
+    }
+
+    /// The live entity's mailbox depth and idle time, if it is alive on this node.
+    pub fn explain(&self, id: u128) -> Option<(u32, Option<Duration>)> {
+        let table = self.shared.table.pin();
+        let resident = table.get(&id)?;
+        Some((
+            resident.depth.load(Ordering::Relaxed),
+            resident.idle(Instant::now()),
+        ))
+    }
+
+    /// Entities of this kind alive on this node.
+    pub fn alive(&self) -> usize {
+        self.shared.table.len()
+    }
+
+    async fn request(
+        &self,
+        key: E::Key,
+        command: Option<CommandOf<E>>,
+        question: E::Question,
+        context: &Context,
+    ) -> Outcome<E> {
+        let permit = self.admit().ok_or(AskError::Overloaded)?;
+        let (reply, outcome) = Reply::channel(permit);
+        let changes = command.is_some();
+        let request = Request {
+            command,
+            question: Some(question),
+            operation: context.operation,
+            deadline: context.deadline,
+            queued_at: Instant::now(),
+            reply,
+        };
+        self.send(key, Box::new(request))?;
+        match tokio::time::timeout_at(context.deadline.into(), outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            // A reply is answered even when it is dropped.
+            Ok(Err(_)) => Err(AskError::Unknown),
+            Err(_) if changes => Err(AskError::Unknown),
+            Err(_) => Err(AskError::Expired),
+        }
+    }
+
+    fn send(&self, key: E::Key, request: Box<Request<E>>) -> Result<(), AskError<ErrorOf<E>>> {
+        let shard = shard_of(key.placement());
+        if !self.shared.node.shards.serving(shard) {
+            return Err(AskError::NotOwner);
+        }
+        let request = match self.shared.table.pin().get(&key.id()) {
+            Some(resident)
+                if resident.depth.load(Ordering::Relaxed) >= self.shared.node.limits.mailbox_max =>
+            {
+                return Err(AskError::Overloaded);
+            }
+            // Its mailbox closed a moment ago: the shard waits for the end and starts it again.
+            Some(resident) => resident.send(request).err(),
+            None => Some(request),
+        };
+        let Some(request) = request else { return Ok(()) };
+        let activation = Activate {
+            shared: self.shared.clone(),
+            key,
+            request,
+        };
+        self.activate(shard, activation)
+    }
+
+    fn activate(&self, shard: Shard, activation: Activate<E>) -> Result<(), AskError<ErrorOf<E>>> {
+        let sent = self
+            .shared
+            .node
+            .supervisors
+            .send(shard, ShardMessage::Activate(Box::new(activation)));
+        if sent { Ok(()) } else { Err(AskError::Unavailable) }
+    }
+
+    fn admit(&self) -> Option<Permit> {
+        Permit::take(&self.shared.admitted, self.shared.node.limits.admission_max)
+    }
+}
+
+const _: () = assert!(SHARDS == Shard::MAX as usize + 1);

@@ -1,0 +1,436 @@
+//! Shard supervisors: one actor for each of the 256 shards starts, watches and passivates its entities.
+//!
+//! An entity is `live`, `stopping` (its mailbox is closed, the next one waits for its end), `resting` after a
+//! failure, or `quarantined` after too many. Requests that arrive meanwhile are parked, within a bound.
+//! Supervisors outlive their entities: no failure of an entity reaches another one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use crate::entity::EntityRef;
+use crate::placement::{SHARDS, Shard};
+use crate::region::{Activation, Node, Refusal, Supervised};
+
+/// The window in which failures count, and how long a quarantine lasts.
+const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// What a shard supervisor can be told.
+pub(crate) enum ShardMessage {
+    /// A request for an entity that is not in its region's table.
+    Activate(Box<dyn Activation>),
+    /// Passivate what has been idle for so long.
+    Sweep(Duration),
+    /// An entity's rest is over.
+    Wake(EntityRef),
+    /// Let every entity finish and stop; told when all have.
+    Drain(oneshot::Sender<()>),
+}
+
+/// The supervisors of all shards, by shard.
+pub struct Supervisors {
+    actors: Vec<RwLock<Option<ActorRef<ShardMessage>>>>,
+    node: OnceLock<Arc<Node>>,
+}
+
+impl Default for Supervisors {
+    fn default() -> Self {
+        Supervisors {
+            actors: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            node: OnceLock::new(),
+        }
+    }
+}
+
+impl Supervisors {
+    /// Starts the node's root actor, which starts and restarts the supervisors.
+    ///
+    /// # Errors
+    /// The root actor could not be started.
+    pub async fn start(self: &Arc<Self>, node: Arc<Node>) -> Result<(), SpawnErr> {
+        // Started twice, the second node is ignored: the first one's supervisors are running.
+        let _ = self.node.set(node);
+        Actor::spawn(
+            None,
+            Root {
+                supervisors: self.clone(),
+            },
+            (),
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Lets every entity finish and stop, at most for `budget`. Returns whether all did.
+    pub async fn drain(&self, budget: Duration) -> bool {
+        let waits: Vec<_> = (0..=Shard::MAX)
+            .filter_map(|shard| {
+                let (told, heard) = oneshot::channel();
+                self.send(shard, ShardMessage::Drain(told)).then_some(heard)
+            })
+            .collect();
+        tokio::time::timeout(budget, futures_util::future::join_all(waits))
+            .await
+            .is_ok()
+    }
+
+    pub(crate) fn send(&self, shard: Shard, message: ShardMessage) -> bool {
+        let slot = self.actors[usize::from(shard)]
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        slot.as_ref()
+            .is_some_and(|actor| actor.send_message(message).is_ok())
+    }
+
+    async fn start_shard(self: &Arc<Self>, shard: Shard, root: ActorCell) -> Result<(), SpawnErr> {
+        let Some(node) = self.node.get() else {
+            return Ok(());
+        };
+        let supervisor = Supervisor {
+            shard,
+            node: node.clone(),
+        };
+        let (actor, _) = Actor::spawn_linked(None, supervisor, (), root).await?;
+        *self.actors[usize::from(shard)]
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(actor);
+        Ok(())
+    }
+}
+
+/// The root of the supervision tree: restarts shard supervisors and sweeps them.
+struct Root {
+    supervisors: Arc<Supervisors>,
+}
+
+/// Which supervisor is which shard's.
+struct Shards {
+    by_actor: HashMap<ActorId, Shard>,
+}
+
+impl Root {
+    async fn start_shard(
+        &self,
+        shard: Shard,
+        root: ActorCell,
+        shards: &mut Shards,
+    ) -> Result<(), ActorProcessingErr> {
+        self.supervisors.start_shard(shard, root).await?;
+        let started = self.supervisors.actors[usize::from(shard)]
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(actor) = started.as_ref() {
+            shards.by_actor.insert(actor.get_id(), shard);
+        }
+        Ok(())
+    }
+}
+
+impl Actor for Root {
+    type Msg = ();
+    type State = Shards;
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Shards, ActorProcessingErr> {
+        let mut shards = Shards {
+            by_actor: HashMap::new(),
+        };
+        for shard in 0..=Shard::MAX {
+            self.start_shard(shard, myself.get_cell(), &mut shards).await?;
+        }
+        if let Some(node) = self.supervisors.node.get() {
+            // Four looks per timeout passivate an entity at most a quarter late.
+            myself.send_interval(node.limits.idle_timeout / 4, || ());
+        }
+        Ok(shards)
+    }
+
+    async fn handle(&self, _: ActorRef<()>, (): (), _: &mut Shards) -> Result<(), ActorProcessingErr> {
+        let Some(node) = self.supervisors.node.get() else {
+            return Ok(());
+        };
+        let crowded = node.alive.load(std::sync::atomic::Ordering::Relaxed) > node.limits.alive_max;
+        let idle = if crowded {
+            node.limits.idle_timeout / 8
+        } else {
+            node.limits.idle_timeout
+        };
+        for shard in 0..=Shard::MAX {
+            self.supervisors.send(shard, ShardMessage::Sweep(idle));
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<()>,
+        event: SupervisionEvent,
+        shards: &mut Shards,
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(cell, error) = event else {
+            return Ok(());
+        };
+        if let Some(shard) = shards.by_actor.remove(&cell.get_id()) {
+            tracing::error!(shard, error, "shard supervisor failed and is started again");
+            self.start_shard(shard, myself.get_cell(), shards).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The supervisor of one shard.
+struct Supervisor {
+    shard: Shard,
+    node: Arc<Node>,
+}
+
+type Parked = Vec<Box<dyn Activation>>;
+
+enum Slot {
+    Live(Arc<dyn Supervised>),
+    /// Passivated; starts again when its end is reported.
+    Stopping(Parked),
+    /// Failed; starts again when it is woken.
+    Resting(Parked),
+    Quarantined {
+        until: Instant,
+    },
+}
+
+#[derive(Default)]
+struct Entities {
+    slots: HashMap<EntityRef, Slot>,
+    by_actor: HashMap<ActorId, EntityRef>,
+    failures: HashMap<EntityRef, VecDeque<Instant>>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+impl Actor for Supervisor {
+    type Msg = ShardMessage;
+    type State = Entities;
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<ShardMessage>, (): ()) -> Result<Entities, ActorProcessingErr> {
+        Ok(Entities::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ShardMessage>,
+        message: ShardMessage,
+        entities: &mut Entities,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ShardMessage::Activate(activation) => self.activate(&myself, activation, entities),
+            ShardMessage::Sweep(idle) => self.sweep(idle, entities),
+            ShardMessage::Wake(entity) => {
+                if let Some(Slot::Resting(parked)) = entities.slots.remove(&entity) {
+                    self.start(&myself, parked, entities);
+                }
+            }
+            ShardMessage::Drain(drained) => {
+                entities.drained = Some(drained);
+                self.sweep(Duration::ZERO, entities);
+                entities.report_drained();
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an entity's end to this entity: the default would stop the supervisor with it.
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<ShardMessage>,
+        event: SupervisionEvent,
+        entities: &mut Entities,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(cell, ..) => self.ended(&myself, cell.get_id(), entities),
+            SupervisionEvent::ActorFailed(cell, error) => {
+                tracing::error!(shard = self.shard, error, "entity failed");
+                self.failed(&myself, cell.get_id(), entities);
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Supervisor {
+    fn activate(
+        &self,
+        myself: &ActorRef<ShardMessage>,
+        activation: Box<dyn Activation>,
+        entities: &mut Entities,
+    ) {
+        let entity = activation.entity();
+        match entities.slots.get_mut(&entity) {
+            None if entities.drained.is_some() => activation.refuse(Refusal::Stopping),
+            None => self.start(myself, vec![activation], entities),
+            Some(Slot::Live(_)) => {
+                // Undeliverable although live: it has failed, and the report of it is on its way.
+                if let Err(activation) = activation.deliver() {
+                    entities.slots.insert(entity, Slot::Stopping(vec![activation]));
+                }
+            }
+            Some(Slot::Stopping(parked) | Slot::Resting(parked)) => {
+                if parked.len() < self.node.limits.parked_max {
+                    parked.push(activation);
+                } else {
+                    activation.refuse(Refusal::Overloaded);
+                }
+            }
+            Some(Slot::Quarantined { until }) if *until > Instant::now() => {
+                activation.refuse(Refusal::Quarantined)
+            }
+            Some(Slot::Quarantined { .. }) => {
+                entities.failures.remove(&entity);
+                entities.slots.remove(&entity);
+                self.start(myself, vec![activation], entities);
+            }
+        }
+    }
+
+    /// Starts an entity for the first of the parked requests and hands it the others.
+    fn start(&self, myself: &ActorRef<ShardMessage>, parked: Parked, entities: &mut Entities) {
+        let mut parked = parked.into_iter();
+        let Some(first) = parked.next() else { return };
+        let entity = first.entity();
+        let Some(resident) = first.start(myself.get_cell()) else {
+            return;
+        };
+        entities.by_actor.insert(resident.actor_id(), entity);
+        entities.slots.insert(entity, Slot::Live(resident));
+        for activation in parked {
+            if let Err(activation) = activation.deliver() {
+                activation.refuse(Refusal::Stopping);
+            }
+        }
+    }
+
+    fn sweep(&self, idle_for: Duration, entities: &mut Entities) {
+        let now = Instant::now();
+        let draining = entities.drained.is_some();
+        for slot in entities.slots.values_mut() {
+            if let Slot::Live(resident) = slot
+                && (draining || resident.idle(now).is_some_and(|idle| idle >= idle_for))
+            {
+                resident.forget();
+                resident.passivated(if draining { "drain" } else { "idle" });
+                resident.drain();
+                *slot = Slot::Stopping(Vec::new());
+            }
+        }
+        entities.failures.retain(|_, times| {
+            times
+                .back()
+                .is_some_and(|last| now.duration_since(*last) < QUARANTINE)
+        });
+    }
+
+    fn ended(&self, myself: &ActorRef<ShardMessage>, actor: ActorId, entities: &mut Entities) {
+        let Some(entity) = entities.by_actor.remove(&actor) else {
+            return;
+        };
+        if let Some(slot) = entities.slots.remove(&entity) {
+            match slot {
+                Slot::Stopping(parked) if entities.drained.is_some() => {
+                    parked
+                        .into_iter()
+                        .for_each(|activation| activation.refuse(Refusal::Stopping));
+                }
+                Slot::Stopping(parked) => self.start(myself, parked, entities),
+                Slot::Live(resident) => resident.forget(),
+                other => {
+                    entities.slots.insert(entity, other);
+                }
+            }
+        }
+        entities.report_drained();
+    }
+
+    fn failed(&self, myself: &ActorRef<ShardMessage>, actor: ActorId, entities: &mut Entities) {
+        let Some(entity) = entities.by_actor.remove(&actor) else {
+            return;
+        };
+        let now = Instant::now();
+        let parked = match entities.slots.remove(&entity) {
+            Some(Slot::Live(resident)) => {
+                resident.forget();
+                resident.restarted("failed");
+                Vec::new()
+            }
+            Some(Slot::Stopping(parked) | Slot::Resting(parked)) => parked,
+            _ => Vec::new(),
+        };
+        let limits = &self.node.limits;
+        let times = entities.failures.entry(entity).or_default();
+        times.push_back(now);
+        times.retain(|time| now.duration_since(*time) < QUARANTINE);
+        if times.len() > limits.failures_max {
+            tracing::error!(
+                shard = self.shard,
+                entity.kind = entity.kind,
+                "entity quarantined"
+            );
+            parked
+                .into_iter()
+                .for_each(|activation| activation.refuse(Refusal::Quarantined));
+            entities.slots.insert(
+                entity,
+                Slot::Quarantined {
+                    until: now + QUARANTINE,
+                },
+            );
+        } else {
+            let rest = rest_after(times.len(), limits.backoff_min, limits.backoff_max, entity.id);
+            entities.slots.insert(entity, Slot::Resting(parked));
+            myself.send_after(rest, move || ShardMessage::Wake(entity));
+        }
+        entities.report_drained();
+    }
+}
+
+impl Entities {
+    fn report_drained(&mut self) {
+        let left = self
+            .slots
+            .values()
+            .any(|slot| matches!(slot, Slot::Live(_) | Slot::Stopping(_)));
+        if !left && let Some(drained) = self.drained.take() {
+            let _ = drained.send(());
+            // Keeps refusing: the sender is gone, the flag must not be.
+            self.drained = Some(oneshot::channel().0);
+        }
+    }
+}
+
+/// The delay before restart number `failures`: doubling from `min` to `max`, up to a quarter less by jitter.
+///
+/// The jitter comes from the entity's own random bits, which spreads entities that failed together.
+fn rest_after(failures: usize, min: Duration, max: Duration, entity: u128) -> Duration {
+    let doublings = u32::try_from(failures.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(16);
+    let delay = min.saturating_mul(1 << doublings).min(max);
+    let jitter = u32::try_from(entity % 256).unwrap_or(0);
+    delay - delay / 1024 * jitter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_double_up_to_the_longest_and_jitter_only_shortens_them() {
+        let (min, max) = (Duration::from_millis(50), Duration::from_secs(10));
+
+        assert_eq!(rest_after(1, min, max, 0), min);
+        assert_eq!(rest_after(3, min, max, 0), min * 4);
+        assert_eq!(rest_after(60, min, max, 0), max);
+        assert!((max * 3 / 4..max).contains(&rest_after(60, min, max, 255)));
+    }
+}

@@ -1,0 +1,560 @@
+//! The one actor that every entity is: recover, decide, apply, submit, answer, flush.
+//!
+//! It holds no rule of any domain. Per request: recover the state if memory is missing or not to be trusted;
+//! replay a repeated operation; decide; apply at once; hand everything to the journal and take the next request.
+//! The answer leaves when the commit has returned. Whoever is refused or only reads waits for the commits the
+//! answer was derived from, so nobody ever hears of a state that can still vanish.
+//!
+//! Invariant: between a failed commit and the reload nothing is decided on the lost state.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lyceum_kernel::{Aggregate, Timestamp};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+
+use crate::ask::{AskError, Envelope, Outcome, Reply, Request};
+use crate::clock;
+use crate::context::Operation;
+use crate::effects::{Effects, to_json};
+use crate::entity::{Durability, Entity, EntityRef, ErrorOf, Key};
+use crate::journal::{CommitError, Entry, History, Lineage, Snapshot, Submission, Turn};
+use crate::placement::{Shard, shard_of};
+use crate::region::{Resident, Shared};
+use crate::store_error::StoreError;
+
+/// How many operation ids an entity remembers; older ones are looked up in the journal.
+const OPERATIONS_MAX: usize = 4096;
+
+/// The actor of one entity.
+pub(crate) struct Shell<E: Entity> {
+    pub(crate) shared: Arc<Shared<E>>,
+}
+
+/// What the actor is started with.
+pub(crate) struct Start<E: Entity> {
+    pub(crate) key: E::Key,
+    pub(crate) resident: oneshot::Receiver<Arc<Resident<E>>>,
+}
+
+/// The memory of one entity: a cache of the journal that may vanish at any message.
+pub(crate) struct Live<E: Entity> {
+    key: E::Key,
+    shard: Shard,
+    resident: Arc<Resident<E>>,
+    state: E::State,
+    recovered: bool,
+    version: i64,
+    snapshot_version: i64,
+    operations: Vec<u128>,
+    /// Whether `operations` is all there ever were.
+    operations_complete: bool,
+    /// Answers of operations whose commit is in flight.
+    recent: Vec<(Operation, E::Answer)>,
+    lineage: Arc<Lineage>,
+    flush: Flush,
+}
+
+/// Where a snapshotted entity's last change is on its way to the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Clean,
+    Waiting,
+    Writing { dirty: bool },
+}
+
+impl<E: Entity> Actor for Shell<E> {
+    type Msg = Envelope<E>;
+    type State = Live<E>;
+    type Arguments = Start<E>;
+
+    /// Never fails and never waits for a store: an actor is linked to its supervisor only after this, so the
+    /// state is recovered by the first request.
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        start: Start<E>,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        let resident = start.resident.await?;
+        self.shared.metrics.activations.increment(1);
+        Ok(Live {
+            key: start.key,
+            shard: shard_of(start.key.placement()),
+            resident,
+            state: E::State::default(),
+            recovered: false,
+            version: 0,
+            snapshot_version: 0,
+            operations: Vec::new(),
+            operations_complete: true,
+            recent: Vec::new(),
+            lineage: Arc::default(),
+            flush: Flush::Clean,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        envelope: Self::Msg,
+        live: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        match envelope {
+            Envelope::Request(request) => self.request(&myself, *request, live).await,
+            Envelope::Flush => self.flush(&myself, live),
+            Envelope::Flushed(true) => live.flushed(&myself, &self.shared),
+            Envelope::Flushed(false) => {
+                live.flush = Flush::Clean;
+                live.change(&myself, &self.shared);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves nothing behind: what is in flight is answered, a snapshot is kept.
+    async fn post_stop(
+        &self,
+        _: ActorRef<Self::Msg>,
+        live: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        if live.recovered && !live.lineage.has_failed() {
+            match self.shared.entity.durability() {
+                Durability::Journaled { snapshot_every } => {
+                    // A short tail of events is read as fast as a snapshot; it is not worth a write.
+                    if live.version - live.snapshot_version > i64::from(snapshot_every / 4) {
+                        self.submit_snapshot(live);
+                    }
+                    Box::pin(self.settle(live)).await;
+                }
+                Durability::Snapshotted { ttl, .. } if live.flush != Flush::Clean => {
+                    let put = self
+                        .shared
+                        .node
+                        .snapshots
+                        .put(live.snapshot_key(), live.encode(), ttl);
+                    if let Err(error) = Box::pin(put).await {
+                        tracing::warn!(entity.kind = E::KIND.name, %error, "snapshot lost at passivation");
+                    }
+                }
+                Durability::Snapshotted { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<E: Entity> Shell<E> {
+    async fn request(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
+        live.resident.depth.fetch_sub(1, Ordering::Relaxed);
+        let now_monotonic = std::time::Instant::now();
+        live.resident.touch(now_monotonic);
+        self.shared
+            .metrics
+            .mailbox_wait
+            .record(now_monotonic.duration_since(request.queued_at));
+        if request.deadline <= now_monotonic {
+            self.shared.metrics.expired.increment(1);
+            return request.reply.send(Err(AskError::Expired));
+        }
+        if (!live.recovered || live.lineage.has_failed())
+            && let Err(error) = Box::pin(self.recover(live)).await
+        {
+            tracing::warn!(entity.kind = E::KIND.name, %error, "entity could not be recovered");
+            return request.reply.send(Err(AskError::Unavailable));
+        }
+
+        if let Some(operation) = request.operation
+            && self.is_repeated(operation, live)
+        {
+            match Box::pin(self.replay(operation, request.reply, live)).await {
+                None => return,
+                // It looked repeated and is not on record: carry it out.
+                Some(reply) => request.reply = reply,
+            }
+        }
+        self.turn(myself, request, live);
+        self.shared.metrics.handle.record(now_monotonic.elapsed());
+    }
+
+    /// Decides, applies, hands over; the asker hears once the commit has returned.
+    fn turn(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
+        let now = clock::now();
+        request.reply.begin();
+        let events = match request.command.map(|command| live.state.decide(command, now)) {
+            None => Vec::new(),
+            Some(Ok(events)) => events,
+            Some(Err(refusal)) => {
+                return self.after_commits(live, request.reply, Err(AskError::Refused(refusal)));
+            }
+        };
+        for event in &events {
+            live.state.apply(event);
+        }
+        let answer = match request.question {
+            Some(question) => self.shared.entity.answer(&live.state, question, now).map(Some),
+            None => Ok(None),
+        };
+        let mut effects = Effects::default();
+        if !events.is_empty() {
+            self.shared
+                .entity
+                .effects(live.key, &live.state, &events, now, &mut effects);
+        }
+
+        match self.shared.entity.durability() {
+            Durability::Snapshotted { .. } => {
+                if !events.is_empty() {
+                    live.change(myself, &self.shared);
+                }
+                for signal in effects.signals {
+                    signal();
+                }
+                answer_to(request.reply, answer);
+            }
+            Durability::Journaled { .. } if events.is_empty() => match answer {
+                // Nothing happened, so there is nothing to record: deciding it again gives the same.
+                Ok(Some(answer)) => self.after_commits(live, request.reply, Ok(answer)),
+                Ok(None) => {}
+                Err(refusal) => self.after_commits(live, request.reply, Err(AskError::Refused(refusal))),
+            },
+            Durability::Journaled { snapshot_every } => {
+                let turn = Turn {
+                    version: live.version + 1,
+                    events: to_json(&events),
+                };
+                live.version += 1;
+                let operation = self.record(request.operation, &answer, live);
+                let snapshot = (live.version - live.snapshot_version >= i64::from(snapshot_every))
+                    .then(|| live.take_snapshot());
+                let done = self.answer_after_commit(request.reply, answer, request.operation);
+                self.submit(live, Some(turn), now, operation, effects, snapshot, done);
+            }
+        }
+    }
+
+    /// Remembers a named operation and returns what the journal is to record of it.
+    fn record(
+        &self,
+        operation: Option<Operation>,
+        answer: &Result<Option<E::Answer>, ErrorOf<E>>,
+        live: &mut Live<E>,
+    ) -> Option<(Operation, String)> {
+        let (Some(operation), Ok(Some(answer))) = (operation, answer) else {
+            return None;
+        };
+        if live.lineage.in_flight() == 0 {
+            live.recent.clear();
+        }
+        live.recent.push((operation, answer.clone()));
+        live.remember(operation.id);
+        Some((operation, to_json(answer)))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one submission, named at the only two call sites"
+    )]
+    fn submit(
+        &self,
+        live: &Live<E>,
+        turn: Option<Turn>,
+        at: Timestamp,
+        operation: Option<(Operation, String)>,
+        effects: Effects,
+        snapshot: Option<Snapshot>,
+        done: Box<dyn FnOnce(Result<(), CommitError>) + Send>,
+    ) {
+        let lineage = live.lineage.clone();
+        lineage.begin();
+        let ended = lineage.clone();
+        self.shared.node.journal.submit(Entry::Write(Box::new(Submission {
+            entity: EntityRef {
+                kind: E::KIND.number,
+                id: live.key.id(),
+            },
+            shard: live.shard,
+            epoch: self.shared.node.shards.epoch(live.shard),
+            lineage,
+            turn,
+            at,
+            operation,
+            effects,
+            snapshot,
+            done: Some(Box::new(move |outcome| {
+                ended.end();
+                done(outcome);
+            })),
+        })));
+    }
+
+    fn submit_snapshot(&self, live: &mut Live<E>) {
+        let snapshot = live.take_snapshot();
+        self.submit(
+            live,
+            None,
+            clock::now(),
+            None,
+            Effects::default(),
+            Some(snapshot),
+            Box::new(|_| {}),
+        );
+    }
+
+    /// The writer owns the reply from here.
+    fn answer_after_commit(
+        &self,
+        reply: Reply<E>,
+        answer: Result<Option<E::Answer>, ErrorOf<E>>,
+        operation: Option<Operation>,
+    ) -> Box<dyn FnOnce(Result<(), CommitError>) + Send> {
+        let shared = self.shared.clone();
+        Box::new(move |outcome| match outcome {
+            Ok(()) => answer_to(reply, answer),
+            Err(CommitError::Unknown) => reply.send(Err(AskError::Unknown)),
+            Err(CommitError::Unavailable | CommitError::Superseded) => reply.send(Err(AskError::Unavailable)),
+            Err(CommitError::Fenced) => reply.send(Err(AskError::NotOwner)),
+            Err(CommitError::Constraint(name)) => match shared.entity.refusal(&name) {
+                Some(refusal) => reply.send(Err(AskError::Refused(refusal))),
+                None => {
+                    tracing::error!(
+                        entity.kind = E::KIND.name,
+                        constraint = name,
+                        "constraint without a refusal"
+                    );
+                    reply.send(Err(AskError::Unavailable));
+                }
+            },
+            Err(CommitError::DuplicateOperation) => {
+                tokio::spawn(async move {
+                    let outcome = match operation {
+                        Some(operation) => recorded_answer(&shared, operation).await,
+                        None => Ok(None),
+                    };
+                    reply.send(outcome.and_then(|found| found.ok_or(AskError::Unavailable)));
+                });
+            }
+            Err(CommitError::Fault(cause)) => {
+                tracing::error!(
+                    entity.kind = E::KIND.name,
+                    cause,
+                    "a decision could not be stored"
+                );
+                reply.send(Err(AskError::Unavailable));
+            }
+        })
+    }
+
+    /// Answers once the commits that the answer was derived from have returned.
+    fn after_commits(&self, live: &Live<E>, reply: Reply<E>, outcome: Outcome<E>) {
+        if live.lineage.in_flight() == 0 {
+            return reply.send(outcome);
+        }
+        let lineage = live.lineage.clone();
+        let done = Box::new(move |passed: Result<(), CommitError>| {
+            // Derived from a state that vanished: the asker has to ask the next one.
+            let vanished = passed.is_err() || lineage.has_failed();
+            reply.send(if vanished {
+                Err(AskError::Unavailable)
+            } else {
+                outcome
+            });
+        });
+        self.shared.node.journal.submit(Entry::Barrier(live.shard, done));
+    }
+
+    fn is_repeated(&self, operation: Operation, live: &Live<E>) -> bool {
+        live.operations.contains(&operation.id) || !live.operations_complete
+    }
+
+    /// Answers a repeated operation from its record; gives the reply back if there is none.
+    async fn replay(&self, operation: Operation, reply: Reply<E>, live: &Live<E>) -> Option<Reply<E>> {
+        if let Some((first, answer)) = live.recent.iter().find(|(first, _)| first.id == operation.id) {
+            let same = first.fingerprint == operation.fingerprint;
+            let outcome = if same {
+                Ok(answer.clone())
+            } else {
+                Err(AskError::KeyReused)
+            };
+            self.after_commits(live, reply, outcome);
+            return None;
+        }
+        match recorded_answer(&self.shared, operation).await {
+            Ok(Some(answer)) => reply.send(Ok(answer)),
+            Ok(None) => return Some(reply),
+            Err(error) => reply.send(Err(error)),
+        }
+        None
+    }
+
+    /// Waits until everything this entity has submitted is answered.
+    async fn settle(&self, live: &Live<E>) {
+        if live.lineage.in_flight() == 0 {
+            return;
+        }
+        let (told, heard) = oneshot::channel();
+        let done = Box::new(move |_| {
+            let _ = told.send(());
+        });
+        self.shared.node.journal.submit(Entry::Barrier(live.shard, done));
+        let _ = heard.await;
+    }
+
+    /// Loads the state, after everything submitted on the old one has been answered.
+    async fn recover(&self, live: &mut Live<E>) -> Result<(), StoreError> {
+        self.settle(live).await;
+        live.recovered = false;
+        live.lineage = Arc::default();
+        live.resident.set_lineage(&live.lineage);
+        live.recent = Vec::new();
+        match self.shared.entity.durability() {
+            Durability::Journaled { .. } => {
+                let entity = EntityRef {
+                    kind: E::KIND.number,
+                    id: live.key.id(),
+                };
+                live.replace(self.shared.node.journal.load(entity).await?)?;
+            }
+            Durability::Snapshotted { .. } => {
+                let found = self.shared.node.snapshots.get(live.snapshot_key()).await?;
+                live.state = match found.map(|bytes| serde_json::from_slice(&bytes)) {
+                    Some(Ok(state)) => state,
+                    Some(Err(error)) => {
+                        tracing::warn!(entity.kind = E::KIND.name, %error, "unreadable snapshot rebuilt");
+                        self.shared.entity.rebuild(live.key).await?
+                    }
+                    None => self.shared.entity.rebuild(live.key).await?,
+                };
+            }
+        }
+        live.recovered = true;
+        Ok(())
+    }
+
+    fn flush(&self, myself: &ActorRef<Envelope<E>>, live: &mut Live<E>) {
+        let Durability::Snapshotted { ttl, .. } = self.shared.entity.durability() else {
+            return;
+        };
+        live.flush = Flush::Writing { dirty: false };
+        let put = self
+            .shared
+            .node
+            .snapshots
+            .put(live.snapshot_key(), live.encode(), ttl);
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            let written = put.await.is_ok();
+            // A stopped actor has written its state itself.
+            let _ = myself.send_message(Envelope::Flushed(written));
+        });
+    }
+}
+
+impl<E: Entity> Live<E> {
+    fn snapshot_key(&self) -> String {
+        format!("entity:{}:{:032x}", E::KIND.name, self.key.id())
+    }
+
+    fn encode(&self) -> bytes::Bytes {
+        to_json(&self.state).into()
+    }
+
+    /// Notes a change of a snapshotted entity and sees to it that it is flushed in time.
+    fn change(&mut self, myself: &ActorRef<Envelope<E>>, shared: &Shared<E>) {
+        let Durability::Snapshotted { flush_after, .. } = shared.entity.durability() else {
+            return;
+        };
+        match self.flush {
+            Flush::Clean => {
+                self.flush = Flush::Waiting;
+                myself.send_after(flush_after, || Envelope::Flush);
+            }
+            Flush::Waiting => {}
+            Flush::Writing { .. } => self.flush = Flush::Writing { dirty: true },
+        }
+    }
+
+    fn flushed(&mut self, myself: &ActorRef<Envelope<E>>, shared: &Shared<E>) {
+        let changed_meanwhile = self.flush == Flush::Writing { dirty: true };
+        self.flush = Flush::Clean;
+        if changed_meanwhile {
+            self.change(myself, shared);
+        }
+    }
+
+    fn remember(&mut self, operation: u128) {
+        if self.operations.len() >= OPERATIONS_MAX {
+            // Half at a time, so that the cost of moving is spread over many operations.
+            self.operations.drain(..OPERATIONS_MAX / 2);
+            self.operations_complete = false;
+        }
+        self.operations.push(operation);
+    }
+
+    fn take_snapshot(&mut self) -> Snapshot {
+        self.snapshot_version = self.version;
+        Snapshot {
+            version: self.version,
+            state: to_json(&self.state),
+            operations: self.operations.clone(),
+        }
+    }
+
+    /// Rebuilds the state from the journal.
+    fn replace(&mut self, history: History) -> Result<(), StoreError> {
+        self.state = E::State::default();
+        self.version = 0;
+        self.operations = Vec::new();
+        self.operations_complete = true;
+        if let Some(snapshot) = history.snapshot {
+            self.state = serde_json::from_str(&snapshot.state).map_err(StoreError::refused)?;
+            self.version = snapshot.version;
+            self.operations = snapshot.operations;
+            self.operations_complete = self.operations.len() < OPERATIONS_MAX / 2;
+        }
+        self.snapshot_version = self.version;
+        for (turn, operation) in history.turns {
+            if turn.version != self.version + 1 {
+                return Err(StoreError::refused(format_args!(
+                    "version {} follows {}",
+                    turn.version, self.version
+                )));
+            }
+            let events: Vec<crate::entity::EventOf<E>> =
+                serde_json::from_str(&turn.events).map_err(StoreError::refused)?;
+            for event in &events {
+                self.state.apply(event);
+            }
+            self.version = turn.version;
+            if let Some(operation) = operation {
+                self.remember(operation);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answer_to<E: Entity>(reply: Reply<E>, answer: Result<Option<E::Answer>, ErrorOf<E>>) {
+    match answer {
+        Ok(Some(answer)) => reply.send(Ok(answer)),
+        // Nobody asked a question: a command that was told.
+        Ok(None) => {}
+        Err(refusal) => reply.send(Err(AskError::Refused(refusal))),
+    }
+}
+
+/// The recorded answer of an operation, if it was carried out with the same body.
+async fn recorded_answer<E: Entity>(
+    shared: &Shared<E>,
+    operation: Operation,
+) -> Result<Option<E::Answer>, AskError<ErrorOf<E>>> {
+    match shared.node.journal.operation(operation.id).await {
+        Ok(None) => Ok(None),
+        Ok(Some(found)) if found.operation.fingerprint != operation.fingerprint => Err(AskError::KeyReused),
+        Ok(Some(found)) => serde_json::from_str(&found.answer).map(Some).map_err(|error| {
+            tracing::error!(entity.kind = E::KIND.name, %error, "unreadable recorded answer");
+            AskError::Unavailable
+        }),
+        Err(_) => Err(AskError::Unavailable),
+    }
+}

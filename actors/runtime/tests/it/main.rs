@@ -1,0 +1,7 @@
+//! The runtime with a small aggregate of its own: over the journal in memory, and over a real Postgres.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod counter;
+mod journal;
+mod shell;
