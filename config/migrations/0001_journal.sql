@@ -60,6 +60,7 @@ CREATE TABLE outbox (
     entity uuid NOT NULL,
     due_at timestamptz NOT NULL,
     attempts smallint NOT NULL DEFAULT 0,
+    faults smallint NOT NULL DEFAULT 0,
     payload json NOT NULL
 );
 COMMENT ON TABLE outbox IS 'Messages between entities and to the outside, and timers: delivered at least once, then deleted.';

@@ -24,8 +24,10 @@ pub enum AskError<E> {
     NotOwner,
     /// The entity failed too often and rests for a while; nothing changed.
     Quarantined,
-    /// It may have happened: repeat it with the same operation id.
+    /// The commit's outcome is unknown, so it may have happened: repeat it with the same operation id.
     Unknown,
+    /// The entity failed while carrying it out; it may have happened.
+    Failed,
     /// The operation id was used before with another body; nothing changed.
     KeyReused,
 }
@@ -55,7 +57,7 @@ impl Drop for Permit {
 
 /// The promise to answer one request.
 ///
-/// Dropping it answers too: `Unavailable` if the work never began, `Unknown` if it did. So a mailbox that is
+/// Dropping it answers too: `Unavailable` if the work never began, `Failed` if it did. So a mailbox that is
 /// thrown away with its actor leaves nobody waiting.
 pub(crate) struct Reply<E: Entity> {
     sender: Option<oneshot::Sender<Outcome<E>>>,
@@ -85,7 +87,7 @@ impl<E: Entity> Reply<E> {
         }
     }
 
-    /// From here on a dropped reply means that the outcome is unknown.
+    /// From here on a dropped reply means that the entity failed at it.
     pub(crate) fn begin(&mut self) {
         self.begun = true;
     }
@@ -102,7 +104,7 @@ impl<E: Entity> Drop for Reply<E> {
     fn drop(&mut self) {
         if let Some(sender) = self.sender.take() {
             let _ = sender.send(Err(if self.begun {
-                AskError::Unknown
+                AskError::Failed
             } else {
                 AskError::Unavailable
             }));

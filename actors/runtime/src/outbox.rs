@@ -68,8 +68,10 @@ pub struct Delivery {
     pub sender: EntityRef,
     /// The sender's shard.
     pub shard: Shard,
-    /// How often it has failed before.
+    /// How often it could not be delivered before.
     pub attempts: i16,
+    /// How often of these it was our own fault.
+    pub faults: i16,
     /// The JSON payload.
     pub payload: String,
 }
@@ -158,6 +160,7 @@ impl Relay {
                         sender,
                         shard,
                         attempts: 0,
+                        faults: 0,
                         payload,
                     })
                     .await;
@@ -168,7 +171,7 @@ impl Relay {
     /// Reads the table for what is due.
     async fn poll(self: Arc<Self>) {
         // A second late, so that what the writer has just handed over is not read as well.
-        const DUE: &str = "SELECT id, kind, entity, shard, attempts, payload::text FROM outbox \
+        const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text FROM outbox \
             WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) ORDER BY due_at LIMIT $2";
         const STATE: &str = "SELECT count(*), \
             coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM outbox WHERE due_at <= now()";
@@ -206,7 +209,8 @@ impl Relay {
                     sender,
                     shard,
                     attempts: row.get(4),
-                    payload: row.get(5),
+                    faults: row.get(5),
+                    payload: row.get(6),
                 };
                 self.clone().dispatch(delivery).await;
             }
@@ -244,14 +248,15 @@ impl Relay {
         match outcome {
             Ok(()) => self.delivered.send(id).await.map_err(StoreError::unavailable),
             Err(DeliveryError::Refused(reason)) => self.bury(id, &reason).await,
-            Err(DeliveryError::Fault(reason)) if delivery.attempts + 1 >= self.settings.faults_max => {
+            Err(DeliveryError::Fault(reason)) if delivery.faults + 1 >= self.settings.faults_max => {
                 self.bury(id, &reason).await
             }
-            Err(DeliveryError::Fault(_) | DeliveryError::Unavailable) => {
-                const PUT_OFF: &str = "UPDATE outbox SET attempts = attempts + 1, \
+            Err(error @ (DeliveryError::Fault(_) | DeliveryError::Unavailable)) => {
+                const PUT_OFF: &str = "UPDATE outbox SET attempts = least(attempts + 1, 32767), faults = faults + $3, \
                     due_at = now() + $2::bigint * interval '1 millisecond' WHERE id = $1";
                 let pause = self.pause(delivery.attempts);
-                self.database.execute(PUT_OFF, &[&id, &pause]).await?;
+                let fault = i16::from(matches!(error, DeliveryError::Fault(_)));
+                self.database.execute(PUT_OFF, &[&id, &pause, &fault]).await?;
                 self.underway().remove(&delivery.id);
                 Ok(())
             }

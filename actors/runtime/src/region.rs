@@ -297,7 +297,7 @@ impl<E: Entity> Region<E> {
     /// Carries out a command and answers a question about the state after it, once that state is durable.
     ///
     /// # Errors
-    /// See [`AskError`]; after every one but `Unknown` nothing has changed.
+    /// See [`AskError`]; after every one but `Unknown` and `Failed` nothing has changed.
     pub async fn ask(
         &self,
         key: E::Key,
@@ -365,7 +365,8 @@ impl<E: Entity> Region<E> {
         let request = Request {
             command,
             question: Some(question),
-            operation: context.operation,
+            // A question alone has no effect that a repetition could double.
+            operation: context.operation.filter(|_| changes),
             deadline: context.deadline,
             queued_at: Instant::now(),
             reply,
@@ -374,7 +375,7 @@ impl<E: Entity> Region<E> {
         match tokio::time::timeout_at(context.deadline.into(), outcome).await {
             Ok(Ok(outcome)) => outcome,
             // A reply is answered even when it is dropped.
-            Ok(Err(_)) => Err(AskError::Unknown),
+            Ok(Err(_)) => Err(AskError::Failed),
             Err(_) if changes => Err(AskError::Unknown),
             Err(_) => Err(AskError::Expired),
         }

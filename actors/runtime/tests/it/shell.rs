@@ -265,7 +265,7 @@ async fn a_panic_ends_one_entity_and_too_many_quarantine_it() {
         outcomes.push(bench.counters.ask(bad, Command::Panic, (), &soon()).await);
     }
 
-    assert_eq!(outcomes[..4], vec![Err(AskError::Unknown); 4]);
+    assert_eq!(outcomes[..4], vec![Err(AskError::Failed); 4]);
     assert_eq!(outcomes[4], Err(AskError::Quarantined));
     assert_eq!(
         bench.counters.ask(good, Command::Add(1), (), &soon()).await,
