@@ -1,0 +1,97 @@
+//! What a buyer, a payment or a timer can ask of a buyer.
+
+use lyceum_kernel::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::commerce::access::ImportId;
+use crate::commerce::order::{PlaceOrder, Provider};
+use crate::commerce::payment::{Purpose, Settlement};
+use crate::commerce::refund::RefundOutcome;
+use crate::ids::{CourseId, OrderId, PaymentId, RefundId};
+
+/// What a buyer, a payment or a timer wants to happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Buy courses.
+    PlaceOrder(Box<PlaceOrder>),
+    /// Take note of how a payment ended.
+    SettlePayment {
+        /// The payment.
+        payment_id: PaymentId,
+        /// What it was for.
+        purpose: Purpose,
+        /// How it ended.
+        outcome: Settlement,
+    },
+    /// Give a pending order up, by the buyer.
+    Cancel {
+        /// The order.
+        order_id: OrderId,
+    },
+    /// Give a pending order up, by its timer.
+    Expire {
+        /// The order.
+        order_id: OrderId,
+    },
+    /// Return the money of a fulfilled order.
+    RequestRefund {
+        /// The order.
+        order_id: OrderId,
+        /// The id of the refund, drawn at the edge.
+        refund_id: RefundId,
+        /// Why.
+        reason: String,
+        /// The total if given; other amounts are refused.
+        amount: Option<Money>,
+    },
+    /// Take note of what the payment found out about a refund.
+    SettleRefund {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// The provider attempt it is about.
+        attempt: u32,
+        /// What is known.
+        outcome: RefundOutcome,
+    },
+    /// Try a failed refund again.
+    RetryRefund {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+    },
+    /// Bring money into the wallet through a provider.
+    StartTopUp {
+        /// The id of the payment, drawn at the edge; it identifies the top-up.
+        payment_id: PaymentId,
+        /// How much.
+        amount: Money,
+        /// Who takes the payment.
+        provider: Provider,
+        /// What the provider needs to charge.
+        payment_token: Option<String>,
+        /// When the payment is given up.
+        expires_at: Timestamp,
+    },
+    /// Grant access that was bought elsewhere, without money; at most [`LINES_MAX`](crate::commerce::order::LINES_MAX) at once.
+    Import {
+        /// What was bought.
+        purchases: Vec<ImportedPurchase>,
+    },
+}
+
+/// A purchase of another system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedPurchase {
+    /// The record of the import.
+    pub import_id: ImportId,
+    /// The course.
+    pub course_id: CourseId,
+    /// Its current version.
+    pub course_version: u32,
+    /// When it was bought.
+    pub at: Timestamp,
+}

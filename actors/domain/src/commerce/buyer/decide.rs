@@ -1,0 +1,226 @@
+//! How a buyer's longer commands are decided.
+
+use std::collections::BTreeSet;
+
+use lyceum_kernel::{Money, Timestamp};
+
+use super::{Buyer, Event, ImportedPurchase};
+use crate::commerce::Error;
+use crate::commerce::access::Source;
+use crate::commerce::order::{
+    self, CloseReason, LINES_MAX, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
+};
+use crate::commerce::payment::Settlement;
+use crate::commerce::wallet::TopUpState;
+use crate::ids::{OrderId, PaymentId, RefundId};
+
+impl Buyer {
+    pub(super) fn place(&self, place: PlaceOrder, now: Timestamp) -> Result<Vec<Event>, Error> {
+        if self.orders.contains_key(&place.order_id) {
+            return Ok(vec![]);
+        }
+        let total = order::total(&place.lines)?;
+        for line in &place.lines {
+            self.may_buy(line.course_id, now)?;
+        }
+        let PlaceOrder {
+            order_id,
+            payment_id,
+            lines,
+            method,
+            payment_token,
+            expires_at,
+            refundable_until,
+        } = place;
+        let placed_at = now;
+        let order = Box::new(Placement {
+            order_id,
+            payment_id,
+            method,
+            lines,
+            total,
+            placed_at,
+            refundable_until,
+        });
+
+        if order.settles_at_once() {
+            return if self.wallet.covers(total) {
+                Ok(vec![Event::Purchased(order)])
+            } else {
+                Err(Error::InsufficientFunds)
+            };
+        }
+        if self.pending.len() >= OPEN_ORDERS_MAX {
+            return Err(Error::TooManyOpenOrders);
+        }
+        let payment_token = payment_token.ok_or(Error::PaymentTokenRequired)?;
+        Ok(vec![Event::OrderPlaced {
+            order,
+            payment_token,
+            expires_at,
+        }])
+    }
+
+    pub(super) fn settle_order(
+        &self,
+        order_id: OrderId,
+        payment_id: PaymentId,
+        outcome: Settlement,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        let order = self.order(order_id)?;
+        if order.placement.payment_id != payment_id {
+            return Err(Error::PaymentNotFound);
+        }
+        let event = match (&order.stage, outcome) {
+            // The money was captured, be it after the order was given up: it is never kept without access.
+            (
+                Stage::AwaitingPayment { .. } | Stage::Closing { .. } | Stage::Closed { .. },
+                Settlement::Succeeded,
+            ) => {
+                if self.hindered(order, now) {
+                    // One payment has at most one such refund, so the payment's bits make a unique id.
+                    let refund_id = RefundId::from_u128(payment_id.as_u128());
+                    Event::FulfilmentFailed {
+                        order_id,
+                        refund_id,
+                        at: now,
+                    }
+                } else {
+                    Event::OrderFulfilled { order_id, at: now }
+                }
+            }
+            (Stage::AwaitingPayment { .. }, Settlement::Declined { .. }) => Event::OrderClosed {
+                order_id,
+                reason: CloseReason::PaymentDeclined,
+                at: now,
+            },
+            (Stage::AwaitingPayment { .. }, Settlement::Closed) => Event::OrderClosed {
+                order_id,
+                reason: CloseReason::Expired,
+                at: now,
+            },
+            (Stage::Closing { reason, .. }, Settlement::Declined { .. } | Settlement::Closed) => {
+                Event::OrderClosed {
+                    order_id,
+                    reason: *reason,
+                    at: now,
+                }
+            }
+            // Redelivered, or overtaken by a success.
+            (Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) | Stage::Closed { .. }, _) => {
+                return Ok(vec![]);
+            }
+        };
+        Ok(vec![event])
+    }
+
+    /// Whether something stands against granting what an order paid for.
+    pub(super) fn hindered(&self, order: &Order, now: Timestamp) -> bool {
+        order
+            .placement
+            .lines
+            .iter()
+            .any(|line| match self.may_buy(line.course_id, now) {
+                Ok(()) => false,
+                // The order's own lines do not hinder it, and no other pending order may share them.
+                Err(Error::CourseInPendingOrder) => !self.pending.contains(&order.placement.order_id),
+                Err(_) => true,
+            })
+    }
+
+    pub(super) fn settle_top_up(
+        &self,
+        payment_id: PaymentId,
+        outcome: Settlement,
+        at: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        let state = match (&self.top_up(payment_id)?.state, outcome) {
+            (TopUpState::Succeeded, _) => return Ok(vec![]),
+            (_, Settlement::Succeeded) => TopUpState::Succeeded,
+            (TopUpState::Processing, Settlement::Declined { code }) => TopUpState::Declined { code },
+            (TopUpState::Processing, Settlement::Closed) => TopUpState::Cancelled,
+            (TopUpState::Declined { .. } | TopUpState::Cancelled, _) => return Ok(vec![]),
+        };
+        Ok(vec![Event::TopUpSettled {
+            payment_id,
+            state,
+            at,
+        }])
+    }
+
+    pub(super) fn cancel(&self, order_id: OrderId, now: Timestamp) -> Result<Vec<Event>, Error> {
+        let order = self.order(order_id)?;
+        match order.stage {
+            Stage::AwaitingPayment { .. } => Ok(vec![Event::OrderClosing {
+                order_id,
+                reason: CloseReason::Cancelled,
+                at: now,
+            }]),
+            Stage::Closing { .. }
+            | Stage::Closed {
+                reason: CloseReason::Cancelled,
+            } => Ok(vec![]),
+            Stage::Closed { .. } | Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => {
+                Err(order.refusal())
+            }
+        }
+    }
+
+    pub(super) fn request_refund(
+        &self,
+        order_id: OrderId,
+        refund_id: RefundId,
+        reason: String,
+        amount: Option<Money>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        let order = self.order(order_id)?;
+        if order.refund().is_some_and(|refund| refund.refund_id == refund_id) {
+            return Ok(vec![]);
+        }
+        if order.stage != Stage::Fulfilled {
+            return Err(order.refusal());
+        }
+        if amount.is_some_and(|amount| amount != order.placement.total) {
+            return Err(Error::PartialRefundUnsupported);
+        }
+        if now >= order.placement.refundable_until {
+            return Err(Error::RefundWindowClosed);
+        }
+        Ok(vec![if order.placement.settles_at_once() {
+            Event::RefundedToWallet {
+                order_id,
+                refund_id,
+                reason,
+                at: now,
+            }
+        } else {
+            Event::RefundRequested {
+                order_id,
+                refund_id,
+                reason,
+                at: now,
+            }
+        }])
+    }
+
+    pub(super) fn import(&self, purchases: &[ImportedPurchase], now: Timestamp) -> Result<Vec<Event>, Error> {
+        if purchases.len() > LINES_MAX {
+            return Err(Error::TooManyLines);
+        }
+        let mut seen = BTreeSet::new();
+        let mut purchases = purchases.to_vec();
+        purchases.retain(|purchase| {
+            let source = Source::Import(purchase.import_id);
+            self.access.live(purchase.course_id, now).is_none()
+                && !self.access.knows(purchase.course_id, source)
+                && seen.insert(purchase.course_id)
+        });
+        Ok(if purchases.is_empty() {
+            vec![]
+        } else {
+            vec![Event::Imported { purchases }]
+        })
+    }
+}

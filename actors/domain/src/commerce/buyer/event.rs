@@ -1,0 +1,125 @@
+//! What can happen to a buyer.
+
+use lyceum_kernel::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::command::ImportedPurchase;
+use crate::commerce::order::{CloseReason, Placement, Provider};
+use crate::commerce::refund::RefundState;
+use crate::commerce::wallet::TopUpState;
+use crate::ids::{OrderId, PaymentId, RefundId};
+
+/// What happened to a buyer. Stored for good, so names and fields are never changed, only added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// An order was placed, paid from the wallet (or free), posted, granted and fulfilled.
+    Purchased(Box<Placement>),
+    /// An order was placed and a provider is to be charged.
+    OrderPlaced {
+        /// What was agreed.
+        order: Box<Placement>,
+        /// What the provider needs.
+        payment_token: String,
+        /// When the payment is given up.
+        expires_at: Timestamp,
+    },
+    /// The provider captured the total; access was granted and the sale posted.
+    OrderFulfilled {
+        /// The order.
+        order_id: OrderId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The provider captured the total when access could not be granted any more; the money goes back.
+    FulfilmentFailed {
+        /// The order.
+        order_id: OrderId,
+        /// The refund that was begun.
+        refund_id: RefundId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The payment was asked to close.
+    OrderClosing {
+        /// The order.
+        order_id: OrderId,
+        /// What the order becomes then.
+        reason: CloseReason,
+        /// When.
+        at: Timestamp,
+    },
+    /// The order ended without payment.
+    OrderClosed {
+        /// The order.
+        order_id: OrderId,
+        /// Why.
+        reason: CloseReason,
+        /// When.
+        at: Timestamp,
+    },
+    /// The money of an order is back in the wallet and its access is gone.
+    RefundedToWallet {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A refund was approved and the payment is to return the money.
+    RefundRequested {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A refund moved.
+    RefundMoved {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// The number of the provider attempt.
+        attempt: u32,
+        /// Where to.
+        state: RefundState,
+        /// When.
+        at: Timestamp,
+    },
+    /// A top-up began.
+    TopUpStarted {
+        /// The payment that brings it.
+        payment_id: PaymentId,
+        /// How much.
+        amount: Money,
+        /// Who takes the payment.
+        provider: Provider,
+        /// What the provider needs.
+        payment_token: String,
+        /// When the payment is given up.
+        expires_at: Timestamp,
+        /// When.
+        at: Timestamp,
+    },
+    /// A top-up ended, with or without money.
+    TopUpSettled {
+        /// The payment.
+        payment_id: PaymentId,
+        /// How.
+        state: TopUpState,
+        /// When.
+        at: Timestamp,
+    },
+    /// Access was imported.
+    Imported {
+        /// What was bought elsewhere.
+        purchases: Vec<ImportedPurchase>,
+    },
+}

@@ -1,0 +1,299 @@
+//! The double-entry ledger: what each event of a buyer means in money, as balanced transactions.
+//!
+//! Credits are positive, debits negative, and the entries of one transaction add up to zero. What we owe (a
+//! wallet, a creator's earnings, our revenue) is positive; what we have at a provider is negative. A transaction
+//! is immutable and unique by (source, step), so an event that is posted twice is found out. A hold that is
+//! captured in the decision that reserved it posts the net only: wallet to creator and platform.
+
+use lyceum_kernel::Money;
+use serde::{Deserialize, Serialize};
+
+use super::buyer::{Buyer, Event};
+use super::order::{Line, Placement};
+use super::payment;
+use super::refund::RefundState;
+use super::wallet::TopUpState;
+use crate::ids::UserId;
+
+/// The chart of accounts; the numbers are stored and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(i16)]
+pub enum Account {
+    /// Money that a provider holds for us.
+    ProviderClearing = 1,
+    /// What a user may spend.
+    UserWallet = 2,
+    /// What a user has reserved.
+    WalletHold = 3,
+    /// What a creator has earned.
+    CreatorPayable = 4,
+    /// What an affiliate has earned.
+    AffiliatePayable = 5,
+    /// What the platform has earned.
+    PlatformRevenue = 6,
+    /// What providers charge for their service.
+    Fees = 7,
+    /// Tax that is owed.
+    TaxPayable = 8,
+    /// Money set aside for disputes.
+    ChargebackReserve = 9,
+    /// Money that was captured without a sale and is on its way back.
+    RefundPayable = 10,
+}
+
+/// Which of a source's transactions this is; the numbers are stored and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// An order's sale; the source is the order.
+    Sale,
+    /// A top-up's arrival; the source is the payment.
+    TopUp,
+    /// A capture that could not be fulfilled; the source is the order.
+    Unfulfilled,
+    /// A refund; the source is the refund.
+    Refund,
+    /// A surplus capture, counted from 0; the source is the payment.
+    Surplus(u16),
+    /// The refund of that surplus.
+    SurplusRefund(u16),
+}
+
+impl Step {
+    /// The number that is stored.
+    pub fn number(self) -> i64 {
+        match self {
+            Step::Sale => 1,
+            Step::TopUp => 2,
+            Step::Unfulfilled => 3,
+            Step::Refund => 4,
+            Step::Surplus(index) => 100 + 2 * i64::from(index),
+            Step::SurplusRefund(index) => 101 + 2 * i64::from(index),
+        }
+    }
+
+    /// What a statement calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Sale => "sale",
+            Step::TopUp => "top_up",
+            Step::Unfulfilled => "unfulfilled",
+            Step::Refund => "refund",
+            Step::Surplus(_) => "surplus",
+            Step::SurplusRefund(_) => "surplus_refund",
+        }
+    }
+}
+
+/// One line of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The account.
+    pub account: Account,
+    /// Whose account, where accounts belong to users.
+    pub owner: Option<UserId>,
+    /// Minor units, positive for a credit.
+    pub amount: i64,
+}
+
+/// Entries that add up to zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The bits of the order, payment or refund it stands for.
+    pub source: u128,
+    /// Which of the source's transactions it is.
+    pub step: Step,
+    /// At least two entries, none of them zero.
+    pub entries: Vec<Entry>,
+}
+
+impl Transaction {
+    /// A transaction, unless no money moves.
+    fn new(source: u128, step: Step, entries: Vec<Entry>) -> Option<Self> {
+        debug_assert_eq!(
+            entries.iter().map(|entry| entry.amount).sum::<i64>(),
+            0,
+            "a transaction balances"
+        );
+        let entries: Vec<Entry> = entries.into_iter().filter(|entry| entry.amount != 0).collect();
+        (!entries.is_empty()).then_some(Transaction {
+            source,
+            step,
+            entries,
+        })
+    }
+
+    /// How much the wallet of the transaction's user grows; negative if it shrinks.
+    pub fn wallet_change(&self) -> i64 {
+        let wallet = self
+            .entries
+            .iter()
+            .filter(|entry| entry.account == Account::UserWallet);
+        wallet.map(|entry| entry.amount).sum()
+    }
+
+    /// The same money the other way.
+    fn reversed(mut self) -> Self {
+        for entry in &mut self.entries {
+            entry.amount = -entry.amount;
+        }
+        self
+    }
+}
+
+/// The posting of one event of a buyer, `state` being the buyer after it.
+pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction> {
+    match event {
+        Event::Purchased(placement) => sale(user, placement),
+        Event::OrderFulfilled { order_id, .. } => sale(user, &state.order(*order_id).ok()?.placement),
+        Event::FulfilmentFailed { order_id, .. } => {
+            let placement = &state.order(*order_id).ok()?.placement;
+            captured_without_sale(
+                user,
+                placement.order_id.as_u128(),
+                Step::Unfulfilled,
+                placement.total,
+            )
+        }
+        Event::RefundedToWallet {
+            order_id, refund_id, ..
+        }
+        | Event::RefundMoved {
+            order_id,
+            refund_id,
+            state: RefundState::Succeeded,
+            ..
+        } => {
+            let order = state.order(*order_id).ok()?;
+            let original = if order.was_fulfilled() {
+                sale(user, &order.placement)?
+            } else {
+                captured_without_sale(user, 0, Step::Unfulfilled, order.placement.total)?
+            };
+            Some(Transaction {
+                source: refund_id.as_u128(),
+                step: Step::Refund,
+                ..original.reversed()
+            })
+        }
+        Event::TopUpSettled {
+            payment_id,
+            state: TopUpState::Succeeded,
+            ..
+        } => {
+            let amount = state.top_up(*payment_id).ok()?.amount.amount();
+            let entries = vec![
+                Entry {
+                    account: Account::ProviderClearing,
+                    owner: None,
+                    amount: -amount,
+                },
+                Entry {
+                    account: Account::UserWallet,
+                    owner: Some(user),
+                    amount,
+                },
+            ];
+            Transaction::new(payment_id.as_u128(), Step::TopUp, entries)
+        }
+        Event::OrderPlaced { .. }
+        | Event::OrderClosing { .. }
+        | Event::OrderClosed { .. }
+        | Event::RefundRequested { .. }
+        | Event::RefundMoved { .. }
+        | Event::TopUpStarted { .. }
+        | Event::TopUpSettled { .. }
+        | Event::Imported { .. } => None,
+    }
+}
+
+/// The posting of one event of a payment: only a surplus is money that no buyer knows of.
+pub fn payment_posting(
+    user: UserId,
+    payment_id: crate::ids::PaymentId,
+    state: &payment::Payment,
+    event: &payment::Event,
+) -> Option<Transaction> {
+    let (index, returned) = match event {
+        payment::Event::SurplusCaptured { index, .. } => (*index, false),
+        payment::Event::RefundMoved {
+            refund: payment::RefundKey::Surplus(index),
+            state: payment::SendState::Succeeded,
+            ..
+        } => (*index, true),
+        _ => return None,
+    };
+    let amount = state.terms()?.amount;
+    let captured = captured_without_sale(user, payment_id.as_u128(), Step::Surplus(index), amount)?;
+    Some(if returned {
+        Transaction {
+            step: Step::SurplusRefund(index),
+            ..captured.reversed()
+        }
+    } else {
+        captured
+    })
+}
+
+/// A sale: from the wallet, or the provider, to the creators and the platform.
+fn sale(user: UserId, placement: &Placement) -> Option<Transaction> {
+    let payer = if placement.settles_at_once() {
+        Entry {
+            account: Account::UserWallet,
+            owner: Some(user),
+            amount: -placement.total.amount(),
+        }
+    } else {
+        Entry {
+            account: Account::ProviderClearing,
+            owner: None,
+            amount: -placement.total.amount(),
+        }
+    };
+    let mut entries = Vec::with_capacity(placement.lines.len() + 2);
+    entries.push(payer);
+    let mut revenue = 0;
+    for Line {
+        price,
+        share_bps,
+        creator,
+        ..
+    } in &placement.lines
+    {
+        let share = price.share(*share_bps).amount();
+        revenue += price.amount() - share;
+        let earned =
+            |entry: &&mut Entry| entry.account == Account::CreatorPayable && entry.owner == Some(*creator);
+        match entries.iter_mut().find(earned) {
+            Some(entry) => entry.amount += share,
+            None => entries.push(Entry {
+                account: Account::CreatorPayable,
+                owner: Some(*creator),
+                amount: share,
+            }),
+        }
+    }
+    entries.push(Entry {
+        account: Account::PlatformRevenue,
+        owner: None,
+        amount: revenue,
+    });
+    Transaction::new(placement.order_id.as_u128(), Step::Sale, entries)
+}
+
+fn captured_without_sale(user: UserId, source: u128, step: Step, amount: Money) -> Option<Transaction> {
+    let amount = amount.amount();
+    let entries = vec![
+        Entry {
+            account: Account::ProviderClearing,
+            owner: None,
+            amount: -amount,
+        },
+        Entry {
+            account: Account::RefundPayable,
+            owner: Some(user),
+            amount,
+        },
+    ];
+    Transaction::new(source, step, entries)
+}

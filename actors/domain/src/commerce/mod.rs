@@ -1,0 +1,242 @@
+//! Commerce: wallets, orders, payments, refunds, access and the ledger behind them.
+//!
+//! Two aggregates. [`Buyer`] is everything one user's purchases may change at once: the wallet, the orders with
+//! their checkout sagas, and the access they grant; a wallet purchase is therefore one decision. [`Payment`] is
+//! one payment through an external provider, whose outcome may be unknown for a while. Messages link the two, and
+//! either accepts any of them twice and in any order. [`ledger`] turns a buyer's events into balanced postings.
+
+use std::borrow::Cow;
+
+use lyceum_kernel::{Class, Coded, Currency};
+use serde::{Deserialize, Serialize};
+
+pub mod access;
+pub mod buyer;
+pub mod ledger;
+pub mod order;
+pub mod payment;
+pub mod refund;
+pub mod wallet;
+
+#[cfg(test)]
+mod buyer_test;
+#[cfg(test)]
+mod late_test;
+#[cfg(test)]
+mod payment_test;
+#[cfg(test)]
+mod property_test;
+
+pub use access::{Grant, ImportId, Source};
+pub use buyer::{Buyer, Command, Event};
+pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
+pub use payment::{Payment, Purpose, Settlement};
+pub use refund::{Refund, RefundOutcome, RefundState};
+
+/// The one currency that wallets and orders are kept in; money of another is refused where it enters.
+pub const SETTLEMENT_CURRENCY: Currency = Currency::CNY;
+
+/// Why commerce refuses a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    /// The buyer has no such order.
+    #[error("there is no such order")]
+    OrderNotFound,
+    /// There is no such payment.
+    #[error("there is no such payment")]
+    PaymentNotFound,
+    /// The buyer has no such top-up.
+    #[error("there is no such top-up")]
+    TopUpNotFound,
+    /// The order has no such refund.
+    #[error("there is no such refund")]
+    RefundNotFound,
+    /// The order has no line.
+    #[error("an order needs at least one item")]
+    OrderEmpty,
+    /// The order has too many lines.
+    #[error("an order has at most {max} items", max = order::LINES_MAX)]
+    TooManyLines,
+    /// A course appears twice in one order.
+    #[error("a course can be in an order only once")]
+    DuplicateCourse,
+    /// The course cannot be bought.
+    #[error("the course is not for sale")]
+    CourseNotForSale,
+    /// The buyer has access to the course.
+    #[error("the course is owned already")]
+    CourseAlreadyOwned,
+    /// A pending order of the buyer contains the course.
+    #[error("a pending order contains the course already")]
+    CourseInPendingOrder,
+    /// The wallet does not cover the total.
+    #[error("the wallet does not hold enough money")]
+    InsufficientFunds,
+    /// The buyer has too many orders that wait for a payment.
+    #[error("at most {max} orders may wait for their payment", max = order::OPEN_ORDERS_MAX)]
+    TooManyOpenOrders,
+    /// The buyer has too many top-ups under way.
+    #[error("at most {max} top-ups may be under way", max = wallet::OPEN_TOP_UPS_MAX)]
+    TooManyOpenTopUps,
+    /// The money is not of the settlement currency.
+    #[error("only {SETTLEMENT_CURRENCY} is accepted")]
+    CurrencyUnsupported,
+    /// The amount is zero or beyond what a wallet or an order may hold.
+    #[error("the amount is out of range")]
+    AmountOutOfRange,
+    /// There is no such coupon.
+    #[error("there is no such coupon")]
+    CouponUnknown,
+    /// The payment method is not offered.
+    #[error("the payment method is not offered")]
+    PaymentMethodUnknown,
+    /// The payment method needs a token.
+    #[error("the payment method needs a payment_token")]
+    PaymentTokenRequired,
+    /// The state machine has no such transition.
+    #[error("not possible while the state is {current}")]
+    WrongState {
+        /// The name of the state that refused.
+        current: Cow<'static, str>,
+    },
+    /// The time for a refund is over.
+    #[error("the time in which the order can be refunded is over")]
+    RefundWindowClosed,
+    /// Only the whole order can be refunded.
+    #[error("an order is refunded as a whole: the amount must be its total")]
+    PartialRefundUnsupported,
+    /// Refunds would exceed what was captured.
+    #[error("refunds cannot exceed what was captured")]
+    RefundExceedsCapture,
+    /// The provider speaks of another amount or currency than was asked for.
+    #[error("the amount or currency is not that of the payment")]
+    AmountMismatch,
+    /// The signature of a callback is missing, wrong or too old.
+    #[error("the signature is missing, wrong or too old")]
+    SignatureInvalid,
+    /// The caller has no access to the course.
+    #[error("access to the course is required")]
+    AccessRequired,
+}
+
+impl Error {
+    /// The refusal of a transition by a state of this name.
+    pub(crate) fn wrong_state(current: &'static str) -> Self {
+        Error::WrongState {
+            current: Cow::Borrowed(current),
+        }
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Error::OrderNotFound => "commerce.order_not_found",
+            Error::PaymentNotFound => "commerce.payment_not_found",
+            Error::TopUpNotFound => "commerce.top_up_not_found",
+            Error::RefundNotFound => "commerce.refund_not_found",
+            Error::OrderEmpty => "commerce.order_empty",
+            Error::TooManyLines => "commerce.too_many_lines",
+            Error::DuplicateCourse => "commerce.duplicate_course",
+            Error::CourseNotForSale => "commerce.course_not_for_sale",
+            Error::CourseAlreadyOwned => "commerce.course_already_owned",
+            Error::CourseInPendingOrder => "commerce.course_in_pending_order",
+            Error::InsufficientFunds => "commerce.insufficient_funds",
+            Error::TooManyOpenOrders => "commerce.too_many_open_orders",
+            Error::TooManyOpenTopUps => "commerce.too_many_open_top_ups",
+            Error::CurrencyUnsupported => "commerce.currency_unsupported",
+            Error::AmountOutOfRange => "commerce.amount_out_of_range",
+            Error::CouponUnknown => "commerce.coupon_unknown",
+            Error::PaymentMethodUnknown => "commerce.payment_method_unknown",
+            Error::PaymentTokenRequired => "commerce.payment_token_required",
+            Error::WrongState { .. } => "commerce.wrong_state",
+            Error::RefundWindowClosed => "commerce.refund_window_closed",
+            Error::PartialRefundUnsupported => "commerce.partial_refund_unsupported",
+            Error::RefundExceedsCapture => "commerce.refund_exceeds_capture",
+            Error::AmountMismatch => "commerce.amount_mismatch",
+            Error::SignatureInvalid => "commerce.signature_invalid",
+            Error::AccessRequired => "commerce.access_required",
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::OrderNotFound | Error::PaymentNotFound | Error::TopUpNotFound | Error::RefundNotFound => {
+                Class::NotFound
+            }
+            Error::CourseAlreadyOwned
+            | Error::CourseInPendingOrder
+            | Error::WrongState { .. }
+            | Error::RefundExceedsCapture => Class::Conflict,
+            Error::InsufficientFunds => Class::PaymentRequired,
+            Error::SignatureInvalid => Class::Unauthenticated,
+            Error::AccessRequired => Class::Forbidden,
+            Error::OrderEmpty
+            | Error::TooManyLines
+            | Error::DuplicateCourse
+            | Error::CourseNotForSale
+            | Error::TooManyOpenOrders
+            | Error::TooManyOpenTopUps
+            | Error::CurrencyUnsupported
+            | Error::AmountOutOfRange
+            | Error::CouponUnknown
+            | Error::PaymentMethodUnknown
+            | Error::PaymentTokenRequired
+            | Error::RefundWindowClosed
+            | Error::PartialRefundUnsupported
+            | Error::AmountMismatch => Class::Unprocessable,
+        }
+    }
+
+    fn current_state(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Error::WrongState { current } => Some(current.clone()),
+            Error::CourseAlreadyOwned => Some(Cow::Borrowed("owned")),
+            Error::CourseInPendingOrder => Some(Cow::Borrowed("pending")),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_belong_to_commerce() {
+        let errors = [
+            Error::OrderNotFound,
+            Error::PaymentNotFound,
+            Error::TopUpNotFound,
+            Error::RefundNotFound,
+            Error::OrderEmpty,
+            Error::TooManyLines,
+            Error::DuplicateCourse,
+            Error::CourseNotForSale,
+            Error::CourseAlreadyOwned,
+            Error::CourseInPendingOrder,
+            Error::InsufficientFunds,
+            Error::TooManyOpenOrders,
+            Error::TooManyOpenTopUps,
+            Error::CurrencyUnsupported,
+            Error::AmountOutOfRange,
+            Error::CouponUnknown,
+            Error::PaymentMethodUnknown,
+            Error::PaymentTokenRequired,
+            Error::wrong_state("pending"),
+            Error::RefundWindowClosed,
+            Error::PartialRefundUnsupported,
+            Error::RefundExceedsCapture,
+            Error::AmountMismatch,
+            Error::SignatureInvalid,
+            Error::AccessRequired,
+        ];
+
+        let codes: BTreeSet<_> = errors.iter().map(Coded::code).collect();
+
+        assert_eq!(codes.len(), errors.len());
+        assert!(codes.iter().all(|code| code.starts_with("commerce.")));
+    }
+}

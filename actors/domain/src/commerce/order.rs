@@ -1,0 +1,373 @@
+//! An order and its checkout saga.
+//!
+//! `pending → paid | cancelled | expired`; `paid → fulfilling → fulfilled | fulfil_failed → refunding`;
+//! `fulfilled → refunding → refunded`. Access is granted in the decision that learns of the payment, so `paid`,
+//! `fulfilling` and `fulfil_failed` are passed through and show in the timeline only. While it is pending the
+//! saga either awaits its payment or is closing it: a cancelled or expired order first asks the payment to close,
+//! since the money may be captured already.
+
+use std::sync::Arc;
+
+use lyceum_kernel::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::refund::{Refund, RefundState};
+use super::{Error, SETTLEMENT_CURRENCY};
+use crate::ids::{CourseId, OrderId, PaymentId, UserId};
+
+/// How many courses one order may contain: it bounds the size of an event and of a commit.
+pub const LINES_MAX: usize = 20;
+
+/// How many orders of one buyer may wait for their payment: each is a saga somebody has to finish.
+pub const OPEN_ORDERS_MAX: usize = 20;
+
+/// Asks for a purchase; whoever builds it has looked up what the catalog sells and at which price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceOrder {
+    /// The id of the order, drawn at the edge.
+    pub order_id: OrderId,
+    /// The id of its payment, drawn at the edge.
+    pub payment_id: PaymentId,
+    /// What is bought.
+    pub lines: Vec<Line>,
+    /// Who pays.
+    pub method: Method,
+    /// What the provider needs to charge; unused by the wallet.
+    pub payment_token: Option<String>,
+    /// When an external payment is given up.
+    pub expires_at: Timestamp,
+    /// Until when the order may be refunded.
+    pub refundable_until: Timestamp,
+}
+
+/// One course at the version and price it is bought at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The course.
+    pub course_id: CourseId,
+    /// Its version at the time of purchase.
+    pub course_version: u32,
+    /// Its title at the time of purchase.
+    pub title: Arc<str>,
+    /// Its price at the time of purchase.
+    pub price: Money,
+    /// Who earns.
+    pub creator: UserId,
+    /// The creator's part of the price, in 1/10,000; frozen so that a refund takes back what a sale gave.
+    pub share_bps: u16,
+}
+
+/// Who pays for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The buyer's wallet.
+    Wallet,
+    /// An external provider.
+    Provider(Provider),
+}
+
+/// A payment provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The stand-in provider for tests and demonstrations.
+    Sandbox,
+}
+
+impl Provider {
+    /// The name of the provider.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Sandbox => "sandbox",
+        }
+    }
+}
+
+impl Method {
+    /// The name that clients use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Wallet => "wallet",
+            Method::Provider(provider) => provider.name(),
+        }
+    }
+
+    /// The method of this name.
+    ///
+    /// # Errors
+    /// [`Error::PaymentMethodUnknown`].
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        match name {
+            "wallet" => Ok(Method::Wallet),
+            "sandbox" => Ok(Method::Provider(Provider::Sandbox)),
+            _ => Err(Error::PaymentMethodUnknown),
+        }
+    }
+}
+
+/// What was agreed when an order was placed; it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its payment.
+    pub payment_id: PaymentId,
+    /// Who pays.
+    pub method: Method,
+    /// What is bought.
+    pub lines: Vec<Line>,
+    /// The sum of the prices.
+    pub total: Money,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// Until when it may be refunded.
+    pub refundable_until: Timestamp,
+}
+
+impl Placement {
+    /// Whether the wallet pays, or nothing is to be paid.
+    pub fn settles_at_once(&self) -> bool {
+        self.method == Method::Wallet || self.total.is_zero()
+    }
+}
+
+/// Why an order ended without being paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CloseReason {
+    /// The buyer cancelled.
+    Cancelled,
+    /// The payment took too long.
+    Expired,
+    /// The provider declined.
+    PaymentDeclined,
+}
+
+impl CloseReason {
+    /// The name of the reason.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Cancelled => "cancelled",
+            CloseReason::Expired => "expired",
+            CloseReason::PaymentDeclined => "payment_declined",
+        }
+    }
+
+    fn state(self) -> OrderState {
+        match self {
+            CloseReason::Cancelled | CloseReason::PaymentDeclined => OrderState::Cancelled,
+            CloseReason::Expired => OrderState::Expired,
+        }
+    }
+}
+
+/// The position of an order's checkout saga.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The payment is under way.
+    AwaitingPayment {
+        /// When it is given up.
+        expires_at: Timestamp,
+    },
+    /// The payment has been asked to close.
+    Closing {
+        /// What the order becomes once nothing can be captured any more.
+        reason: CloseReason,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Paid, and access granted.
+    Fulfilled,
+    /// Money is on its way back.
+    Refunding(Refund),
+    /// Money is back, access is gone.
+    Refunded(Refund),
+    /// Ended without payment.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// The states of the order machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation of the machine above")]
+pub enum OrderState {
+    Pending,
+    Paid,
+    Fulfilled,
+    FulfilFailed,
+    Refunding,
+    Refunded,
+    Cancelled,
+    Expired,
+}
+
+impl OrderState {
+    /// The name of the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            OrderState::Pending => "pending",
+            OrderState::Paid => "paid",
+            OrderState::Fulfilled => "fulfilled",
+            OrderState::FulfilFailed => "fulfil_failed",
+            OrderState::Refunding => "refunding",
+            OrderState::Refunded => "refunded",
+            OrderState::Cancelled => "cancelled",
+            OrderState::Expired => "expired",
+        }
+    }
+}
+
+/// One order of one buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// What was agreed.
+    pub placement: Placement,
+    /// How far it is.
+    pub stage: Stage,
+    /// When it reached which state, oldest first.
+    pub timeline: Vec<(OrderState, Timestamp)>,
+}
+
+impl Order {
+    /// An order that waits for its payment.
+    pub(super) fn pending(placement: Placement, expires_at: Timestamp) -> Self {
+        let timeline = vec![(OrderState::Pending, placement.placed_at)];
+        Order {
+            placement,
+            stage: Stage::AwaitingPayment { expires_at },
+            timeline,
+        }
+    }
+
+    /// An order that was placed, paid and fulfilled at once.
+    pub(super) fn purchased(placement: Placement) -> Self {
+        let at = placement.placed_at;
+        let passed = [OrderState::Pending, OrderState::Paid, OrderState::Fulfilled];
+        Order {
+            placement,
+            stage: Stage::Fulfilled,
+            timeline: passed.map(|state| (state, at)).to_vec(),
+        }
+    }
+
+    /// The state of the order machine.
+    pub fn state(&self) -> OrderState {
+        match &self.stage {
+            Stage::AwaitingPayment { .. } | Stage::Closing { .. } => OrderState::Pending,
+            Stage::Fulfilled => OrderState::Fulfilled,
+            Stage::Refunding(_) => OrderState::Refunding,
+            Stage::Refunded(_) => OrderState::Refunded,
+            Stage::Closed { reason } => reason.state(),
+        }
+    }
+
+    /// The step of the checkout saga.
+    pub fn saga(&self) -> &'static str {
+        match &self.stage {
+            Stage::AwaitingPayment { .. } => "awaiting_payment",
+            Stage::Closing { .. } => "closing",
+            Stage::Fulfilled => "completed",
+            Stage::Refunding(refund) => match refund.state {
+                RefundState::Unknown => "refund_unknown",
+                RefundState::Failed { .. } => "refund_failed",
+                RefundState::Processing | RefundState::Succeeded => "refunding",
+            },
+            Stage::Refunded(_) | Stage::Closed { .. } => "compensated",
+        }
+    }
+
+    /// When the saga's next action is due; `None` once it has ended.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match &self.stage {
+            Stage::AwaitingPayment { expires_at } => Some(*expires_at),
+            Stage::Closing { since, .. } => Some(*since),
+            Stage::Refunding(refund) => match refund.state {
+                RefundState::Failed { retry_at } => Some(retry_at),
+                _ => Some(refund.requested_at),
+            },
+            Stage::Fulfilled | Stage::Refunded(_) | Stage::Closed { .. } => None,
+        }
+    }
+
+    /// The refund, if one was asked for.
+    pub fn refund(&self) -> Option<&Refund> {
+        match &self.stage {
+            Stage::Refunding(refund) | Stage::Refunded(refund) => Some(refund),
+            Stage::AwaitingPayment { .. }
+            | Stage::Closing { .. }
+            | Stage::Fulfilled
+            | Stage::Closed { .. } => None,
+        }
+    }
+
+    /// Whether access was ever granted, so that the sale was posted.
+    pub fn was_fulfilled(&self) -> bool {
+        self.timeline
+            .iter()
+            .any(|(state, _)| *state == OrderState::Fulfilled)
+    }
+
+    pub(super) fn refund_mut(&mut self) -> Option<&mut Refund> {
+        match &mut self.stage {
+            Stage::Refunding(refund) | Stage::Refunded(refund) => Some(refund),
+            Stage::AwaitingPayment { .. }
+            | Stage::Closing { .. }
+            | Stage::Fulfilled
+            | Stage::Closed { .. } => None,
+        }
+    }
+
+    /// Whether a course is on one of the lines.
+    pub fn contains(&self, course_id: CourseId) -> bool {
+        self.placement
+            .lines
+            .iter()
+            .any(|line| line.course_id == course_id)
+    }
+
+    /// The refusal of a transition by the present state.
+    pub(super) fn refusal(&self) -> Error {
+        Error::wrong_state(self.state().name())
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage, passed: &[OrderState], at: Timestamp) {
+        self.stage = stage;
+        self.timeline.extend(passed.iter().map(|state| (*state, at)));
+        let reached = self.state();
+        if self.timeline.last().is_none_or(|(state, _)| *state != reached) {
+            self.timeline.push((reached, at));
+        }
+    }
+}
+
+/// The total of an order's lines, if they can be ordered together at all.
+///
+/// # Errors
+/// The order is empty, too long, contains a course twice, or its prices cannot be added.
+pub fn total(lines: &[Line]) -> Result<Money, Error> {
+    if lines.is_empty() {
+        return Err(Error::OrderEmpty);
+    }
+    if lines.len() > LINES_MAX {
+        return Err(Error::TooManyLines);
+    }
+    let mut total = Money::zero(SETTLEMENT_CURRENCY);
+    for (index, line) in lines.iter().enumerate() {
+        if lines[..index]
+            .iter()
+            .any(|earlier| earlier.course_id == line.course_id)
+        {
+            return Err(Error::DuplicateCourse);
+        }
+        if line.price.currency() != SETTLEMENT_CURRENCY {
+            return Err(Error::CurrencyUnsupported);
+        }
+        total = total.plus(line.price).map_err(|_| Error::AmountOutOfRange)?;
+    }
+    Ok(total)
+}

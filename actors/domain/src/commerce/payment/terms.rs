@@ -1,0 +1,164 @@
+//! The parts of a payment's state: what is charged, how far it is, and what is done next.
+
+use std::time::Duration;
+
+use lyceum_kernel::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::commerce::order::Provider;
+use crate::ids::{OrderId, PaymentId};
+
+/// The pauses between questions about an unknown outcome; the last one repeats.
+const ASK_AGAIN_AFTER: [Duration; 5] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+    Duration::from_secs(60),
+];
+
+/// What a payment is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// An order.
+    Order(OrderId),
+    /// Money for the wallet.
+    TopUp,
+}
+
+/// How a payment ended, for the buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// The whole amount was captured.
+    Succeeded,
+    /// The provider declined.
+    Declined {
+        /// The provider's decline code.
+        code: String,
+    },
+    /// Nothing was and nothing will be captured.
+    Closed,
+}
+
+/// What is to be charged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The payment itself, which the provider knows as the reference.
+    pub payment_id: PaymentId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Who charges.
+    pub provider: Provider,
+    /// How much.
+    pub amount: Money,
+    /// What the provider needs to charge.
+    pub token: String,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+}
+
+impl Terms {
+    /// The idempotency key of the present attempt.
+    pub fn provider_key(&self) -> String {
+        format!("{}-{}", self.payment_id, self.attempt)
+    }
+}
+
+/// How far a payment is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has asked for it yet.
+    #[default]
+    Absent,
+    /// An attempt is under way.
+    Processing(Next),
+    /// The answer to the attempt is missing.
+    Unknown(Next),
+    /// Captured.
+    Succeeded {
+        /// The provider's id of the charge.
+        charge_id: String,
+    },
+    /// Definitely not captured; another token may be tried.
+    Declined {
+        /// The provider's decline code.
+        code: String,
+    },
+    /// Closed without a capture.
+    Cancelled,
+}
+
+impl State {
+    /// The name of the state.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Absent => "requires_payment",
+            State::Processing(_) => "processing",
+            State::Unknown(_) => "unknown",
+            State::Succeeded { .. } => "succeeded",
+            State::Declined { .. } => "declined",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    /// The next action, for the states that have one.
+    pub fn next(&self) -> Option<Next> {
+        match self {
+            State::Processing(next) | State::Unknown(next) => Some(*next),
+            State::Absent | State::Succeeded { .. } | State::Declined { .. } | State::Cancelled => None,
+        }
+    }
+}
+
+/// What is to be done next, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// What.
+    pub action: Action,
+    /// When, at the earliest.
+    pub due_at: Timestamp,
+    /// The number of this step of the payment.
+    pub step: u32,
+    /// How often the outcome was unknown in a row.
+    pub tries: u32,
+}
+
+/// A call to the provider; each may be repeated without harm, because it carries the attempt's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Charge, or send a refund.
+    Send,
+    /// Ask what became of it.
+    Query,
+    /// Make sure that it is never charged any more.
+    Close,
+}
+
+impl Action {
+    /// The name of the action.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Send => "send",
+            Action::Query => "query",
+            Action::Close => "close",
+        }
+    }
+}
+
+impl Next {
+    /// The step after this one that takes `action` after a pause that grows with the tries.
+    pub(super) fn later(self, action: Action, step: u32, now: Timestamp) -> Self {
+        let index = usize::try_from(self.tries).unwrap_or(usize::MAX);
+        let pause = ASK_AGAIN_AFTER[index.min(ASK_AGAIN_AFTER.len() - 1)];
+        Next {
+            action,
+            due_at: now.plus(pause),
+            step,
+            tries: self.tries.saturating_add(1),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Random commands against a buyer: whatever happens in whatever order, the books balance and nobody loses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lyceum_kernel::{Aggregate, Money, Timestamp};
+
+use super::SETTLEMENT_CURRENCY;
+use super::access::ImportId;
+use super::buyer::{Buyer, Command, Event, ImportedPurchase};
+use super::ledger::{Account, posting};
+use super::order::{Line, Method, OrderState, PlaceOrder, Provider};
+use super::payment::{Purpose, Settlement};
+use super::refund::RefundOutcome;
+use crate::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+
+const USER: UserId = UserId::from_u128(1);
+const COURSES: u64 = 60;
+
+/// Knuth's MMIX generator: a test needs a seed it can print, not quality.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn amount(&mut self) -> Money {
+        let units = i64::try_from(self.below(30_000)).expect("small");
+        Money::new(units, SETTLEMENT_CURRENCY).expect("in range")
+    }
+
+    fn settlement(&mut self) -> Settlement {
+        match self.below(4) {
+            0 => Settlement::Declined {
+                code: "card_declined".into(),
+            },
+            1 => Settlement::Closed,
+            _ => Settlement::Succeeded,
+        }
+    }
+
+    fn command(&mut self, clock: i64) -> Command {
+        let order_id = OrderId::from_u128(u128::from(self.below(40)));
+        let payment_id = PaymentId::from_u128(order_id.as_u128());
+        let refund_id = RefundId::from_u128(order_id.as_u128() + u128::from(self.below(2)) * 1_000);
+        match self.below(12) {
+            0..=2 => Command::PlaceOrder(Box::new(PlaceOrder {
+                order_id,
+                payment_id,
+                lines: (0..=self.below(3)).map(|_| self.line()).collect(),
+                method: if self.below(2) == 0 {
+                    Method::Wallet
+                } else {
+                    Method::Provider(Provider::Sandbox)
+                },
+                payment_token: Some("tok".into()),
+                expires_at: Timestamp::from_millis(clock + 50),
+                refundable_until: Timestamp::from_millis(clock + 200),
+            })),
+            3..=4 => {
+                let purpose = Purpose::Order(order_id);
+                Command::SettlePayment {
+                    payment_id,
+                    purpose,
+                    outcome: self.settlement(),
+                }
+            }
+            5 => Command::Cancel { order_id },
+            6 => Command::Expire { order_id },
+            7 => Command::RequestRefund {
+                order_id,
+                refund_id,
+                reason: String::new(),
+                amount: None,
+            },
+            8 => {
+                let outcome = match self.below(3) {
+                    0 => RefundOutcome::Succeeded,
+                    1 => RefundOutcome::Failed,
+                    _ => RefundOutcome::Unknown,
+                };
+                let attempt = 1 + u32::try_from(self.below(2)).expect("small");
+                Command::SettleRefund {
+                    order_id,
+                    refund_id,
+                    attempt,
+                    outcome,
+                }
+            }
+            9 => Command::RetryRefund { order_id, refund_id },
+            10 => {
+                let payment_id = PaymentId::from_u128(u128::from(500 + self.below(30)));
+                if self.below(2) == 0 {
+                    Command::StartTopUp {
+                        payment_id,
+                        amount: self.amount(),
+                        provider: Provider::Sandbox,
+                        payment_token: Some("tok".into()),
+                        expires_at: Timestamp::from_millis(clock + 50),
+                    }
+                } else {
+                    let outcome = self.settlement();
+                    Command::SettlePayment {
+                        payment_id,
+                        purpose: Purpose::TopUp,
+                        outcome,
+                    }
+                }
+            }
+            _ => Command::Import {
+                purchases: vec![ImportedPurchase {
+                    import_id: ImportId::from_u128(u128::from(self.below(20))),
+                    course_id: CourseId::from_u128(u128::from(self.below(COURSES))),
+                    course_version: 1,
+                    at: Timestamp::from_millis(clock),
+                }],
+            },
+        }
+    }
+
+    fn line(&mut self) -> Line {
+        Line {
+            course_id: CourseId::from_u128(u128::from(self.below(COURSES))),
+            course_version: 1,
+            title: "t".into(),
+            price: self.amount().share(1_000),
+            creator: UserId::from_u128(u128::from(100 + self.below(3))),
+            share_bps: u16::try_from(self.below(10_001)).expect("at most 10,000"),
+        }
+    }
+}
+
+/// The balances of a ledger and the keys of its transactions.
+#[derive(Default)]
+struct Books {
+    balances: BTreeMap<(Account, Option<UserId>), i64>,
+    keys: BTreeSet<(u128, i64)>,
+}
+
+impl Books {
+    fn post(&mut self, state: &Buyer, event: &Event) {
+        let Some(transaction) = posting(USER, state, event) else {
+            return;
+        };
+        let key = (transaction.source, transaction.step.number());
+        assert!(self.keys.insert(key), "a transaction is posted once: {event:?}");
+        for entry in transaction.entries {
+            *self.balances.entry((entry.account, entry.owner)).or_default() += entry.amount;
+        }
+    }
+
+    fn of(&self, account: Account, owner: Option<UserId>) -> i64 {
+        self.balances.get(&(account, owner)).copied().unwrap_or_default()
+    }
+}
+
+fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
+    let wallet = buyer.wallet();
+    assert_eq!(
+        books.balances.values().sum::<i64>(),
+        0,
+        "the trial balance is zero"
+    );
+    assert_eq!(
+        wallet.balance().amount(),
+        books.of(Account::UserWallet, Some(USER)),
+        "a wallet is its entries"
+    );
+    assert_eq!(wallet.held().amount(), books.of(Account::WalletHold, Some(USER)));
+
+    let mut owed = 0;
+    for order in buyer.orders(None) {
+        let passed = |state| order.timeline.iter().filter(|(at, _)| *at == state).count();
+        assert!(passed(OrderState::Paid) <= 1, "charged once");
+        assert!(passed(OrderState::Refunded) <= 1, "refunded once");
+        for line in &order.placement.lines {
+            let source = super::Source::Order(order.placement.order_id);
+            let live = buyer
+                .access()
+                .live(line.course_id, now)
+                .is_some_and(|grant| grant.source == source);
+            match order.state() {
+                OrderState::Fulfilled => {
+                    assert!(
+                        buyer.access().knows(line.course_id, source),
+                        "no money without grant"
+                    );
+                }
+                OrderState::Refunding | OrderState::Paid | OrderState::FulfilFailed => {}
+                OrderState::Pending | OrderState::Cancelled | OrderState::Expired | OrderState::Refunded => {
+                    assert!(!live, "no grant without money");
+                }
+            }
+        }
+        if order.state() == OrderState::Refunding && passed(OrderState::Fulfilled) == 0 {
+            owed += order.placement.total.amount();
+        }
+        let open = matches!(order.state(), OrderState::Pending | OrderState::Refunding);
+        assert_eq!(
+            open,
+            order.due_at().is_some(),
+            "every open saga has a due time, no other has"
+        );
+    }
+    assert_eq!(
+        books.of(Account::RefundPayable, Some(USER)),
+        owed,
+        "money without a sale is on its way back"
+    );
+}
+
+#[test]
+fn the_books_balance_and_no_money_is_without_access_or_refund_for_any_history() {
+    let mut transactions = 0;
+    for seed in 0..200 {
+        let mut random = Random(seed);
+        let (mut buyer, mut books) = (Buyer::default(), Books::default());
+        for clock in 0..400 {
+            let now = Timestamp::from_millis(clock);
+            let command = random.command(clock);
+            let Ok(events) = buyer.decide(command.clone(), now) else {
+                continue;
+            };
+            for event in &events {
+                buyer.apply(event);
+                books.post(&buyer, event);
+            }
+            check(&buyer, &books, now);
+            if !matches!(
+                command,
+                Command::RequestRefund { .. } | Command::RetryRefund { .. }
+            ) {
+                assert_eq!(
+                    buyer.decide(command.clone(), now),
+                    Ok(vec![]),
+                    "seed {seed}: repeated {command:?}"
+                );
+            }
+        }
+        transactions += books.keys.len();
+    }
+    assert!(
+        transactions > 2_000,
+        "{transactions} transactions are too few to mean anything"
+    );
+}
+
+#[test]
+fn events_and_state_survive_being_stored() {
+    fn stored<T: serde::Serialize + serde::de::DeserializeOwned>() {}
+    stored::<Buyer>();
+    stored::<Event>();
+    stored::<Command>();
+    stored::<super::Payment>();
+    stored::<super::payment::Event>();
+}

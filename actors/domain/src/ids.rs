@@ -1,0 +1,36 @@
+//! The ids that more than one domain speaks of.
+
+use lyceum_kernel::{Id, IdKind, Prefix};
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $kind:ident $name:ident $prefix:literal;)*) => {$(
+        #[doc = concat!("The kind of [`", stringify!($name), "`].")]
+        pub enum $kind {}
+
+        impl IdKind for $kind {
+            const PREFIX: Prefix = $prefix;
+        }
+
+        $(#[$doc])*
+        pub type $name = Id<$kind>;
+    )*};
+}
+
+ids! {
+    /// A person who has registered: learner, creator or operator.
+    UserKind UserId "usr";
+    /// One login on one device.
+    SessionKind SessionId "ses";
+    /// A course, column or other content that is sold as one.
+    CourseKind CourseId "crs";
+    /// A chapter of a course's outline.
+    ChapterKind ChapterId "chp";
+    /// A lesson of a course.
+    LessonKind LessonId "les";
+    /// A purchase of one or more courses by one buyer.
+    OrderKind OrderId "ord";
+    /// A payment through a provider: of an order or of a wallet top-up.
+    PaymentKind PaymentId "pay";
+    /// A refund of an order.
+    RefundKind RefundId "ref";
+}

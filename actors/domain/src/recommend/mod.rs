@@ -1,0 +1,66 @@
+//! What to study next: one user's signals, a model of the catalog, and the ranking that brings them together.
+//!
+//! Flow: learners' activities become signals in their [`Profile`]; a trainer builds a [`Model`] from the
+//! catalog's [`Features`] and the [`Popularity`] of courses; [`rank`] blends both into a list in which every
+//! item carries the [`Reason`]s that its score is made of.
+//!
+//! The seam for better models is [`Neighbours`]: whatever maps a studied course to related courses (content
+//! today) is such a table, and [`Model::with_related`] puts another one in its place.
+
+mod content;
+mod model;
+mod popularity;
+mod profile;
+mod ranking;
+mod settings;
+
+pub use content::{Features, slug};
+pub use model::{Model, Neighbours, Source};
+pub use popularity::Popularity;
+pub use profile::{Activity, Command, Event, EventId, Observation, Profile, Recent, Signal, Tally};
+pub use ranking::{Reason, ReasonKind, Recommendation, Scratch, rank};
+pub use settings::{ActivityWeights, Blend, ContentSettings, Settings};
+
+use lyceum_kernel::{Class, Coded};
+
+/// The most events one observation may carry.
+pub const EVENTS_MAX: usize = 100;
+/// The most interests one profile holds.
+pub const INTERESTS_MAX: usize = 20;
+/// The longest interest, in bytes of its slug.
+pub const INTEREST_BYTES_MAX: usize = 64;
+
+/// Why the recommender refuses a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The batch is too large.
+    #[error("at most {EVENTS_MAX} events are accepted at once")]
+    TooManyEvents,
+    /// A rating is not from 1 to 5, a progress not from 0 to 1, or a value is missing.
+    #[error("event {position} needs a value: a rating from 1 to 5, a progress from 0 to 1")]
+    ValueOutOfRange {
+        /// The event's position in its batch, from 0.
+        position: u32,
+    },
+    /// More interests than a profile holds.
+    #[error("at most {INTERESTS_MAX} interests are kept")]
+    TooManyInterests,
+    /// An interest without a letter or digit, or one that is too long.
+    #[error("an interest is a word of at most {INTEREST_BYTES_MAX} bytes")]
+    InterestInvalid,
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Error::TooManyEvents => "recommend.too_many_events",
+            Error::ValueOutOfRange { .. } => "recommend.value_out_of_range",
+            Error::TooManyInterests => "recommend.too_many_interests",
+            Error::InterestInvalid => "recommend.interest_invalid",
+        }
+    }
+
+    fn class(&self) -> Class {
+        Class::Unprocessable
+    }
+}
