@@ -18,7 +18,9 @@ pub struct DatabaseSettings {
     pub config: Config,
     /// Connections in the pool, at most.
     pub pool_size: usize,
-    /// How long to wait for a connection of the pool, or for a new one.
+    /// How long to wait for a connection of the pool.
+    pub wait_timeout: Duration,
+    /// How long to wait for a new connection.
     pub connect_timeout: Duration,
     /// How long one statement may take, measured here; the server's own limit is set on each connection.
     pub statement_timeout: Duration,
@@ -32,6 +34,7 @@ impl DatabaseSettings {
     pub fn from_url(
         url: &str,
         pool_size: usize,
+        wait_timeout: Duration,
         connect_timeout: Duration,
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
@@ -47,6 +50,7 @@ impl DatabaseSettings {
         Ok(DatabaseSettings {
             config,
             pool_size,
+            wait_timeout,
             connect_timeout,
             statement_timeout,
         })
@@ -72,14 +76,13 @@ impl Database {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let timeout = Some(settings.connect_timeout);
         let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
             .max_size(settings.pool_size)
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
-                wait: timeout,
-                create: timeout,
-                recycle: timeout,
+                wait: Some(settings.wait_timeout),
+                create: Some(settings.connect_timeout),
+                recycle: Some(settings.connect_timeout),
             })
             .build()
             .map_err(StoreError::refused)?;

@@ -28,15 +28,20 @@ impl Redis {
     ///
     /// # Errors
     /// The address cannot be read.
-    pub fn connect(url: &str, connections: usize, command_timeout: Duration) -> Result<Self, StoreError> {
+    pub fn connect(
+        url: &str,
+        connections: usize,
+        connect_timeout: Duration,
+        command_timeout: Duration,
+    ) -> Result<Self, StoreError> {
         let config = Config::from_url(url).map_err(StoreError::refused)?;
         let pool = Builder::from_config(config)
             .with_performance_config(|performance: &mut PerformanceConfig| {
                 performance.default_command_timeout = command_timeout;
             })
             .with_connection_config(|connection: &mut ConnectionConfig| {
-                connection.connection_timeout = command_timeout * 4;
-                connection.internal_command_timeout = command_timeout * 4;
+                connection.connection_timeout = connect_timeout;
+                connection.internal_command_timeout = connect_timeout;
                 // Repeating a command is the caller's decision.
                 connection.max_command_attempts = 1;
             })

@@ -42,8 +42,10 @@ pub struct ActorLimits {
     pub backoff_min: Duration,
     /// The longest restart delay.
     pub backoff_max: Duration,
-    /// More failures than this within a minute quarantine an entity for a minute.
+    /// More failures than this within the window quarantine an entity for as long.
     pub failures_max: usize,
+    /// The window in which failures count.
+    pub failure_window: Duration,
 }
 
 impl Default for ActorLimits {
@@ -58,6 +60,7 @@ impl Default for ActorLimits {
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(10),
             failures_max: 5,
+            failure_window: Duration::from_secs(60),
         }
     }
 }

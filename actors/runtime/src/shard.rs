@@ -15,9 +15,6 @@ use crate::entity::EntityRef;
 use crate::placement::{SHARDS, Shard};
 use crate::region::{Activation, Node, Refusal, Supervised};
 
-/// The window in which failures count, and how long a quarantine lasts.
-const QUARANTINE: Duration = Duration::from_secs(60);
-
 /// What a shard supervisor can be told.
 pub(crate) enum ShardMessage {
     /// A request for an entity that is not in its region's table.
@@ -314,6 +311,7 @@ impl Supervisor {
     fn sweep(&self, idle_for: Duration, entities: &mut Entities) {
         let now = Instant::now();
         let draining = entities.drained.is_some();
+        let window = self.node.limits.failure_window;
         for slot in entities.slots.values_mut() {
             if let Slot::Live(resident) = slot
                 && (draining || resident.idle(now).is_some_and(|idle| idle >= idle_for))
@@ -327,7 +325,7 @@ impl Supervisor {
         entities.failures.retain(|_, times| {
             times
                 .back()
-                .is_some_and(|last| now.duration_since(*last) < QUARANTINE)
+                .is_some_and(|last| now.duration_since(*last) < window)
         });
     }
 
@@ -369,7 +367,7 @@ impl Supervisor {
         let limits = &self.node.limits;
         let times = entities.failures.entry(entity).or_default();
         times.push_back(now);
-        times.retain(|time| now.duration_since(*time) < QUARANTINE);
+        times.retain(|time| now.duration_since(*time) < limits.failure_window);
         if times.len() > limits.failures_max {
             tracing::error!(
                 shard = self.shard,
@@ -382,7 +380,7 @@ impl Supervisor {
             entities.slots.insert(
                 entity,
                 Slot::Quarantined {
-                    until: now + QUARANTINE,
+                    until: now + limits.failure_window,
                 },
             );
         } else {

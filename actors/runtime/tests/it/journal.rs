@@ -19,6 +19,8 @@ const MIGRATION: &str = include_str!("../../../../config/migrations/0001_journal
 const COUNTERS: &str =
     "CREATE TABLE counters (id uuid PRIMARY KEY, total bigint NOT NULL CHECK (total >= 0))";
 
+const LIMIT: Duration = Duration::from_secs(5);
+
 struct Store {
     settings: DatabaseSettings,
     database: Database,
@@ -35,8 +37,7 @@ impl Store {
             .batch_execute(&format!("CREATE DATABASE {name}"))
             .await
             .unwrap();
-        let mut settings =
-            DatabaseSettings::from_url(&url, 4, Duration::from_secs(5), Duration::from_secs(5)).unwrap();
+        let mut settings = DatabaseSettings::from_url(&url, 4, LIMIT, LIMIT, LIMIT).unwrap();
         settings.config.dbname(&name);
         let database = Database::new(&settings).unwrap();
         database

@@ -1,0 +1,334 @@
+//! Who somebody is: registers, logs in, refreshes, changes passwords.
+//!
+//! Each of these needs the account, its sessions and the password hash together, in an order that leaves no gap: a
+//! login that races with a suspension either sees the suspension or is ended by it.
+
+use lyceum_domain::accounts::{
+    Command, Device, DisplayName, Email, Error, Interests, Policy, Roles, SessionCommand, Username,
+};
+use lyceum_domain::ids::{SessionId, UserId};
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{AskError, Context, Region, StoreError, ids};
+
+use super::tokens::Nonce;
+use super::{
+    AccountQueries, AccountQuestion, AccountView, Accounts, LoginView, Password, Passwords, RefreshToken,
+    SessionQuestion, Sessions, TokenSecret,
+};
+
+/// Registers, logs in, refreshes, changes passwords. Cheap to clone.
+#[derive(Clone)]
+pub struct Identity {
+    /// Every account.
+    pub accounts: Region<Accounts>,
+    /// The logins of every user.
+    pub sessions: Region<Sessions>,
+    /// Finds accounts by username.
+    pub queries: AccountQueries,
+    /// Makes and checks hashes.
+    pub passwords: Passwords,
+    /// Derives refresh tokens.
+    pub secret: TokenSecret,
+    /// Limits on logins.
+    pub policy: Policy,
+    /// The roles of a new account.
+    pub initial_roles: Roles,
+}
+
+/// What somebody registers with.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The name to log in with.
+    pub username: Username,
+    /// Where mail reaches them.
+    pub email: Email,
+    /// The name others see; the username if none.
+    pub display_name: Option<DisplayName>,
+    /// The password.
+    pub password: Password,
+    /// What they want to learn.
+    pub interests: Interests,
+}
+
+/// Somebody who has proved who they are.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Who.
+    pub user: UserId,
+    /// What they may do.
+    pub roles: Roles,
+    /// The login.
+    pub login: LoginView,
+    /// The token that refreshes it.
+    pub refresh_token: RefreshToken,
+}
+
+impl Admitted {
+    /// When this was decided: what the access token is issued at.
+    pub fn at(&self) -> Timestamp {
+        self.login.refreshed_at
+    }
+}
+
+impl Identity {
+    /// Opens an account.
+    ///
+    /// # Errors
+    /// `accounts.username_taken`, `accounts.email_taken`, `accounts.password_length`, `accounts.password_too_weak`.
+    pub async fn register(
+        &self,
+        registration: Registration,
+        context: &Context,
+    ) -> Result<(UserId, AccountView), AskError<Error>> {
+        self.open(registration, self.initial_roles, context).await
+    }
+
+    /// Opens an account with every role unless its username is taken already; for the first operator of a new site.
+    ///
+    /// # Errors
+    /// As [`Identity::register`].
+    pub async fn ensure_operator(
+        &self,
+        registration: Registration,
+        context: &Context,
+    ) -> Result<(), AskError<Error>> {
+        if self
+            .queries
+            .user_of(&registration.username)
+            .await
+            .map_err(|error| unavailable(&error))?
+            .is_some()
+        {
+            return Ok(());
+        }
+        let roles = lyceum_domain::accounts::Role::ALL.into_iter().collect();
+        match self.open(registration, roles, context).await {
+            // Another node was quicker.
+            Ok(_) | Err(AskError::Refused(Error::UsernameTaken)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn open(
+        &self,
+        registration: Registration,
+        roles: Roles,
+        context: &Context,
+    ) -> Result<(UserId, AccountView), AskError<Error>> {
+        let Registration {
+            username,
+            email,
+            display_name,
+            password,
+            interests,
+        } = registration;
+        let display_name = match display_name {
+            Some(name) => name,
+            None => DisplayName::parse(username.as_str()).map_err(AskError::Refused)?,
+        };
+        let known = vec![username.to_string(), email.to_string(), display_name.to_string()];
+        let password_hash = self.passwords.hash(password, known).await?;
+        // A repeated operation has to meet the account it opened, not a new one that finds its own name taken.
+        let user = match context.operation {
+            Some(operation) => UserId::from_u128(as_uuid(operation.id)),
+            None => ids::new(),
+        };
+        let command = Command::Register {
+            username,
+            email,
+            display_name,
+            password_hash,
+            roles,
+            interests,
+        };
+        let view = self
+            .accounts
+            .ask(user, command, AccountQuestion::View, context)
+            .await?;
+        Ok((user, view))
+    }
+
+    /// Begins a login.
+    ///
+    /// # Errors
+    /// `accounts.invalid_credentials`, the same for an unknown user and after the same time;
+    /// `accounts.account_suspended`, told only to whoever knows the password.
+    pub async fn log_in(
+        &self,
+        username: &str,
+        password: Password,
+        device: Device,
+        context: &Context,
+    ) -> Result<Admitted, AskError<Error>> {
+        let admitted = self.try_log_in(username, password, device, context).await;
+        let result = match &admitted {
+            Ok(_) => "succeeded",
+            Err(AskError::Refused(Error::InvalidCredentials)) => "refused",
+            Err(AskError::Refused(_)) => "suspended",
+            Err(_) => "failed",
+        };
+        metrics::counter!("auth_attempts_total", "result" => result).increment(1);
+        admitted
+    }
+
+    async fn try_log_in(
+        &self,
+        username: &str,
+        password: Password,
+        device: Device,
+        context: &Context,
+    ) -> Result<Admitted, AskError<Error>> {
+        let user = match Username::parse(username) {
+            Ok(username) => self
+                .queries
+                .user_of(&username)
+                .await
+                .map_err(|error| unavailable(&error))?,
+            Err(_) => None,
+        };
+        let hash = match user {
+            Some(user) => match self
+                .accounts
+                .read(user, AccountQuestion::Credentials, &unnamed(context))
+                .await
+            {
+                Ok(view) => view.password_hash,
+                Err(AskError::Refused(_)) => None,
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        let fits = self.passwords.verify(password, hash).await?;
+        let user = user
+            .filter(|_| fits)
+            .ok_or(AskError::Refused(Error::InvalidCredentials))?;
+        // Before the login, so that a suspended user leaves no trace.
+        self.accounts
+            .read(user, AccountQuestion::ActiveView, &unnamed(context))
+            .await?;
+
+        let nonce = Nonce::of(context.operation);
+        let session_id = match context.operation {
+            Some(_) => self.secret.session_id(user, &nonce),
+            None => ids::new(),
+        };
+        let refresh_token = self.secret.first(user, session_id, &nonce);
+        let refresh_hash = refresh_token.hash();
+        let command = SessionCommand::LogIn {
+            session_id,
+            device,
+            refresh_hash,
+            policy: self.policy,
+        };
+        self.admit(refresh_token, command, context).await
+    }
+
+    /// Exchanges a refresh token for the next.
+    ///
+    /// # Errors
+    /// `accounts.refresh_invalid`, `accounts.refresh_reused`, `accounts.session_ended`, `accounts.account_suspended`.
+    pub async fn refresh(&self, presented: &str, context: &Context) -> Result<Admitted, AskError<Error>> {
+        let presented: RefreshToken = presented.parse().map_err(AskError::Refused)?;
+        let next = self.secret.next(&presented, &Nonce::of(context.operation));
+        let command = SessionCommand::Refresh {
+            session_id: presented.session_id,
+            presented: presented.hash(),
+            next: next.hash(),
+            policy: self.policy,
+        };
+        self.admit(next, command, context).await
+    }
+
+    async fn admit(
+        &self,
+        refresh_token: RefreshToken,
+        command: SessionCommand,
+        context: &Context,
+    ) -> Result<Admitted, AskError<Error>> {
+        let RefreshToken { user, session_id, .. } = refresh_token;
+        let question = SessionQuestion::Served {
+            session_id,
+            token: refresh_token.hash(),
+        };
+        let logins = self.sessions.ask(user, command, question, context).await?;
+        let login = logins
+            .into_iter()
+            .next()
+            .ok_or(AskError::Refused(Error::SessionEnded))?;
+        // Read after the login is in place: a suspension that commits later finds the login and ends it, one that
+        // has committed is seen here.
+        let account = self
+            .accounts
+            .read(user, AccountQuestion::ActiveView, &unnamed(context))
+            .await?;
+        Ok(Admitted {
+            user,
+            roles: account.roles,
+            login,
+            refresh_token,
+        })
+    }
+
+    /// Replaces a password; every other login of the user ends.
+    ///
+    /// # Errors
+    /// `accounts.invalid_credentials`, `accounts.password_length`, `accounts.password_too_weak`.
+    pub async fn change_password(
+        &self,
+        user: UserId,
+        current: Password,
+        new: Password,
+        keep_session: SessionId,
+        context: &Context,
+    ) -> Result<(), AskError<Error>> {
+        let view = self
+            .accounts
+            .read(user, AccountQuestion::Credentials, &unnamed(context))
+            .await?;
+        let replaces = view.password_hash.ok_or(AskError::Unavailable)?;
+        if !self.passwords.verify(current, Some(replaces.clone())).await? {
+            // A repeated operation has changed it already, and is answered from its record.
+            let repeated = context.operation.is_some() && self.passwords.verify(new, Some(replaces)).await?;
+            return if repeated {
+                Ok(())
+            } else {
+                Err(AskError::Refused(Error::InvalidCredentials))
+            };
+        }
+        let known = vec![
+            view.username.to_string(),
+            view.email.to_string(),
+            view.profile.display_name.to_string(),
+        ];
+        let password_hash = self.passwords.hash(new, known).await?;
+        let keep_session = Some(keep_session);
+        let command = Command::ChangePassword {
+            password_hash,
+            replaces,
+            keep_session,
+        };
+        self.accounts
+            .ask(user, command, AccountQuestion::View, context)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Marks 128 bits as a UUID of version 8, "whatever the application likes", so that ids stay valid UUIDs.
+pub(super) fn as_uuid(bits: u128) -> u128 {
+    bits & !(0xf << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62
+}
+
+/// The context of a step that reads: the operation's name belongs to the one step that changes something, and its
+/// record would answer in place of the state.
+fn unnamed(context: &Context) -> Context {
+    Context {
+        operation: None,
+        ..*context
+    }
+}
+
+fn unavailable(error: &StoreError) -> AskError<Error> {
+    tracing::warn!(%error, "an account could not be looked up");
+    AskError::Unavailable
+}

@@ -1,0 +1,421 @@
+//! Accounts bound to the runtime: the [`Accounts`] and [`Sessions`] entities and what stands around them.
+//!
+//! Flow of a suspension: `Suspend` commits together with an [`AccountsFlow::EndSessions`] message; its delivery ends
+//! every login of the user; each ended login enters [`Revoked`], where the guard finds it before its access token
+//! expires. A crash between any two of these steps only delays the rest, because the message is delivered again.
+
+mod identity;
+mod keys;
+mod passwords;
+mod revoked;
+mod rows;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyceum_domain::accounts::{
+    Account, Device, Email, EndReason, Error, Event, Interests, Login, Member, PasswordHash, Policy, Profile,
+    Roles, SessionCommand, SessionEvent, SessionState, Standing, TokenHash, Username,
+};
+use lyceum_domain::ids::{SessionId, UserId};
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{AskError, Context, Durability, Effects, Entity, Kind, Region};
+use serde::{Deserialize, Serialize};
+
+pub use identity::{Admitted, Identity, Registration};
+pub use keys::{KeySet, KeySettings, Keys, SigningKey};
+pub use passwords::{HashCost, Password, Passwords};
+pub use revoked::Revoked;
+pub use rows::AccountQueries;
+pub use tokens::{RefreshToken, TokenSecret};
+
+/// How long the delivery of one message may take before it counts as failed and is tried again.
+const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
+
+/// Hears which interests a user has chosen, after the commit; it must be quick and may be lost with the process.
+pub type InterestsChosen = Arc<dyn Fn(UserId, &Interests) + Send + Sync>;
+
+/// Binds [`Account`].
+pub struct Accounts {
+    interests_chosen: InterestsChosen,
+}
+
+impl Accounts {
+    /// Accounts whose changed interests are signalled to `interests_chosen`.
+    pub fn new(interests_chosen: InterestsChosen) -> Self {
+        Accounts { interests_chosen }
+    }
+}
+
+/// Binds [`lyceum_domain::accounts::Sessions`].
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    revoked: Arc<Revoked>,
+    /// How long a snapshot is kept: no login outlives it.
+    ttl: Duration,
+}
+
+/// What can be asked about an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountQuestion {
+    /// Who it is, suspended or not.
+    View,
+    /// Who it is; refused if they are suspended.
+    ActiveView,
+    /// As `View`, with the hash of the password.
+    Credentials,
+}
+
+/// What is known about an open account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// The name they log in with.
+    pub username: Username,
+    /// Where mail reaches them.
+    pub email: Email,
+    /// What they may do.
+    pub roles: Roles,
+    /// Whether they may use the platform.
+    pub standing: Standing,
+    /// What they may edit themselves.
+    pub profile: Profile,
+    /// When they registered.
+    pub registered_at: Timestamp,
+    /// Rises with every change.
+    pub version: u64,
+    /// Only in the answer to [`AccountQuestion::Credentials`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_hash: Option<PasswordHash>,
+}
+
+/// What can be asked about the logins of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionQuestion {
+    /// The active logins, the oldest first.
+    Active,
+    /// One login, given that the token of this hash serves next.
+    Served {
+        /// The login.
+        session_id: SessionId,
+        /// The token's hash.
+        token: TokenHash,
+    },
+}
+
+/// One login as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginView {
+    /// The login.
+    pub id: SessionId,
+    /// What it was done from.
+    pub device: Device,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When its token was last refreshed.
+    pub refreshed_at: Timestamp,
+    /// When it expires unless it is refreshed before.
+    pub expires_at: Timestamp,
+}
+
+/// What the accounts domain sends through the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "flow", rename_all = "snake_case")]
+pub enum AccountsFlow {
+    /// Ends the logins of a user.
+    EndSessions {
+        /// Whose.
+        user: UserId,
+        /// Why.
+        reason: EndReason,
+        /// The login that stays.
+        except: Option<SessionId>,
+    },
+}
+
+impl AccountsFlow {
+    /// Carries the message out. Delivered again, it finds nothing left to end.
+    ///
+    /// # Errors
+    /// The sessions cannot be reached now; try again later.
+    pub async fn handle(self, sessions: &Region<Sessions>) -> Result<(), AskError<Error>> {
+        match self {
+            AccountsFlow::EndSessions { user, reason, except } => {
+                let command = SessionCommand::LogOutAll { reason, except };
+                let context = Context::within(DELIVERY_BUDGET);
+                sessions
+                    .ask(user, command, SessionQuestion::Active, &context)
+                    .await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Sessions {
+    /// Binds logins; those that end are put into `revoked`.
+    pub fn new(revoked: Arc<Revoked>, policy: Policy) -> Self {
+        Sessions {
+            revoked,
+            ttl: policy.absolute,
+        }
+    }
+}
+
+impl Entity for Accounts {
+    type State = Account;
+    type Key = UserId;
+    type Question = AccountQuestion;
+    type Answer = AccountView;
+
+    const KIND: Kind = Kind {
+        name: "account",
+        number: 1,
+    };
+
+    fn durability(&self) -> Durability {
+        // An account changes a few times in its life: recovery seldom reads more than a handful of events.
+        Durability::Journaled { snapshot_every: 64 }
+    }
+
+    fn answer(&self, state: &Account, question: AccountQuestion, _: Timestamp) -> Result<AccountView, Error> {
+        match question {
+            AccountQuestion::View => state.member().map(view),
+            AccountQuestion::ActiveView => state.active().map(view),
+            AccountQuestion::Credentials => state.member().map(|member| AccountView {
+                password_hash: Some(member.password_hash.clone()),
+                ..view(member)
+            }),
+        }
+    }
+
+    fn effects(&self, key: UserId, state: &Account, events: &[Event], now: Timestamp, effects: &mut Effects) {
+        rows::write(key, state, now, effects);
+        for event in events {
+            let (reason, except) = match event {
+                Event::Suspended { .. } => (EndReason::AccountClosed, None),
+                Event::Erased { .. } => {
+                    rows::redact(key, effects);
+                    (EndReason::AccountClosed, None)
+                }
+                Event::PasswordChanged { keep_session, .. } => (EndReason::PasswordChanged, *keep_session),
+                Event::ProfileChanged { change } => {
+                    if let Some(interests) = change.interests.clone() {
+                        let chosen = self.interests_chosen.clone();
+                        effects.after_commit(move || chosen(key, &interests));
+                    }
+                    continue;
+                }
+                Event::RoleRevoked { .. } => (EndReason::RoleRevoked, None),
+                Event::Registered { .. }
+                | Event::Reinstated
+                | Event::RoleGranted { .. }
+                | Event::Redacted => continue,
+            };
+            effects.message(
+                now,
+                &AccountsFlow::EndSessions {
+                    user: key,
+                    reason,
+                    except,
+                },
+            );
+        }
+    }
+
+    fn refusal(&self, constraint: &str) -> Option<Error> {
+        match constraint {
+            "accounts_username_unique" => Some(Error::UsernameTaken),
+            "accounts_email_unique" => Some(Error::EmailTaken),
+            _ => None,
+        }
+    }
+}
+
+impl Entity for Sessions {
+    type State = lyceum_domain::accounts::Sessions;
+    type Key = UserId;
+    type Question = SessionQuestion;
+    type Answer = Vec<LoginView>;
+
+    const KIND: Kind = Kind {
+        name: "session",
+        number: 2,
+    };
+
+    fn durability(&self) -> Durability {
+        // A rotation that is lost with Redis' last second logs one device out; nothing else follows from it.
+        Durability::Snapshotted {
+            ttl: self.ttl,
+            flush_after: Duration::from_millis(200),
+        }
+    }
+
+    fn answer(
+        &self,
+        state: &Self::State,
+        question: SessionQuestion,
+        now: Timestamp,
+    ) -> Result<Vec<LoginView>, Error> {
+        match question {
+            SessionQuestion::Active => Ok(state
+                .active(now)
+                .map(|(id, login)| login_view(id, login))
+                .collect()),
+            SessionQuestion::Served { session_id, token } => {
+                let login = state.login(session_id).ok_or(Error::SessionEnded)?;
+                match login.revoked {
+                    Some((EndReason::RefreshReused, _)) => Err(Error::RefreshReused),
+                    None if login.serves(token) && login.state(now) == SessionState::Active => {
+                        Ok(vec![login_view(session_id, login)])
+                    }
+                    _ => Err(Error::SessionEnded),
+                }
+            }
+        }
+    }
+
+    fn effects(
+        &self,
+        _: UserId,
+        _: &Self::State,
+        events: &[SessionEvent],
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        for event in events {
+            let (SessionEvent::Revoked { session_id, .. } | SessionEvent::ReuseDetected { session_id, .. }) =
+                event
+            else {
+                continue;
+            };
+            if matches!(event, SessionEvent::ReuseDetected { .. }) {
+                metrics::counter!("refresh_reuse_total").increment(1);
+            }
+            let (revoked, session_id) = (self.revoked.clone(), *session_id);
+            effects.after_commit(move || revoked.add(session_id, now));
+        }
+    }
+}
+
+fn view(member: &Member) -> AccountView {
+    AccountView {
+        username: member.username.clone(),
+        email: member.email.clone(),
+        roles: member.roles,
+        standing: member.standing.clone(),
+        profile: member.profile.clone(),
+        registered_at: member.registered_at,
+        version: member.version,
+        password_hash: None,
+    }
+}
+
+fn login_view(id: SessionId, login: &Login) -> LoginView {
+    LoginView {
+        id,
+        device: login.device.clone(),
+        started_at: login.started_at,
+        refreshed_at: login.refreshed_at,
+        expires_at: login.expires_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_domain::accounts::{Command, DisplayName, Reason};
+    use lyceum_kernel::Aggregate;
+
+    use super::*;
+
+    fn member() -> Account {
+        let mut account = Account::default();
+        decide(
+            &mut account,
+            Command::Register {
+                username: Username::parse("Ada").expect("valid"),
+                email: Email::parse("Ada@example.com").expect("valid"),
+                display_name: DisplayName::parse("Ada").expect("valid"),
+                password_hash: PasswordHash::new("$hash"),
+                roles: Roles::default(),
+                interests: Interests::default(),
+            },
+        );
+        account
+    }
+
+    fn decide(account: &mut Account, command: Command) -> (Vec<Event>, Effects) {
+        let events = account.decide(command, Timestamp::EPOCH).expect("allowed");
+        for event in &events {
+            account.apply(event);
+        }
+        let mut effects = Effects::default();
+        Accounts::new(Arc::new(|_, _| {})).effects(
+            UserId::from_u128(7),
+            account,
+            &events,
+            Timestamp::EPOCH,
+            &mut effects,
+        );
+        (events, effects)
+    }
+
+    #[test]
+    fn a_suspension_sends_a_message_that_ends_every_login() {
+        let mut account = member();
+
+        let (_, effects) = decide(
+            &mut account,
+            Command::Suspend {
+                reason: Reason::parse("spam").expect("valid"),
+            },
+        );
+
+        let sent: Vec<AccountsFlow> = effects
+            .messages()
+            .map(|(_, payload)| serde_json::from_str(payload).expect("our own message"))
+            .collect();
+        let (user, reason) = (UserId::from_u128(7), EndReason::AccountClosed);
+        assert_eq!(
+            sent,
+            [AccountsFlow::EndSessions {
+                user,
+                reason,
+                except: None
+            }]
+        );
+    }
+
+    #[test]
+    fn erasure_leaves_nothing_personal_in_the_row_and_redacts_the_journal() {
+        let mut account = member();
+
+        let (_, effects) = decide(&mut account, Command::Erase);
+
+        let written = format!("{:?}", effects.rows().collect::<Vec<_>>());
+        assert!(!written.to_lowercase().contains("ada"), "{written}");
+        assert!(written.contains("redact"), "{written}");
+    }
+
+    #[test]
+    fn only_the_question_for_credentials_is_answered_with_the_hash() {
+        let account = member();
+
+        for (question, shown) in [
+            (AccountQuestion::View, false),
+            (AccountQuestion::ActiveView, false),
+            (AccountQuestion::Credentials, true),
+        ] {
+            let view = Accounts::new(Arc::new(|_, _| {}))
+                .answer(&account, question, Timestamp::EPOCH)
+                .expect("open");
+
+            assert_eq!(
+                serde_json::to_string(&view)
+                    .expect("serialises")
+                    .contains("$hash"),
+                shown
+            );
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! [`Buyer`] bound to the runtime: what can be asked about it, and what its events change beside themselves.
+
+use std::sync::Arc;
+
+use lyceum_domain::commerce::access::Grant;
+use lyceum_domain::commerce::wallet::TopUp;
+use lyceum_domain::commerce::{Buyer, Error, Event, Order};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, UserId};
+use lyceum_kernel::{Money, Timestamp};
+use lyceum_runtime::{Durability, Effects, Entity, Kind};
+use serde::{Deserialize, Serialize};
+
+use super::{ledger_rows, outgoing, rows};
+
+/// Hears which courses a user has bought, after the commit; it must be quick and may be lost with the process.
+pub type Purchased = Arc<dyn Fn(UserId, &[CourseId]) + Send + Sync>;
+
+/// Binds [`Buyer`] to the runtime.
+pub struct Buyers {
+    purchased: Purchased,
+    snapshot_every: u32,
+}
+
+impl Buyers {
+    /// Buyers whose purchases are signalled to `purchased`; recovery reads at most `snapshot_every` decisions.
+    pub fn new(purchased: Purchased, snapshot_every: u32) -> Self {
+        Buyers {
+            purchased,
+            snapshot_every,
+        }
+    }
+}
+
+/// What can be asked about a buyer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Nothing: the caller only wants the command done.
+    Nothing,
+    /// One order.
+    Order {
+        /// Which.
+        order_id: OrderId,
+    },
+    /// A page of orders, newest first.
+    Orders {
+        /// The last order of the page before.
+        before: Option<OrderId>,
+        /// How many, at most.
+        limit: u16,
+    },
+    /// The wallet.
+    Wallet,
+    /// One top-up.
+    TopUp {
+        /// The payment that brings it.
+        payment_id: PaymentId,
+    },
+    /// A page of the courses that may be studied, by id.
+    Courses {
+        /// The last course of the page before.
+        after: Option<CourseId>,
+        /// How many, at most.
+        limit: u16,
+    },
+    /// Whether a course may be studied.
+    Access {
+        /// Which.
+        course_id: CourseId,
+    },
+    /// Which of some courses are owned already.
+    Owned {
+        /// Which may be.
+        course_ids: Vec<CourseId>,
+    },
+}
+
+/// What a buyer answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Question::Nothing`].
+    Nothing,
+    /// To [`Question::Order`].
+    Order(Box<Order>),
+    /// To [`Question::Orders`].
+    Orders(Vec<Order>),
+    /// To [`Question::Wallet`].
+    Wallet {
+        /// What may be spent.
+        balance: Money,
+        /// What is reserved.
+        held: Money,
+    },
+    /// To [`Question::TopUp`].
+    TopUp {
+        /// The payment that brings it.
+        payment_id: PaymentId,
+        /// The top-up.
+        top_up: TopUp,
+    },
+    /// To [`Question::Courses`].
+    Courses(Vec<(CourseId, Grant)>),
+    /// To [`Question::Access`].
+    Access(Option<Grant>),
+    /// To [`Question::Owned`].
+    Owned(Vec<CourseId>),
+}
+
+impl Entity for Buyers {
+    type State = Buyer;
+    type Key = UserId;
+    type Question = Question;
+    type Answer = Answer;
+
+    const KIND: Kind = Kind {
+        name: "buyer",
+        number: 4,
+    };
+
+    fn durability(&self) -> Durability {
+        Durability::Journaled {
+            snapshot_every: self.snapshot_every,
+        }
+    }
+
+    fn answer(&self, state: &Buyer, question: Question, now: Timestamp) -> Result<Answer, Error> {
+        Ok(match question {
+            Question::Nothing => Answer::Nothing,
+            Question::Order { order_id } => Answer::Order(Box::new(state.order(order_id)?.clone())),
+            Question::Orders { before, limit } => {
+                Answer::Orders(state.orders(before).take(limit.into()).cloned().collect())
+            }
+            Question::Wallet => Answer::Wallet {
+                balance: state.wallet().balance(),
+                held: state.wallet().held(),
+            },
+            Question::TopUp { payment_id } => Answer::TopUp {
+                payment_id,
+                top_up: state.top_up(payment_id)?.clone(),
+            },
+            Question::Courses { after, limit } => {
+                let courses = state.access().courses(after, now).take(limit.into());
+                Answer::Courses(courses.map(|(course_id, grant)| (course_id, *grant)).collect())
+            }
+            Question::Access { course_id } => Answer::Access(state.access().live(course_id, now).copied()),
+            Question::Owned { mut course_ids } => {
+                course_ids.retain(|course_id| state.access().live(*course_id, now).is_some());
+                Answer::Owned(course_ids)
+            }
+        })
+    }
+
+    fn effects(&self, key: UserId, state: &Buyer, events: &[Event], now: Timestamp, effects: &mut Effects) {
+        for event in events {
+            rows::collect(key, state, event, now, effects);
+            ledger_rows::collect(key, state, event, now, effects);
+            outgoing::after_buyer(key, state, event, now, effects);
+            let order = match event {
+                Event::Purchased(placement) => Some(&**placement),
+                Event::OrderFulfilled { order_id, .. } => {
+                    state.order(*order_id).ok().map(|order| &order.placement)
+                }
+                _ => None,
+            };
+            if let Some(order) = order {
+                let courses: Vec<CourseId> = order.lines.iter().map(|line| line.course_id).collect();
+                let purchased = self.purchased.clone();
+                effects.after_commit(move || purchased(key, &courses));
+            }
+        }
+    }
+
+    fn refusal(&self, constraint: &str) -> Option<Error> {
+        match constraint {
+            "grants_one_live_order" => Some(Error::CourseAlreadyOwned),
+            "wallets_balance_check" | "wallets_held_check" => Some(Error::InsufficientFunds),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Callbacks of the sandbox: signatures after Standard Webhooks, and what the body says.
+//!
+//! The signature is checked over the raw bytes before anything is read from them.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use lyceum_domain::commerce::Error;
+use lyceum_domain::commerce::payment::{ChargeOutcome, SendOutcome};
+use lyceum_kernel::{Currency, Timestamp};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::sandbox::{charge_outcome, refund_outcome};
+
+const EVENT_ID_BYTES_MAX: usize = 128;
+
+/// The secret that a provider signs its callbacks with; never printed.
+#[derive(Clone)]
+pub struct CallbackSecret(Vec<u8>);
+
+impl CallbackSecret {
+    /// Wraps a secret. Standard Webhooks writes keys as `whsec_` and base64; anything else is taken as it is.
+    pub fn new(secret: &str) -> Self {
+        let decoded = secret
+            .strip_prefix("whsec_")
+            .and_then(|text| STANDARD.decode(text).ok());
+        CallbackSecret(decoded.unwrap_or_else(|| secret.as_bytes().to_vec()))
+    }
+}
+
+impl fmt::Debug for CallbackSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// A callback whose signature was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// The provider's id of the event.
+    pub event_id: String,
+    /// The event's type.
+    pub kind: String,
+    /// What it speaks of: our id of the payment or refund.
+    pub reference: String,
+    /// The idempotency key of the attempt.
+    pub key: String,
+    /// What it says.
+    pub news: News,
+}
+
+/// What a callback says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// How a charge ended.
+    Charge(ChargeOutcome),
+    /// How a refund ended.
+    Refund(SendOutcome),
+    /// Something we do not follow.
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    reference: String,
+    #[serde(default)]
+    amount: Option<i64>,
+    #[serde(default)]
+    currency: Option<Currency>,
+    #[serde(default)]
+    decline_code: Option<String>,
+}
+
+impl Callback {
+    /// Verifies and reads a callback.
+    ///
+    /// # Errors
+    /// [`Error::SignatureInvalid`]: a header is missing or malformed, the time is more than `tolerance` away
+    /// from `now`, no signature matches, or the signed body is not of the protocol.
+    pub fn verify(
+        secret: &CallbackSecret,
+        (event_id, timestamp, signatures): (&str, &str, &str),
+        body: &[u8],
+        now: Timestamp,
+        tolerance: Duration,
+    ) -> Result<Self, Error> {
+        let refused = || Error::SignatureInvalid;
+        if event_id.is_empty() || event_id.len() > EVENT_ID_BYTES_MAX {
+            return Err(refused());
+        }
+        let seconds: i64 = timestamp.parse().map_err(|_| refused())?;
+        let signed_at = Timestamp::from_millis(seconds.saturating_mul(1_000));
+        if now.since(signed_at) > tolerance || signed_at.since(now) > tolerance {
+            return Err(refused());
+        }
+        let matches = signatures
+            .split(' ')
+            .filter_map(|one| one.strip_prefix("v1,"))
+            .any(|one| {
+                let Ok(given) = STANDARD.decode(one) else {
+                    return false;
+                };
+                // The comparison takes the same time whatever is wrong.
+                mac(secret, event_id, timestamp, body)
+                    .verify_slice(&given)
+                    .is_ok()
+            });
+        if !matches {
+            return Err(refused());
+        }
+
+        let Body { kind, data } = serde_json::from_slice(body).map_err(|_| refused())?;
+        let news = if kind.starts_with("charge.") {
+            News::Charge(charge_outcome(
+                &data.state,
+                data.id,
+                data.amount,
+                data.currency,
+                data.decline_code,
+            ))
+        } else if kind.starts_with("refund.") {
+            News::Refund(refund_outcome(&data.state))
+        } else {
+            News::Other
+        };
+        Ok(Callback {
+            event_id: event_id.to_owned(),
+            kind,
+            reference: data.reference,
+            key: data.key,
+            news,
+        })
+    }
+
+    /// The number of the attempt, which ends its key.
+    pub fn attempt(&self) -> u32 {
+        self.key
+            .rsplit_once('-')
+            .and_then(|(_, number)| number.parse().ok())
+            .unwrap_or(1)
+    }
+}
+
+/// Signs a callback as the provider does; for tests.
+pub fn sign(secret: &CallbackSecret, event_id: &str, timestamp: &str, body: &[u8]) -> String {
+    format!(
+        "v1,{}",
+        STANDARD.encode(mac(secret, event_id, timestamp, body).finalize().into_bytes())
+    )
+}
+
+fn mac(secret: &CallbackSecret, event_id: &str, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes a key of any length");
+    mac.update(event_id.as_bytes());
+    mac.update(b".");
+    mac.update(timestamp.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"type":"charge.declined","data":{"id":"ch_1","key":"pay_x-2","state":"declined",
+        "decline_code":"card_declined","amount":100,"currency":"CNY","reference":"pay_x"}}"#;
+
+    fn verify(headers: (&str, &str, &str), body: &[u8], now_s: i64) -> Result<Callback, Error> {
+        let now = Timestamp::from_millis(now_s * 1_000);
+        Callback::verify(
+            &CallbackSecret::new("secret"),
+            headers,
+            body,
+            now,
+            Duration::from_secs(300),
+        )
+    }
+
+    #[test]
+    fn a_signed_callback_is_read() {
+        let signature = sign(&CallbackSecret::new("secret"), "evt_1", "1000", BODY);
+        let several = format!("v1,bm9uc2Vuc2U= v2,other {signature}");
+
+        let callback = verify(("evt_1", "1000", &several), BODY, 1_300).expect("signed");
+
+        assert_eq!((callback.reference.as_str(), callback.attempt()), ("pay_x", 2));
+        assert_eq!(
+            callback.news,
+            News::Charge(ChargeOutcome::Declined {
+                code: "card_declined".to_owned()
+            })
+        );
+    }
+
+    #[test]
+    fn a_callback_that_was_altered_forged_or_kept_is_refused() {
+        let signature = sign(&CallbackSecret::new("secret"), "evt_1", "1000", BODY);
+        let forged = sign(&CallbackSecret::new("guess"), "evt_1", "1000", BODY);
+
+        for (headers, body, now_s) in [
+            (("evt_2", "1000", signature.as_str()), BODY, 1_000),
+            (("evt_1", "1001", &signature), BODY, 1_000),
+            (("evt_1", "1000", &signature), b"{}".as_slice(), 1_000),
+            (("evt_1", "1000", &signature), BODY, 1_301),
+            (("evt_1", "1000", &signature), BODY, 699),
+            (("evt_1", "1000", &forged), BODY, 1_000),
+            (("evt_1", "1000", "v1,"), BODY, 1_000),
+            (("evt_1", "1000", ""), BODY, 1_000),
+            (("evt_1", "soon", &signature), BODY, 1_000),
+            (("", "1000", &signature), BODY, 1_000),
+        ] {
+            assert_eq!(
+                verify(headers, body, now_s),
+                Err(Error::SignatureInvalid),
+                "{headers:?} {now_s}"
+            );
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Every message of commerce: from a buyer to a payment and back, to a provider, and from a timer.
+//!
+//! Messages are delivered at least once and in any order, so each is carried out in a way that bears repetition:
+//! entities recognise what they have done, and a call to a provider is made only while the payment still waits
+//! for that very step, under the attempt's idempotency key.
+
+use std::time::Duration;
+
+use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
+use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, Settlement};
+use lyceum_domain::ids::{OrderId, PaymentId, RefundId, UserId};
+use lyceum_kernel::Money;
+use lyceum_runtime::{AskError, Context, DeliveryError, Region};
+use metrics::counter;
+use serde::{Deserialize, Serialize};
+
+use super::buyers::{Buyers, Question};
+use super::gateway::Gateway;
+use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
+use crate::flows::undelivered;
+
+/// A message of commerce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum CommerceFlow {
+    /// A buyer wants a payment.
+    StartPayment {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+        /// What for.
+        purpose: Purpose,
+        /// Who charges.
+        provider: Provider,
+        /// How much.
+        amount: Money,
+        /// What to charge.
+        token: String,
+    },
+    /// A buyer, or the clock, wants a payment closed.
+    ClosePayment {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// The next action of a payment is due.
+    CallProvider {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+        /// Which step; a later one replaces it.
+        step: u32,
+    },
+    /// The next action of a refund is due.
+    CallProviderForRefund {
+        /// Whose.
+        user: UserId,
+        /// Which payment.
+        payment: PaymentId,
+        /// Which refund.
+        refund: RefundKey,
+        /// Which step.
+        step: u32,
+    },
+    /// A payment has ended.
+    SettlePayment {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+        /// What for.
+        purpose: Purpose,
+        /// How.
+        outcome: Settlement,
+    },
+    /// The time in which an order could be paid is over.
+    ExpireOrder {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        order: OrderId,
+    },
+    /// A buyer wants money back from a payment.
+    RefundPayment {
+        /// Whose.
+        user: UserId,
+        /// From which payment.
+        payment: PaymentId,
+        /// Which refund.
+        refund: RefundId,
+        /// The number of its attempt.
+        attempt: u32,
+        /// How much.
+        amount: Money,
+    },
+    /// A payment knows more about a refund.
+    SettleRefund {
+        /// Whose.
+        user: UserId,
+        /// Of which order.
+        order: OrderId,
+        /// Which refund.
+        refund: RefundId,
+        /// The number of its attempt.
+        attempt: u32,
+        /// What.
+        outcome: RefundOutcome,
+    },
+    /// A failed refund has waited long enough.
+    RetryRefund {
+        /// Whose.
+        user: UserId,
+        /// Of which order.
+        order: OrderId,
+        /// Which refund.
+        refund: RefundId,
+    },
+}
+
+/// Whatever a message of commerce can reach.
+#[derive(Clone)]
+pub struct CommercePorts {
+    /// The buyers.
+    pub buyers: Region<Buyers>,
+    /// The payments.
+    pub payments: Region<Payments>,
+    /// The providers.
+    pub gateway: Gateway,
+    /// How long an entity may take to answer.
+    pub ask_timeout: Duration,
+}
+
+impl CommerceFlow {
+    /// Carries the message out; repeating it changes nothing.
+    ///
+    /// # Errors
+    /// Worth another try, unless a rule refuses it for good.
+    pub async fn carry_out(self, ports: &CommercePorts) -> Result<(), DeliveryError> {
+        match self {
+            CommerceFlow::StartPayment {
+                user,
+                payment,
+                purpose,
+                provider,
+                amount,
+                token,
+            } => {
+                let command = payment::Command::Start {
+                    payment_id: payment,
+                    purpose,
+                    provider,
+                    amount,
+                    token,
+                    attempt: 1,
+                };
+                ports.tell_payment(user, payment, command).await
+            }
+            CommerceFlow::ClosePayment {
+                user,
+                payment,
+                purpose,
+            } => {
+                ports
+                    .tell_payment(user, payment, payment::Command::Close { purpose })
+                    .await
+            }
+            CommerceFlow::CallProvider { user, payment, step } => ports.call(user, payment, step).await,
+            CommerceFlow::CallProviderForRefund {
+                user,
+                payment,
+                refund,
+                step,
+            } => ports.call_for_refund(user, payment, refund, step).await,
+            CommerceFlow::SettlePayment {
+                user,
+                payment,
+                purpose,
+                outcome,
+            } => {
+                let command = Command::SettlePayment {
+                    payment_id: payment,
+                    purpose,
+                    outcome,
+                };
+                ports.tell_buyer(user, command).await
+            }
+            CommerceFlow::ExpireOrder { user, order } => {
+                ports.tell_buyer(user, Command::Expire { order_id: order }).await
+            }
+            CommerceFlow::RefundPayment {
+                user,
+                payment,
+                refund,
+                attempt,
+                amount,
+            } => {
+                let refund = RefundKey::Order(refund);
+                let command = payment::Command::StartRefund {
+                    refund,
+                    attempt,
+                    amount,
+                };
+                ports.tell_payment(user, payment, command).await
+            }
+            CommerceFlow::SettleRefund {
+                user,
+                order,
+                refund,
+                attempt,
+                outcome,
+            } => {
+                let command = Command::SettleRefund {
+                    order_id: order,
+                    refund_id: refund,
+                    attempt,
+                    outcome,
+                };
+                ports.tell_buyer(user, command).await
+            }
+            CommerceFlow::RetryRefund { user, order, refund } => {
+                let command = Command::RetryRefund {
+                    order_id: order,
+                    refund_id: refund,
+                };
+                match ports.ask_buyer(user, command).await {
+                    // An operator, or a late report, was faster than the timer.
+                    Err(AskError::Refused(Error::WrongState { .. })) => Ok(()),
+                    answered => answered.map_err(undelivered),
+                }
+            }
+        }
+    }
+}
+
+impl CommercePorts {
+    async fn tell_buyer(&self, user: UserId, command: Command) -> Result<(), DeliveryError> {
+        self.ask_buyer(user, command).await.map_err(undelivered)
+    }
+
+    async fn ask_buyer(&self, user: UserId, command: Command) -> Result<(), AskError<Error>> {
+        let context = Context::within(self.ask_timeout);
+        self.buyers
+            .ask(user, command, Question::Nothing, &context)
+            .await
+            .map(|_| ())
+    }
+
+    async fn tell_payment(
+        &self,
+        user: UserId,
+        payment: PaymentId,
+        command: payment::Command,
+    ) -> Result<(), DeliveryError> {
+        self.ask_payment(user, payment, command)
+            .await
+            .map_err(undelivered)
+    }
+
+    /// Has a payment carry a command out.
+    pub(super) async fn ask_payment(
+        &self,
+        user: UserId,
+        payment: PaymentId,
+        command: payment::Command,
+    ) -> Result<(), AskError<Error>> {
+        let context = Context::within(self.ask_timeout);
+        let key = PaymentKey { payment, user };
+        self.payments
+            .ask(key, command, PaymentQuestion::Nothing, &context)
+            .await
+            .map(|_| ())
+    }
+
+    async fn read_payment(
+        &self,
+        user: UserId,
+        payment: PaymentId,
+        question: PaymentQuestion,
+    ) -> Result<PaymentAnswer, DeliveryError> {
+        let context = Context::within(self.ask_timeout);
+        let key = PaymentKey { payment, user };
+        self.payments
+            .read(key, question, &context)
+            .await
+            .map_err(undelivered)
+    }
+
+    async fn call(&self, user: UserId, payment: PaymentId, step: u32) -> Result<(), DeliveryError> {
+        let answer = self.read_payment(user, payment, PaymentQuestion::Charge).await?;
+        let PaymentAnswer::Charge(Some(job)) = answer else {
+            return Ok(());
+        };
+        if job.next.step != step {
+            return Ok(());
+        }
+        let outcome = self
+            .gateway
+            .charge(payment.to_string(), &job)
+            .await
+            .map_err(|_| DeliveryError::Unavailable)?;
+        let was_unknown = job.next.tries > 0;
+        let resolved = match &outcome {
+            ChargeOutcome::Succeeded { .. } => Some("succeeded"),
+            ChargeOutcome::Declined { .. } => Some("declined"),
+            ChargeOutcome::Closed => Some("cancelled"),
+            ChargeOutcome::Unknown | ChargeOutcome::NeverSeen => None,
+        };
+        let report = |outcome| payment::Command::Report {
+            attempt: job.attempt,
+            step: Some(job.next.step),
+            outcome,
+        };
+        match self.ask_payment(user, payment, report(outcome)).await {
+            Ok(()) => {
+                if let Some(outcome) = resolved.filter(|_| was_unknown) {
+                    counter!("payment_unknown_resolved_total", "outcome" => outcome).increment(1);
+                }
+                Ok(())
+            }
+            Err(AskError::Refused(Error::AmountMismatch)) => {
+                // Nobody may take such a charge for ours: people have to look, and until then it is asked about.
+                tracing::error!(payment.id = %payment, "provider captured another amount than was asked for");
+                self.tell_payment(user, payment, report(ChargeOutcome::Unknown))
+                    .await
+            }
+            Err(error) => Err(undelivered(error)),
+        }
+    }
+
+    async fn call_for_refund(
+        &self,
+        user: UserId,
+        payment: PaymentId,
+        refund: RefundKey,
+        step: u32,
+    ) -> Result<(), DeliveryError> {
+        let answer = self
+            .read_payment(user, payment, PaymentQuestion::Refund { refund })
+            .await?;
+        let PaymentAnswer::Refund(Some(job)) = answer else {
+            return Ok(());
+        };
+        if job.next.step != step {
+            return Ok(());
+        }
+        let reference = match refund {
+            RefundKey::Order(refund_id) => refund_id.to_string(),
+            RefundKey::Surplus(_) => payment.to_string(),
+        };
+        let outcome = self
+            .gateway
+            .refund(reference, &job)
+            .await
+            .map_err(|_| DeliveryError::Unavailable)?;
+        let (attempt, step) = (job.attempt, Some(job.next.step));
+        self.tell_payment(
+            user,
+            payment,
+            payment::Command::ReportRefund {
+                refund,
+                attempt,
+                step,
+                outcome,
+            },
+        )
+        .await
+    }
+}

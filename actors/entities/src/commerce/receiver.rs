@@ -1,0 +1,150 @@
+//! Callbacks, from the wire to the payment they speak of.
+//!
+//! A callback is written to the inbox, reported to its payment, and then marked as processed; the provider hears
+//! of success only after that, so a crash in between means that it is delivered, and reported, again.
+
+use std::time::Duration;
+
+use lyceum_domain::commerce::payment::{ChargeOutcome, Command, RefundKey, SendOutcome};
+use lyceum_domain::commerce::{Error, Provider};
+use lyceum_domain::ids::{PaymentId, RefundId};
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{AskError, StoreError};
+use metrics::counter;
+
+use super::callback::{Callback, CallbackSecret, News};
+use super::flows::CommercePorts;
+use super::queries::CommerceQueries;
+
+/// Receives the callbacks of one provider.
+pub struct Receiver {
+    provider: Provider,
+    secret: CallbackSecret,
+    tolerance: Duration,
+    queries: CommerceQueries,
+    ports: CommercePorts,
+}
+
+/// Why a callback was not accepted; the provider tries again unless it was refused.
+#[derive(Debug)]
+pub enum ReceiveError {
+    /// A rule refuses it, first of all its signature.
+    Refused(Error),
+    /// A store or an entity is away.
+    Unavailable,
+}
+
+impl From<StoreError> for ReceiveError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(error = %error, "callback could not be stored");
+        ReceiveError::Unavailable
+    }
+}
+
+impl Receiver {
+    /// A receiver of callbacks that are signed with `secret` at most `tolerance` ago.
+    pub fn new(
+        provider: Provider,
+        secret: CallbackSecret,
+        tolerance: Duration,
+        queries: CommerceQueries,
+        ports: CommercePorts,
+    ) -> Self {
+        Receiver {
+            provider,
+            secret,
+            tolerance,
+            queries,
+            ports,
+        }
+    }
+
+    /// Takes a callback: its headers `webhook-id`, `webhook-timestamp`, `webhook-signature`, and the raw body.
+    ///
+    /// # Errors
+    /// The callback is forged, too old or about nothing of ours, or a store is away.
+    pub async fn receive(
+        &self,
+        headers: (&str, &str, &str),
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), ReceiveError> {
+        let verified = Callback::verify(&self.secret, headers, body, now, self.tolerance);
+        let callback = verified.map_err(|error| {
+            self.count("forged");
+            ReceiveError::Refused(error)
+        })?;
+        let text = std::str::from_utf8(body).map_err(|_| ReceiveError::Refused(Error::SignatureInvalid))?;
+        if self.queries.receive(self.provider, &callback, text).await? {
+            self.count("duplicate");
+            return Ok(());
+        }
+        self.report(&callback).await?;
+        self.queries.processed(self.provider, &callback.event_id).await?;
+        self.count("processed");
+        Ok(())
+    }
+
+    async fn report(&self, callback: &Callback) -> Result<(), ReceiveError> {
+        match &callback.news {
+            News::Charge(ChargeOutcome::Unknown | ChargeOutcome::NeverSeen) | News::Other => Ok(()),
+            News::Charge(outcome) => {
+                let not_found = || ReceiveError::Refused(Error::PaymentNotFound);
+                let payment: PaymentId = callback.reference.parse().map_err(|_| not_found())?;
+                let user = self.queries.payer(payment).await?.ok_or_else(not_found)?;
+                let (attempt, outcome) = (callback.attempt(), outcome.clone());
+                self.ask(
+                    user,
+                    payment,
+                    Command::Report {
+                        attempt,
+                        step: None,
+                        outcome,
+                    },
+                )
+                .await
+            }
+            News::Refund(SendOutcome::Unknown | SendOutcome::NeverSeen) => Ok(()),
+            News::Refund(outcome) => {
+                // The refund of a surplus carries the payment as its reference; its own steps find it out.
+                let Ok(refund) = callback.reference.parse::<RefundId>() else {
+                    return Ok(());
+                };
+                let not_found = || ReceiveError::Refused(Error::RefundNotFound);
+                let (user, payment) = self.queries.refunded(refund).await?.ok_or_else(not_found)?;
+                let (attempt, refund, outcome) = (callback.attempt(), RefundKey::Order(refund), *outcome);
+                self.ask(
+                    user,
+                    payment,
+                    Command::ReportRefund {
+                        refund,
+                        attempt,
+                        step: None,
+                        outcome,
+                    },
+                )
+                .await
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        user: lyceum_domain::ids::UserId,
+        payment: PaymentId,
+        command: Command,
+    ) -> Result<(), ReceiveError> {
+        match self.ports.ask_payment(user, payment, command).await {
+            Ok(()) => Ok(()),
+            Err(AskError::Refused(error)) => {
+                tracing::error!(payment.id = %payment, error = %error, "callback was refused by its payment");
+                Err(ReceiveError::Refused(error))
+            }
+            Err(_) => Err(ReceiveError::Unavailable),
+        }
+    }
+
+    fn count(&self, result: &'static str) {
+        counter!("webhook_events_total", "provider" => self.provider.name(), "result" => result).increment(1);
+    }
+}

@@ -1,0 +1,308 @@
+//! The tables of commerce, and what each event changes in them.
+
+use lyceum_domain::commerce::access::Source;
+use lyceum_domain::commerce::buyer::ImportedPurchase;
+use lyceum_domain::commerce::order::{Order, Placement};
+use lyceum_domain::commerce::payment::{self, Payment, State};
+use lyceum_domain::commerce::{Buyer, Event, Purpose, RefundState};
+use lyceum_domain::ids::{OrderId, UserId};
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{Column, Effects, Table, row};
+
+use super::payments::PaymentKey;
+
+static ORDERS: Table = Table {
+    name: "orders",
+    statement: "INSERT INTO orders (order_id, user_id, payment_id, method, state, saga, due_at, lines, total, \
+                placed_at, updated_at) \
+                SELECT order_id, user_id, payment_id, method, state, saga, to_timestamp(due_ms / 1000.0), lines, total, \
+                to_timestamp(placed_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], \
+                $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) \
+                AS o(order_id, user_id, payment_id, method, state, saga, due_ms, lines, total, placed_ms, updated_ms) \
+                ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, saga = excluded.saga, \
+                due_at = excluded.due_at, updated_at = excluded.updated_at",
+    columns: &[
+        Column::Uuid,
+        Column::Uuid,
+        Column::Uuid,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Time,
+        Column::Int,
+        Column::Int,
+        Column::Time,
+        Column::Time,
+    ],
+    key: 1,
+};
+
+static GRANTS: Table = Table {
+    name: "grants",
+    statement: "INSERT INTO grants (source_id, course_id, source, user_id, course_version, price, granted_at, revoked_at) \
+                SELECT source_id, course_id, source, user_id, course_version, price, \
+                to_timestamp(granted_ms / 1000.0), to_timestamp(revoked_ms / 1000.0) \
+                FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], \
+                $8::bigint[]) \
+                AS g(source_id, course_id, source, user_id, course_version, price, granted_ms, revoked_ms) \
+                ON CONFLICT (source_id, course_id, source) DO UPDATE SET revoked_at = excluded.revoked_at",
+    columns: &[
+        Column::Uuid,
+        Column::Uuid,
+        Column::Text,
+        Column::Uuid,
+        Column::Int,
+        Column::Int,
+        Column::Time,
+        Column::Time,
+    ],
+    key: 3,
+};
+
+static REFUNDS: Table = Table {
+    name: "refunds",
+    statement: "INSERT INTO refunds (refund_id, order_id, payment_id, user_id, method, amount, state, attempt, \
+                requested_at, updated_at) \
+                SELECT refund_id, order_id, payment_id, user_id, method, amount, state, attempt, \
+                to_timestamp(requested_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], \
+                $8::bigint[], $9::bigint[], $10::bigint[]) \
+                AS r(refund_id, order_id, payment_id, user_id, method, amount, state, attempt, requested_ms, updated_ms) \
+                ON CONFLICT (refund_id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, \
+                updated_at = excluded.updated_at",
+    columns: &[
+        Column::Uuid,
+        Column::Uuid,
+        Column::Uuid,
+        Column::Uuid,
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Int,
+        Column::Time,
+        Column::Time,
+    ],
+    key: 1,
+};
+
+static PAYMENTS: Table = Table {
+    name: "payments",
+    statement: "INSERT INTO payments (payment_id, user_id, purpose, order_id, provider, amount, state, attempt, \
+                charge_id, action, due_at, updated_at) \
+                SELECT payment_id, user_id, purpose, order_id, provider, amount, state, attempt, charge_id, action, \
+                to_timestamp(due_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], \
+                $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bigint[]) \
+                AS p(payment_id, user_id, purpose, order_id, provider, amount, state, attempt, charge_id, action, \
+                due_ms, updated_ms) \
+                ON CONFLICT (payment_id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, \
+                charge_id = excluded.charge_id, action = excluded.action, due_at = excluded.due_at, \
+                updated_at = excluded.updated_at",
+    columns: &[
+        Column::Uuid,
+        Column::Uuid,
+        Column::Text,
+        Column::Uuid,
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Int,
+        Column::Text,
+        Column::Text,
+        Column::Time,
+        Column::Time,
+    ],
+    key: 1,
+};
+
+/// The rows of one event of a buyer, without its ledger.
+pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp, effects: &mut Effects) {
+    match event {
+        Event::Purchased(placement) => {
+            order_row(user, state, placement.order_id, now, effects);
+            grant_rows(user, placement, placement.placed_at, None, effects);
+        }
+        Event::OrderPlaced { order, .. } => {
+            order_row(user, state, order.order_id, now, effects);
+        }
+        Event::OrderFulfilled { order_id, at } => {
+            if let Some(order) = order_row(user, state, *order_id, now, effects) {
+                grant_rows(user, &order.placement, *at, None, effects);
+            }
+        }
+        Event::OrderClosing { order_id, .. } | Event::OrderClosed { order_id, .. } => {
+            order_row(user, state, *order_id, now, effects);
+        }
+        Event::FulfilmentFailed { order_id, .. }
+        | Event::RefundedToWallet { order_id, .. }
+        | Event::RefundRequested { order_id, .. }
+        | Event::RefundMoved { order_id, .. } => {
+            let Some(order) = order_row(user, state, *order_id, now, effects) else {
+                return;
+            };
+            refund_row(user, order, now, effects);
+            let returned = order
+                .refund()
+                .is_some_and(|refund| refund.state == RefundState::Succeeded);
+            if returned && order.was_fulfilled() {
+                // The columns that are set at the grant are kept as they are.
+                grant_rows(
+                    user,
+                    &order.placement,
+                    order.placement.placed_at,
+                    Some(now),
+                    effects,
+                );
+            }
+        }
+        Event::Imported { purchases } => {
+            for purchase in purchases {
+                import_row(user, purchase, effects);
+            }
+        }
+        Event::TopUpStarted { .. } | Event::TopUpSettled { .. } => {}
+    }
+}
+
+fn order_row<'state>(
+    user: UserId,
+    state: &'state Buyer,
+    order_id: OrderId,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> Option<&'state Order> {
+    let order = state.order(order_id).ok()?;
+    let placement = &order.placement;
+    effects.row(
+        &ORDERS,
+        row![
+            order_id,
+            user,
+            placement.payment_id,
+            placement.method.name(),
+            order.state().name(),
+            order.saga(),
+            order.due_at(),
+            lines(placement),
+            placement.total,
+            placement.placed_at,
+            now,
+        ],
+    );
+    Some(order)
+}
+
+fn lines(placement: &Placement) -> i64 {
+    i64::try_from(placement.lines.len()).unwrap_or(i64::MAX)
+}
+
+fn grant_rows(
+    user: UserId,
+    placement: &Placement,
+    granted_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+    effects: &mut Effects,
+) {
+    for line in &placement.lines {
+        effects.row(
+            &GRANTS,
+            row![
+                placement.order_id,
+                line.course_id,
+                "order",
+                user,
+                line.course_version,
+                line.price,
+                granted_at,
+                revoked_at,
+            ],
+        );
+    }
+}
+
+fn import_row(user: UserId, purchase: &ImportedPurchase, effects: &mut Effects) {
+    let source = Source::Import(purchase.import_id);
+    effects.row(
+        &GRANTS,
+        row![
+            purchase.import_id,
+            purchase.course_id,
+            source.name(),
+            user,
+            purchase.course_version,
+            0_i64,
+            purchase.at,
+            None::<Timestamp>,
+        ],
+    );
+}
+
+fn refund_row(user: UserId, order: &Order, now: Timestamp, effects: &mut Effects) {
+    let Some(refund) = order.refund() else { return };
+    let placement = &order.placement;
+    effects.row(
+        &REFUNDS,
+        row![
+            refund.refund_id,
+            placement.order_id,
+            placement.payment_id,
+            user,
+            placement.method.name(),
+            refund.amount,
+            refund.state.name(),
+            refund.attempt,
+            refund.requested_at,
+            now,
+        ],
+    );
+}
+
+/// The row of a payment; its refunds are rows of the buyer.
+pub(super) fn collect_payment(
+    key: PaymentKey,
+    state: &Payment,
+    event: &payment::Event,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
+    let purpose = match event {
+        payment::Event::RefundStarted { .. }
+        | payment::Event::RefundMoved { .. }
+        | payment::Event::SurplusCaptured { .. } => return,
+        payment::Event::Cancelled { purpose, .. } => Some(*purpose),
+        payment::Event::Started { .. }
+        | payment::Event::CloseRequested { .. }
+        | payment::Event::BecameUnknown { .. }
+        | payment::Event::Succeeded { .. }
+        | payment::Event::Declined { .. } => state.terms().map(|terms| terms.purpose),
+    };
+    let Some(purpose) = purpose else { return };
+    let (purpose, order_id) = match purpose {
+        Purpose::Order(order_id) => ("order", Some(order_id)),
+        Purpose::TopUp => ("top_up", None),
+    };
+    let terms = state.terms();
+    let charge_id = match state.state() {
+        State::Succeeded { charge_id } => Some(charge_id),
+        _ => None,
+    };
+    let next = state.state().next();
+    effects.row(
+        &PAYMENTS,
+        row![
+            key.payment,
+            key.user,
+            purpose,
+            order_id,
+            terms.map(|terms| terms.provider.name()),
+            terms.map(|terms| terms.amount),
+            state.state().name(),
+            terms.map_or(0, |terms| terms.attempt),
+            charge_id,
+            next.map(|next| next.action.name()),
+            next.map(|next| next.due_at),
+            now,
+        ],
+    );
+}

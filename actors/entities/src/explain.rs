@@ -1,0 +1,145 @@
+//! What operators can see of the system: who owns which shard, and everything known about one entity.
+
+use lyceum_domain::ids::{CourseId, PaymentId, UserId};
+use lyceum_runtime::{Entity, Shard, StoreError, shard_of};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::accounts::{Accounts, Sessions};
+use crate::catalog::Courses;
+use crate::commerce::{Buyers, Payments};
+use crate::platform::Platform;
+use crate::recommend::Profiles;
+
+impl Platform {
+    /// The owner and epoch of every shard, by the database and by this node's own belief.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn cluster_view(&self) -> Result<Value, StoreError> {
+        const OWNERS: &str = "SELECT shard, epoch, node, incarnation, \
+            to_char(claimed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM shard_owner ORDER BY shard";
+        let shards: Vec<Value> = self
+            .database
+            .query(OWNERS, &[])
+            .await?
+            .iter()
+            .map(|row| {
+                let shard: i16 = row.get(0);
+                let served = Shard::try_from(shard).map_or(0, |shard| self.node.shards.epoch(shard));
+                let fenced = Shard::try_from(shard).ok().and_then(|shard| self.node.shards.fenced_at(shard));
+                json!({
+                    "shard": shard,
+                    "state": match (served, fenced) { (0, Some(_)) => "fenced", (0, None) => "unassigned", _ => "serving" },
+                    "epoch": row.get::<_, i64>(1),
+                    "served_epoch": served,
+                    "node": row.get::<_, Option<String>>(2),
+                    "incarnation": row.get::<_, Option<Uuid>>(3),
+                    "claimed_at": row.get::<_, Option<String>>(4),
+                })
+            })
+            .collect();
+        Ok(json!({
+            "node": self.member.node,
+            "incarnation": self.member.incarnation,
+            "entities_alive": self.alive(),
+            "shards_serving": self.shards_served(),
+            "shards": shards,
+        }))
+    }
+
+    /// Where one entity lives, its version, its mailbox and the kinds of its last events; nothing of their content,
+    /// which may be personal. `None` for an unknown kind or id, and for an entity that never did anything.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn explain(&self, kind: &str, id: &str) -> Result<Option<Value>, StoreError> {
+        let user = || id.parse::<UserId>().map(|id| id.as_u128()).ok();
+        let found = match kind {
+            "account" => user().map(|id| (Accounts::KIND, id, id, self.accounts.explain(id))),
+            "session" => user().map(|id| (Sessions::KIND, id, id, self.sessions.explain(id))),
+            "buyer" => user().map(|id| (Buyers::KIND, id, id, self.buyers.explain(id))),
+            "profile" => user().map(|id| (Profiles::KIND, id, id, self.profiles.explain(id))),
+            "course" => {
+                let id = id.parse::<CourseId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Courses::KIND, id, id, self.courses.explain(id)))
+            }
+            "payment" => match id.parse::<PaymentId>() {
+                Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
+                    let id = payment.as_u128();
+                    (Payments::KIND, id, owner.as_u128(), self.payments.explain(id))
+                }),
+                Err(_) => None,
+            },
+            _ => None,
+        };
+        let Some((kind, entity, placement, live)) = found else {
+            return Ok(None);
+        };
+
+        const TURNS: &str = "SELECT version, epoch, \
+            to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), events::text \
+            FROM events WHERE kind = $1 AND entity = $2 ORDER BY version DESC LIMIT 20";
+        let turns = self
+            .database
+            .query(TURNS, &[&kind.number, &Uuid::from_u128(entity)])
+            .await?;
+        if turns.is_empty() && live.is_none() {
+            return Ok(None);
+        }
+        let turns: Vec<Value> = turns
+            .iter()
+            .map(|row| {
+                json!({
+                    "version": row.get::<_, i64>(0),
+                    "epoch": row.get::<_, i64>(1),
+                    "at": row.get::<_, String>(2),
+                    "events": event_types(row.get(3)),
+                })
+            })
+            .collect();
+        let shard = shard_of(placement);
+        Ok(Some(json!({
+            "kind": kind.name,
+            "id": id,
+            "shard": shard,
+            "epoch": self.node.shards.epoch(shard),
+            "node": self.member.node,
+            "alive": live.is_some(),
+            "mailbox_depth": live.map(|(depth, _)| depth),
+            "idle_ms": live.and_then(|(_, idle)| idle).map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+            "version": turns.first().map(|turn| turn["version"].clone()),
+            "turns": turns,
+        })))
+    }
+}
+
+/// The types of the events of one turn.
+fn event_types(events: &str) -> Vec<String> {
+    let events: Vec<Value> = serde_json::from_str(events).unwrap_or_default();
+    events
+        .iter()
+        .map(|event| match event {
+            Value::Object(fields) => fields
+                .get("type")
+                .and_then(Value::as_str)
+                .or_else(|| fields.keys().next().map(String::as_str))
+                .unwrap_or("unknown")
+                .to_owned(),
+            Value::String(name) => name.clone(),
+            _ => "unknown".to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_types_of_events_are_told_and_their_content_is_not() {
+        let events = r#"[{"type":"placed","secret":1},{"Registered":{"email":"a@b.c"}},"Reinstated"]"#;
+
+        assert_eq!(event_types(events), ["placed", "Registered", "Reinstated"]);
+    }
+}

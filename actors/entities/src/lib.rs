@@ -1,0 +1,14 @@
+//! Every domain of Lyceum bound to the runtime: entities, rows, read models, and the flows between domains.
+//!
+//! One module per domain, each with the same look: bindings in `mod.rs`, its tables and queries in `rows.rs` or
+//! `queries.rs`. [`Platform`] starts all of it; `flows` carries every message between domains.
+
+pub mod accounts;
+pub mod catalog;
+pub mod commerce;
+mod explain;
+mod flows;
+mod platform;
+pub mod recommend;
+
+pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};

@@ -1,0 +1,358 @@
+//! The system without its edge: stores, node, regions, read models and workers, started in order and drained.
+//!
+//! Start: stores → claim of the shards → journal → regions → read models → outbox relay, which needs them all.
+//! Drain: entities finish what they have and keep their snapshots; then what is buffered beside them is written.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lyceum_domain::accounts::{Policy, Roles};
+use lyceum_domain::commerce::{Error as CommerceError, Provider};
+use lyceum_domain::ids::{CourseId, UserId};
+use lyceum_domain::recommend::Command as ProfileCommand;
+use lyceum_kernel::Money;
+use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
+use lyceum_runtime::{
+    ActorLimits, AskError, Context, CpuPool, Database, DatabaseSettings, Membership, Node, OutboxSettings,
+    Redis, Region, Relay, StoreError, Supervisors, supervise,
+};
+
+use crate::accounts::{
+    AccountQueries, Accounts, HashCost, Identity, InterestsChosen, KeySettings, Keys, Passwords, Revoked,
+    Sessions, TokenSecret,
+};
+use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
+use crate::commerce::{
+    Answer as BuyerAnswer, Buyers, CallbackSecret, CommercePorts, CommerceQueries, Gateway, PaymentProvider,
+    Payments, Purchased, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings,
+};
+use crate::flows::Flows;
+use crate::recommend::{
+    Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
+    TrainerSettings, train,
+};
+
+/// Everything the platform is started with.
+#[derive(Clone, Debug)]
+pub struct PlatformSettings {
+    /// The node's name.
+    pub node: String,
+    /// Postgres.
+    pub database: DatabaseSettings,
+    /// The address of Redis.
+    pub redis_url: String,
+    /// Connections to Redis.
+    pub redis_connections: usize,
+    /// How long a connection to Redis may take.
+    pub redis_connect_timeout: Duration,
+    /// How long a Redis command may take.
+    pub redis_timeout: Duration,
+    /// Group commit and recovery.
+    pub journal: JournalSettings,
+    /// The outbox relay.
+    pub outbox: OutboxSettings,
+    /// Limits on actors.
+    pub actors: ActorLimits,
+    /// Threads that hash passwords.
+    pub cpu_threads: usize,
+    /// Passwords waiting to be hashed, at most.
+    pub cpu_queue_max: usize,
+    /// Cost of one password hash.
+    pub hash_cost: HashCost,
+    /// Limits on logins.
+    pub logins: Policy,
+    /// Signing keys of access tokens.
+    pub keys: KeySettings,
+    /// The roles of a new account.
+    pub initial_roles: Roles,
+    /// The catalog's snapshot.
+    pub catalog: CatalogLimits,
+    /// Events of one entity after which a snapshot is written.
+    pub snapshot_every: u32,
+    /// Models and lists.
+    pub recommender: RecommenderSettings,
+    /// Buffer of recorded events.
+    pub sink: SinkSettings,
+    /// When models are trained.
+    pub trainer: TrainerSettings,
+    /// The sandbox provider, if payments through it are offered.
+    pub sandbox: Option<SandboxProvider>,
+    /// How long an entity may take to answer a message.
+    pub ask_timeout: Duration,
+}
+
+/// The sandbox provider: where it is, and how its callbacks are recognised.
+#[derive(Clone, Debug)]
+pub struct SandboxProvider {
+    /// Where it is.
+    pub settings: SandboxSettings,
+    /// Signs its callbacks.
+    pub secret: CallbackSecret,
+    /// How old a callback may be.
+    pub callback_tolerance: Duration,
+    /// Calls under way at once, at most.
+    pub calls_max: usize,
+}
+
+/// Why the platform did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A store is away or refuses.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A thread or an index could not be started.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// An actor could not be started.
+    #[error("{0}")]
+    Actor(String),
+}
+
+/// The running system, as handlers reach it.
+pub struct Platform {
+    /// Every account.
+    pub accounts: Region<Accounts>,
+    /// The logins of every user.
+    pub sessions: Region<Sessions>,
+    /// Every course.
+    pub courses: Region<Courses>,
+    /// Wallet, orders and access of every user.
+    pub buyers: Region<Buyers>,
+    /// Payments through external providers.
+    pub payments: Region<Payments>,
+    /// What every user likes.
+    pub profiles: Region<Profiles>,
+    /// Registers and logs in.
+    pub identity: Identity,
+    /// Signing keys of access tokens.
+    pub keys: Arc<Keys>,
+    /// Logins whose access tokens are refused.
+    pub revoked: Arc<Revoked>,
+    /// The published courses.
+    pub catalog: Arc<CatalogSnapshot>,
+    /// Courses and lessons by their rows.
+    pub catalog_queries: CatalogQueries,
+    /// Ledger, wallets and sagas by their rows.
+    pub commerce: CommerceQueries,
+    /// The payment providers that are offered.
+    pub gateway: Gateway,
+    /// Takes the callbacks of the sandbox provider, if it is offered.
+    pub sandbox: Option<Receiver>,
+    /// The node's model and lists.
+    pub recommender: Arc<Recommender>,
+    /// Takes events for the table of interactions.
+    pub interactions: Sink,
+    /// Postgres, for health checks.
+    pub database: Database,
+    /// Redis, for health checks.
+    pub redis: Redis,
+    pub(crate) node: Arc<Node>,
+    pub(crate) member: Membership,
+    sink_worker: Mutex<Option<SinkWorker>>,
+}
+
+impl Platform {
+    /// Starts everything and returns once this node serves its shards.
+    ///
+    /// # Errors
+    /// A store is away, refuses, or holds something unexpected.
+    pub async fn start(settings: PlatformSettings) -> Result<Arc<Self>, StartError> {
+        let database = Database::new(&settings.database)?;
+        let redis = Redis::connect(
+            &settings.redis_url,
+            settings.redis_connections,
+            settings.redis_connect_timeout,
+            settings.redis_timeout,
+        )?;
+        let member = Membership::new(settings.node);
+        let shards = member.claim_all(&database).await?;
+        let (journal, committed) = PostgresJournal::start(
+            &settings.journal,
+            &settings.database,
+            database.clone(),
+            &shards,
+            member.incarnation,
+        );
+        let supervisors = Arc::new(Supervisors::default());
+        let node = Arc::new(Node {
+            journal: Arc::new(journal),
+            snapshots: Arc::new(redis.clone()),
+            shards: shards.clone(),
+            limits: settings.actors,
+            supervisors: supervisors.clone(),
+            alive: AtomicUsize::new(0),
+            started: Instant::now(),
+        });
+        supervisors
+            .start(node.clone())
+            .await
+            .map_err(|error| StartError::Actor(error.to_string()))?;
+
+        let catalog = CatalogSnapshot::start(settings.catalog)?;
+        let keys = Arc::new(Keys::load(&database, settings.keys).await?);
+        let revoked = Revoked::start(redis.clone(), settings.keys.token_lifetime).await;
+        let recommender = Recommender::new(catalog.clone(), settings.recommender);
+        let rows = RecommendRows::new(database.clone());
+        let weights = recommender.weights().clone();
+        let (sink, sink_worker) = Sink::start(rows.clone(), weights, settings.sink);
+        let cpu = CpuPool::start("passwords", settings.cpu_threads, settings.cpu_queue_max)?;
+        let training = CpuPool::start("training", 1, 1)?;
+
+        let profiles = Region::open(
+            node.clone(),
+            Profiles::new(recommender.clone(), rows.clone(), sink.clone()),
+        );
+        let accounts = Region::open(node.clone(), Accounts::new(on_interests(profiles.clone())));
+        let sessions = Region::open(node.clone(), Sessions::new(revoked.clone(), settings.logins));
+        let courses = Region::open(
+            node.clone(),
+            Courses::new(catalog.clone(), settings.snapshot_every),
+        );
+        let purchased = on_purchase(profiles.clone(), catalog.clone());
+        let buyers = Region::open(node.clone(), Buyers::new(purchased, settings.snapshot_every));
+        let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
+        let identity = Identity {
+            accounts: accounts.clone(),
+            sessions: sessions.clone(),
+            queries: AccountQueries::new(database.clone()),
+            passwords: Passwords::new(cpu, settings.hash_cost)
+                .map_err(|error| StartError::Actor(error.to_string()))?,
+            secret: TokenSecret::load(&database).await?,
+            policy: settings.logins,
+            initial_roles: settings.initial_roles,
+        };
+        let commerce = CommerceQueries::new(database.clone());
+        let gateway = Gateway::new(match &settings.sandbox {
+            Some(sandbox) => {
+                let provider: Box<dyn PaymentProvider> = Box::new(Sandbox::new(&sandbox.settings)?);
+                vec![(Provider::Sandbox, provider, sandbox.calls_max)]
+            }
+            None => Vec::new(),
+        });
+        let ports = CommercePorts {
+            buyers: buyers.clone(),
+            payments: payments.clone(),
+            gateway: gateway.clone(),
+            ask_timeout: settings.ask_timeout,
+        };
+        let sandbox = settings.sandbox.map(|sandbox| {
+            let SandboxProvider {
+                secret,
+                callback_tolerance,
+                ..
+            } = sandbox;
+            Receiver::new(
+                Provider::Sandbox,
+                secret,
+                callback_tolerance,
+                commerce.clone(),
+                ports.clone(),
+            )
+        });
+
+        Projector::load(&database, catalog.clone()).await?.start();
+        let trained = (recommender.clone(), rows, sink.clone());
+        let trainer = settings.trainer;
+        supervise("recommend trainer", move || {
+            let (recommender, rows, sink) = trained.clone();
+            train(recommender, rows, sink, training.clone(), trainer.clone())
+        });
+        let flows = Flows {
+            sessions: sessions.clone(),
+            courses: courses.clone(),
+            commerce: ports,
+        };
+        Relay::start(
+            database.clone(),
+            shards,
+            settings.outbox,
+            Arc::new(flows),
+            committed,
+        );
+        Ok(Arc::new(Platform {
+            accounts,
+            sessions,
+            courses,
+            buyers,
+            payments,
+            profiles,
+            identity,
+            keys,
+            revoked,
+            catalog,
+            catalog_queries: CatalogQueries::new(database.clone()),
+            commerce,
+            gateway,
+            sandbox,
+            recommender,
+            interactions: sink,
+            database,
+            redis,
+            node,
+            member,
+            sink_worker: Mutex::new(Some(sink_worker)),
+        }))
+    }
+
+    /// Lets every entity finish and stop, then writes what is buffered. Returns whether all was done in time.
+    pub async fn drain(&self, budget: Duration) -> bool {
+        let finished = self.node.supervisors.drain(budget).await;
+        let worker = self
+            .sink_worker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match worker {
+            Some(worker) => finished & tokio::time::timeout(budget, worker.close()).await.is_ok(),
+            None => finished,
+        }
+    }
+
+    /// How many entities are alive on this node.
+    pub fn alive(&self) -> usize {
+        self.node.alive.load(Ordering::Relaxed)
+    }
+
+    /// How many shards this node serves.
+    pub fn shards_served(&self) -> usize {
+        self.node.shards.all().filter(|(_, epoch)| *epoch > 0).count()
+    }
+
+    /// Whether this node serves every shard.
+    pub fn serves_all_shards(&self) -> bool {
+        self.node.shards.complete()
+    }
+
+    /// What a user's wallet holds free for use.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn balance(&self, user: UserId, context: &Context) -> Result<Money, AskError<CommerceError>> {
+        match self.buyers.read(user, BuyerQuestion::Wallet, context).await? {
+            BuyerAnswer::Wallet { balance, .. } => Ok(balance),
+            _ => Err(AskError::Unavailable),
+        }
+    }
+}
+
+/// What follows a purchase on this node: the courses leave the buyer's recommendations and gain a student.
+///
+/// It runs before the buyer hears of the purchase, so the very next list is without them.
+fn on_purchase(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Purchased {
+    Arc::new(move |user: UserId, courses: &[CourseId]| {
+        for course in courses {
+            profiles.tell(user, ProfileCommand::Exclude { course: *course });
+            catalog.count_purchase(*course);
+        }
+    })
+}
+
+/// What follows a choice of interests on this node: the user's very next list knows of it.
+fn on_interests(profiles: Region<Profiles>) -> InterestsChosen {
+    Arc::new(move |user, interests| {
+        let interests = interests.as_slice().iter().map(ToString::to_string).collect();
+        profiles.tell(user, ProfileCommand::SetInterests { interests });
+    })
+}

@@ -1,0 +1,316 @@
+//! The node's current model and the lists made with it.
+//!
+//! Lifecycle: starts with an empty model and answers at once; the trainer publishes better ones, each swapped in
+//! as a whole. A user's last list is kept as rendered bytes under everything it depended on, so while neither
+//! profile nor model nor catalog changed, a list costs one look-up.
+//!
+//! Invariant: a course the catalog does not list now is in no list, whatever the model remembers.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use lyceum_domain::ids::{CourseId, UserId};
+use lyceum_domain::recommend::{
+    ActivityWeights, Features, Model, Popularity, Profile, Scratch, Settings, rank,
+};
+use lyceum_kernel::Timestamp;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use quick_cache::sync::Cache;
+
+use super::listing::{self, Fragment};
+
+/// Ranked beyond what was asked for, so that courses delisted since the model was built leave no gap.
+const SPARE: usize = 16;
+
+/// What the recommender reads of the catalog: the node's snapshot of it.
+pub trait Shelf: Send + Sync + 'static {
+    /// A number that changes with the snapshot.
+    fn generation(&self) -> u64;
+    /// What every listed course is about.
+    fn features(&self) -> Vec<Features>;
+    /// Appends a listed course as rendered JSON; `false` for one that is not to be recommended now.
+    fn push_card(&self, course: CourseId, out: &mut Vec<u8>) -> bool;
+    /// Whether there is a course that may be seen, listed or not.
+    fn knows(&self, course: CourseId) -> bool;
+}
+
+/// Limits and numbers of the recommender.
+#[derive(Clone, Debug)]
+pub struct RecommenderSettings {
+    /// The numbers of models and rankings.
+    pub ranking: Settings,
+    /// Rendered lists kept in memory, bytes: those of 10,000 users are about 64 MiB.
+    pub lists_bytes_max: u64,
+}
+
+impl Default for RecommenderSettings {
+    fn default() -> Self {
+        RecommenderSettings {
+            ranking: Settings::default(),
+            lists_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Everything a rendered list depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    model: u64,
+    catalog: u64,
+    profile: u64,
+    limit: usize,
+}
+
+#[derive(Clone)]
+struct Rendered {
+    stamp: Stamp,
+    body: Fragment,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl quick_cache::Weighter<UserId, Rendered> for ByBytes {
+    fn weight(&self, _: &UserId, list: &Rendered) -> u64 {
+        // The entry itself takes about as much as a hundred bytes of body.
+        100 + list.body.len() as u64
+    }
+}
+
+/// Ranks and renders with the current model.
+pub struct Recommender {
+    shelf: Arc<dyn Shelf>,
+    model: ArcSwap<Model>,
+    settings: Settings,
+    lists: Cache<UserId, Rendered, ByBytes>,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    /// `recommend_seconds{source="ranked"}`: ranking and rendering of a list that was not cached.
+    ranked: Histogram,
+    /// `recommend_lists_cached_total`.
+    cached: Counter,
+    /// `recommend_model_version`: Unix milliseconds of its training.
+    version: Gauge,
+}
+
+thread_local! {
+    /// One per worker thread: a list then allocates little more than itself.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Recommender {
+    /// Starts with an empty model: lists are empty until [`Recommender::publish`].
+    pub fn new(shelf: Arc<dyn Shelf>, settings: RecommenderSettings) -> Arc<Self> {
+        let nothing = Popularity::new(Timestamp::EPOCH, settings.ranking.popularity_half_life);
+        let model = Model::build(0, vec![], &nothing, &settings.ranking);
+        // An estimate that only sizes the cache's tables: a list of twenty cards is about 6 KiB.
+        let lists = usize::try_from(settings.lists_bytes_max / 6_144)
+            .unwrap_or(1)
+            .max(1);
+        let metrics = Metrics {
+            ranked: histogram!("recommend_seconds", "source" => "ranked"),
+            cached: counter!("recommend_lists_cached_total"),
+            version: gauge!("recommend_model_version"),
+        };
+        metrics.cached.absolute(0);
+        Arc::new(Recommender {
+            shelf,
+            model: ArcSwap::from_pointee(model),
+            settings: settings.ranking,
+            lists: Cache::with_weighter(lists, settings.lists_bytes_max, ByBytes),
+            metrics,
+        })
+    }
+
+    /// The user's list as a ready-made response body.
+    pub fn list(&self, user: UserId, profile: &Profile, limit: usize) -> Fragment {
+        let model = self.model.load();
+        let stamp = Stamp {
+            model: model.version(),
+            catalog: self.shelf.generation(),
+            profile: profile.revision(),
+            limit,
+        };
+        if let Some(known) = self.lists.get(&user)
+            && known.stamp == stamp
+        {
+            self.metrics.cached.increment(1);
+            return known.body;
+        }
+        let start = Instant::now();
+        let ranked = SCRATCH.with_borrow_mut(|scratch| rank(&model, profile, limit + SPARE, scratch));
+        let body = listing::recommendations(&*self.shelf, &ranked, limit, model.version());
+        self.lists.insert(
+            user,
+            Rendered {
+                stamp,
+                body: body.clone(),
+            },
+        );
+        self.metrics.ranked.record(start.elapsed());
+        body
+    }
+
+    /// The courses most like one, as a ready-made response body; `None` if it may not be seen.
+    pub fn similar(&self, course: CourseId, limit: usize) -> Option<Fragment> {
+        if !self.shelf.knows(course) {
+            return None;
+        }
+        let model = self.model.load();
+        let similar = model.similar(course, limit + SPARE);
+        Some(listing::similar(&*self.shelf, &similar, limit, model.version()))
+    }
+
+    /// Makes a model the current one.
+    pub fn publish(&self, model: Model) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds since 1970 stay below 2^53"
+        )]
+        self.metrics.version.set(model.version() as f64);
+        self.model.store(Arc::new(model));
+    }
+
+    /// The version of the current model; 0 before the first.
+    pub fn model_version(&self) -> u64 {
+        self.model.load().version()
+    }
+
+    /// Whether there is a course that may be seen, listed or not.
+    pub fn knows(&self, course: CourseId) -> bool {
+        self.shelf.knows(course)
+    }
+
+    /// How much each activity says, for the sink.
+    pub fn weights(&self) -> &ActivityWeights {
+        &self.settings.weights
+    }
+
+    pub(super) fn shelf(&self) -> &Arc<dyn Shelf> {
+        &self.shelf
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use lyceum_domain::recommend::{Activity, Command, Observation};
+    use lyceum_kernel::Aggregate;
+
+    use super::*;
+
+    /// Courses 1 to 9; those below the generation are delisted.
+    #[derive(Default)]
+    struct Nine(AtomicU64);
+
+    impl Shelf for Nine {
+        fn generation(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn features(&self) -> Vec<Features> {
+            let about = |number| Features {
+                title: "rust".to_owned(),
+                ..Features::new(CourseId::from_u128(number))
+            };
+            (1..=9).map(about).collect()
+        }
+
+        fn push_card(&self, course: CourseId, out: &mut Vec<u8>) -> bool {
+            let listed = self.knows(course) && course.as_u128() >= u128::from(self.generation());
+            if listed {
+                out.extend_from_slice(format!("{{\"id\":\"{course}\"}}").as_bytes());
+            }
+            listed
+        }
+
+        fn knows(&self, course: CourseId) -> bool {
+            (1..=9).contains(&course.as_u128())
+        }
+    }
+
+    fn recommender(shelf: &Arc<Nine>) -> Arc<Recommender> {
+        let recommender = Recommender::new(shelf.clone(), RecommenderSettings::default());
+        let popularity = Popularity::new(Timestamp::EPOCH, recommender.settings.popularity_half_life);
+        let model = Model::build(7, shelf.features(), &popularity, recommender.settings());
+        recommender.publish(model);
+        recommender
+    }
+
+    fn courses(body: &Fragment) -> Vec<CourseId> {
+        let body: serde_json::Value = serde_json::from_slice(body).expect("the body is JSON");
+        let items = body["data"].as_array().expect("a list");
+        items
+            .iter()
+            .map(|item| {
+                item["course"]["id"]
+                    .as_str()
+                    .expect("an id")
+                    .parse()
+                    .expect("an id")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_delisted_course_leaves_the_next_list() {
+        let shelf = Arc::new(Nine::default());
+        let recommender = recommender(&shelf);
+        let user = UserId::from_u128(1);
+        assert_eq!(courses(&recommender.list(user, &Profile::default(), 5)).len(), 5);
+
+        shelf.0.store(6, Ordering::Relaxed);
+        let listed = courses(&recommender.list(user, &Profile::default(), 5));
+
+        assert_eq!(listed.len(), 4);
+        assert!(listed.iter().all(|course| course.as_u128() >= 6));
+    }
+
+    #[test]
+    fn one_event_changes_the_very_next_list() {
+        let recommender = recommender(&Arc::new(Nine::default()));
+        let user = UserId::from_u128(1);
+        let mut profile = Profile::default();
+        let before = recommender.list(user, &profile, 9);
+        assert_eq!(
+            recommender.list(user, &profile, 9),
+            before,
+            "an unchanged profile"
+        );
+
+        let course = CourseId::from_u128(3);
+        let dismissed = Observation {
+            id: None,
+            activity: Activity::Dismiss,
+            course,
+            at: None,
+            value: None,
+        };
+        let command = Command::Observe {
+            events: vec![dismissed],
+        };
+        for event in profile.decide(command, Timestamp::EPOCH).expect("accepted") {
+            profile.apply(&event);
+        }
+
+        assert!(courses(&before).contains(&course));
+        assert!(!courses(&recommender.list(user, &profile, 9)).contains(&course));
+    }
+
+    #[test]
+    fn before_the_first_model_lists_are_empty() {
+        let recommender = Recommender::new(Arc::new(Nine::default()), RecommenderSettings::default());
+
+        assert!(courses(&recommender.list(UserId::from_u128(1), &Profile::default(), 5)).is_empty());
+        assert_eq!(recommender.similar(CourseId::from_u128(99), 5), None);
+    }
+}

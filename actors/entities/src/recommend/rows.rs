@@ -1,0 +1,175 @@
+//! The table of interactions, and the facts a profile is rebuilt from.
+
+use std::time::Duration;
+
+use lyceum_domain::ids::{CourseId, UserId};
+use lyceum_domain::recommend::{Activity, Popularity, Profile, Signal};
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{Database, StoreError};
+use uuid::Uuid;
+
+use super::sink::Interaction;
+
+/// Events read for a rebuilt profile: it keeps the newest of 24 courses.
+const RECENT_EVENTS: i64 = 100;
+/// After ten half-lives an interaction counts a thousandth: older ones are not read.
+const HALF_LIVES: u32 = 10;
+
+const INSERT: &str = "INSERT INTO interactions (at, id, user_id, course_id, activity, value, weight, event_id) \
+     SELECT to_timestamp(at / 1000.0), id, user_id, course_id, activity, value, weight, event_id \
+     FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::real[], $7::real[], $8::bigint[]) \
+     AS new (at, id, user_id, course_id, activity, value, weight, event_id) ON CONFLICT DO NOTHING";
+// By day, because what happened on one day fades alike.
+const POPULARITY: &str = "SELECT course_id, (extract(epoch FROM date_trunc('day', at)) * 1000)::bigint, \
+     sum(weight)::float8 FROM interactions WHERE at > to_timestamp($1::bigint / 1000.0) AND weight > 0 GROUP BY 1, 2";
+const NEWEST: &str = "SELECT (extract(epoch FROM max(at)) * 1000)::bigint FROM interactions";
+const OWNED: &str = "SELECT DISTINCT course_id FROM grants WHERE user_id = $1 AND revoked_at IS NULL";
+const INTERESTS: &str = "SELECT interests::text FROM accounts WHERE user_id = $1";
+const RECENT: &str = "SELECT course_id, activity, value, (extract(epoch FROM at) * 1000)::bigint, event_id \
+     FROM interactions WHERE user_id = $1 ORDER BY at DESC LIMIT $2";
+const FORGET: &str = "DELETE FROM interactions WHERE user_id = $1";
+
+/// Reads and writes of the recommender. Cheap to clone.
+#[derive(Clone)]
+pub struct RecommendRows {
+    database: Database,
+}
+
+impl RecommendRows {
+    /// Binds to the database.
+    pub fn new(database: Database) -> Self {
+        RecommendRows { database }
+    }
+
+    /// Rebuilds a profile from grants, interests and interactions.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn profile(&self, user: UserId) -> Result<Profile, StoreError> {
+        let id = Uuid::from_u128(user.as_u128());
+        let owned = self.database.query(OWNED, &[&id]).await?;
+        let interests = self.database.query_opt(INTERESTS, &[&id]).await?;
+        let recent = self.database.query(RECENT, &[&id, &RECENT_EVENTS]).await?;
+
+        let interests: Vec<String> = match interests {
+            Some(row) => serde_json::from_str(row.get(0)).map_err(StoreError::refused)?,
+            None => Vec::new(),
+        };
+        let owned = owned.iter().map(|row| course(row.get(0)));
+        let signals = recent.iter().filter_map(|row| {
+            Some(Signal {
+                course: course(row.get(0)),
+                activity: activity(row.get(1))?,
+                value: row.get(2),
+                at: Timestamp::from_millis(row.get(3)),
+                id: row.get::<_, Option<i64>>(4).and_then(|id| u32::try_from(id).ok()),
+            })
+        });
+        // Oldest first, so that the newest event ids are those that are remembered.
+        let mut signals: Vec<Signal> = signals.collect();
+        signals.reverse();
+        Ok(Profile::restore(&interests, owned, signals))
+    }
+
+    /// Sums up how popular courses are as of the newest interaction, at the latest `now`: a platform that rested,
+    /// or that was filled from an archive, has not forgotten what was popular.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn popularity(&self, now: Timestamp, half_life: Duration) -> Result<Popularity, StoreError> {
+        let age_ms = i64::try_from((half_life * HALF_LIVES).as_millis()).unwrap_or(i64::MAX);
+        let newest = self
+            .database
+            .query_opt(NEWEST, &[])
+            .await?
+            .and_then(|row| row.get(0));
+        let now = now.min(newest.map_or(now, Timestamp::from_millis));
+        let since = now.as_millis().saturating_sub(age_ms);
+        let mut popularity = Popularity::new(now, half_life);
+        for row in self.database.query(POPULARITY, &[&since]).await? {
+            popularity.add(course(row.get(0)), Timestamp::from_millis(row.get(1)), row.get(2));
+        }
+        Ok(popularity)
+    }
+
+    /// Forgets what a user did, because their account was erased.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn forget(&self, user: UserId) -> Result<(), StoreError> {
+        self.database
+            .execute(FORGET, &[&Uuid::from_u128(user.as_u128())])
+            .await?;
+        Ok(())
+    }
+
+    /// Writes events; writing them again changes nothing. Returns how many were new.
+    pub(super) async fn insert(&self, batch: &[Interaction]) -> Result<u64, StoreError> {
+        let at: Vec<i64> = batch.iter().map(|one| one.at.as_millis()).collect();
+        let id: Vec<Uuid> = batch
+            .iter()
+            .map(|one| Uuid::from_u128(one.id.as_u128()))
+            .collect();
+        let user: Vec<Uuid> = batch
+            .iter()
+            .map(|one| Uuid::from_u128(one.user.as_u128()))
+            .collect();
+        let course: Vec<Uuid> = batch
+            .iter()
+            .map(|one| Uuid::from_u128(one.course.as_u128()))
+            .collect();
+        let activity: Vec<&str> = batch.iter().map(|one| name(one.activity)).collect();
+        let value: Vec<f32> = batch.iter().map(|one| one.value).collect();
+        let weight: Vec<f32> = batch.iter().map(|one| one.weight).collect();
+        let event_id: Vec<Option<i64>> = batch.iter().map(|one| one.event_id.map(i64::from)).collect();
+        self.database
+            .execute(
+                INSERT,
+                &[&at, &id, &user, &course, &activity, &value, &weight, &event_id],
+            )
+            .await
+    }
+}
+
+fn course(id: Uuid) -> CourseId {
+    CourseId::from_u128(id.as_u128())
+}
+
+/// The names activities are stored under.
+const NAMES: [(Activity, &str); 8] = [
+    (Activity::View, "view"),
+    (Activity::Click, "click"),
+    (Activity::Start, "start"),
+    (Activity::Progress, "progress"),
+    (Activity::Purchase, "purchase"),
+    (Activity::Complete, "complete"),
+    (Activity::Rate, "rate"),
+    (Activity::Dismiss, "dismiss"),
+];
+
+fn name(activity: Activity) -> &'static str {
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == activity)
+        .map_or("view", |(_, name)| name)
+}
+
+fn activity(name: &str) -> Option<Activity> {
+    NAMES
+        .iter()
+        .find(|(_, known)| *known == name)
+        .map(|(activity, _)| *activity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_activity_is_stored_under_the_name_clients_use() {
+        for (known, stored) in NAMES {
+            assert_eq!(serde_json::to_value(known).expect("a name"), stored);
+            assert_eq!(activity(name(known)), Some(known));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Builds models in the background, for as long as the node lives.
+//!
+//! Flow: at the start a model of popularity and interests alone, which takes milliseconds; then, and whenever the
+//! catalog changed or enough has happened, a full one. The building runs on the pool for work that burns a core;
+//! a failure leaves the last model in place and is tried again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lyceum_domain::recommend::{Model, Settings};
+use lyceum_runtime::{CpuPool, clock};
+use metrics::{Histogram, gauge, histogram};
+use tracing::{info, warn};
+
+use super::recommender::Recommender;
+use super::rows::RecommendRows;
+use super::sink::Sink;
+
+/// How often the trainer looks whether there is something to do.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After each training the trainer rests so many times as long as it took: at most 5 % of one core.
+const REST: u32 = 20;
+/// Without enough events of its own a node trains after so many periods all the same: others had events too.
+const PATIENCE: u32 = 10;
+
+/// When to train; each a setting.
+#[derive(Clone, Debug)]
+pub struct TrainerSettings {
+    /// The pause between two trainings when enough has happened.
+    pub every: Duration,
+    /// Events that make a training worth while.
+    pub events_min: u64,
+}
+
+impl Default for TrainerSettings {
+    fn default() -> Self {
+        TrainerSettings {
+            every: Duration::from_secs(60),
+            events_min: 50,
+        }
+    }
+}
+
+/// Trains until it is dropped or aborted; nothing waits for it.
+pub async fn train(
+    recommender: Arc<Recommender>,
+    rows: RecommendRows,
+    sink: Sink,
+    cpu: CpuPool,
+    settings: TrainerSettings,
+) {
+    let trainer = Trainer {
+        recommender,
+        rows,
+        cpu,
+        seconds: histogram!("recommend_training_seconds"),
+    };
+    let age = gauge!("recommend_model_age_seconds");
+    let mut quick = trainer.recommender.settings().clone();
+    quick.content.neighbours_max = 0;
+    trainer.build(quick).await;
+
+    let mut built: Option<Built> = None;
+    loop {
+        let due = match &built {
+            None => true,
+            Some(built) => {
+                let idle = built.ended.elapsed();
+                age.set(idle.as_secs_f64());
+                let rested = idle >= built.took * REST && idle >= LOOK_EVERY;
+                let catalog_changed = trainer.recommender.shelf().generation() != built.generation;
+                let events = sink.recorded() - built.recorded;
+                let worth_while = idle >= settings.every && events >= settings.events_min;
+                rested && (catalog_changed || worth_while || idle >= settings.every * PATIENCE)
+            }
+        };
+        if due {
+            let generation = trainer.recommender.shelf().generation();
+            let recorded = sink.recorded();
+            let start = Instant::now();
+            if trainer.build(trainer.recommender.settings().clone()).await {
+                built = Some(Built {
+                    generation,
+                    recorded,
+                    ended: Instant::now(),
+                    took: start.elapsed(),
+                });
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The last training.
+struct Built {
+    generation: u64,
+    recorded: u64,
+    ended: Instant,
+    took: Duration,
+}
+
+struct Trainer {
+    recommender: Arc<Recommender>,
+    rows: RecommendRows,
+    cpu: CpuPool,
+    /// `recommend_training_seconds`: from reading the rows to the published model.
+    seconds: Histogram,
+}
+
+impl Trainer {
+    /// Builds and publishes one model; says whether it did.
+    async fn build(&self, settings: Settings) -> bool {
+        let start = Instant::now();
+        let now = clock::now();
+        let version = u64::try_from(now.as_millis()).unwrap_or(0);
+        let popularity = match self.rows.popularity(now, settings.popularity_half_life).await {
+            Ok(popularity) => popularity,
+            Err(error) => {
+                warn!(%error, "interactions could not be read; the model stays");
+                return false;
+            }
+        };
+        let shelf = self.recommender.shelf().clone();
+        let built = self
+            .cpu
+            .run(move || Model::build(version, shelf.features(), &popularity, &settings))
+            .await;
+        match built {
+            Ok(model) => {
+                info!(
+                    model.version = version,
+                    courses = model.course_count(),
+                    "model published"
+                );
+                self.recommender.publish(model);
+                self.seconds.record(start.elapsed());
+                true
+            }
+            Err(error) => {
+                warn!(?error, "training failed; the model stays");
+                false
+            }
+        }
+    }
+}
