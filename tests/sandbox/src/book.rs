@@ -1,0 +1,543 @@
+//! The provider's book: every charge, refund and closed key, as facts that are decided and applied.
+//!
+//! Pure and in memory; [`crate::store`] makes the facts durable. Invariants: one charge per key for good; a closed
+//! key is never charged; the successful refunds of a charge never exceed it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::tokens::Token;
+
+/// The client's name for one attempt, from `Idempotency-Key`.
+pub(crate) type Key = String;
+
+/// One attempt to take money.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Charge {
+    pub(crate) id: String,
+    pub(crate) key: Key,
+    pub(crate) state: State,
+    pub(crate) decline_code: Option<String>,
+    #[serde(flatten)]
+    pub(crate) order: ChargeOrder,
+    pub(crate) created_at: String,
+}
+
+/// What a client asks to charge; a repeated key must repeat all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ChargeOrder {
+    /// Minor units, above zero.
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) token: Token,
+    pub(crate) reference: String,
+    pub(crate) callback_url: Option<String>,
+}
+
+/// One attempt to give money back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refund {
+    pub(crate) id: String,
+    pub(crate) key: Key,
+    pub(crate) state: State,
+    pub(crate) failure_code: Option<String>,
+    #[serde(flatten)]
+    pub(crate) order: RefundOrder,
+    pub(crate) created_at: String,
+}
+
+/// What a client asks to refund; a repeated key must repeat all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefundOrder {
+    pub(crate) charge_id: String,
+    /// Minor units, above zero.
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) reference: String,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// The money moved.
+    Succeeded,
+    /// A charge that the payment method refused.
+    Declined,
+    /// A refund that was not possible.
+    Failed,
+}
+
+/// A durable fact: one line of the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Fact {
+    /// The file was created. `instance` keeps ids unique when somebody starts over with an empty file.
+    Opened { instance: u32 },
+    /// A charge was attempted.
+    Charged(Arc<Charge>),
+    /// A key was closed before any charge used it.
+    Closed { key: Key },
+    /// A refund was attempted.
+    Refunded(Arc<Refund>),
+    /// A callback was acknowledged.
+    Delivered { event: String },
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The key was used with another body.
+    KeyReused,
+    /// The key was closed.
+    KeyClosed,
+    /// There is no charge with this id.
+    ChargeNotFound,
+}
+
+/// What a close found.
+#[derive(Clone, Debug)]
+pub(crate) enum Closing {
+    /// No charge uses the key, and none ever will.
+    Closed,
+    /// A charge came first.
+    Charged(Arc<Charge>),
+}
+
+/// A decision: the fact to make durable, if anything new happened, and what to answer.
+pub(crate) struct Decided<T> {
+    pub(crate) fact: Option<Fact>,
+    pub(crate) answer: T,
+}
+
+/// A callback to be delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    /// Stable per event: receivers deduplicate by it.
+    pub(crate) id: String,
+    pub(crate) url: String,
+    pub(crate) body: Arc<str>,
+    pub(crate) copies: u32,
+}
+
+/// Everything the provider knows.
+#[derive(Default)]
+pub(crate) struct Book {
+    instance: u32,
+    charges: Vec<Arc<Charge>>,
+    charge_by_key: HashMap<Key, usize>,
+    charge_by_id: HashMap<String, usize>,
+    closed: HashSet<Key>,
+    refunds: Vec<Arc<Refund>>,
+    refund_by_key: HashMap<Key, usize>,
+    /// Successful refunds in minor units, by charge.
+    refunded: HashMap<String, i64>,
+    delivered: BTreeSet<String>,
+}
+
+impl Book {
+    /// Whether the file behind this book has been opened before.
+    pub(crate) fn is_opened(&self) -> bool {
+        self.instance != 0
+    }
+
+    /// All charges, oldest first.
+    pub(crate) fn charges(&self) -> &[Arc<Charge>] {
+        &self.charges
+    }
+
+    /// All refunds, oldest first.
+    pub(crate) fn refunds(&self) -> &[Arc<Refund>] {
+        &self.refunds
+    }
+
+    /// The charge of a key.
+    pub(crate) fn charge_of(&self, key: &str) -> Option<Arc<Charge>> {
+        self.charge_by_key
+            .get(key)
+            .map(|index| Arc::clone(&self.charges[*index]))
+    }
+
+    /// Whether a key was closed before any charge used it.
+    pub(crate) fn is_closed(&self, key: &str) -> bool {
+        self.closed.contains(key)
+    }
+
+    /// The refund of a key.
+    pub(crate) fn refund_of(&self, key: &str) -> Option<Arc<Refund>> {
+        self.refund_by_key
+            .get(key)
+            .map(|index| Arc::clone(&self.refunds[*index]))
+    }
+
+    /// Callbacks that nobody has acknowledged, oldest charge first.
+    pub(crate) fn undelivered(&self) -> Vec<Event> {
+        let charges = self.charges.iter().filter_map(|charge| charge_event(charge));
+        let refunds = self.refunds.iter().filter_map(|refund| self.refund_event(refund));
+        charges
+            .chain(refunds)
+            .filter(|event| !self.delivered.contains(&event.id))
+            .collect()
+    }
+
+    /// Decides a charge: the one the key already has, or a new one.
+    pub(crate) fn charge(
+        &self,
+        key: &str,
+        order: &ChargeOrder,
+        now: String,
+    ) -> Decided<Result<Arc<Charge>, Refusal>> {
+        if self.is_closed(key) {
+            return Decided::refused(Refusal::KeyClosed);
+        }
+        if let Some(charge) = self.charge_of(key) {
+            let answer = if charge.order == *order {
+                Ok(charge)
+            } else {
+                Err(Refusal::KeyReused)
+            };
+            return Decided { fact: None, answer };
+        }
+        let decline_code = order.token.decline_code().map(str::to_owned);
+        let charge = Arc::new(Charge {
+            id: format!("ch_{:08x}{:08x}", self.instance, self.charges.len() + 1),
+            key: key.to_owned(),
+            state: if decline_code.is_some() {
+                State::Declined
+            } else {
+                State::Succeeded
+            },
+            decline_code,
+            order: order.clone(),
+            created_at: now,
+        });
+        Decided {
+            fact: Some(Fact::Charged(Arc::clone(&charge))),
+            answer: Ok(charge),
+        }
+    }
+
+    /// Decides the closing of a key.
+    pub(crate) fn close(&self, key: &str) -> Decided<Closing> {
+        if let Some(charge) = self.charge_of(key) {
+            return Decided {
+                fact: None,
+                answer: Closing::Charged(charge),
+            };
+        }
+        let fact = (!self.is_closed(key)).then(|| Fact::Closed { key: key.to_owned() });
+        Decided {
+            fact,
+            answer: Closing::Closed,
+        }
+    }
+
+    /// Decides a refund: the one the key already has, or a new one, which fails where the charge does not cover it.
+    pub(crate) fn refund(
+        &self,
+        key: &str,
+        order: &RefundOrder,
+        now: String,
+    ) -> Decided<Result<Arc<Refund>, Refusal>> {
+        if let Some(refund) = self.refund_of(key) {
+            let answer = if refund.order == *order {
+                Ok(refund)
+            } else {
+                Err(Refusal::KeyReused)
+            };
+            return Decided { fact: None, answer };
+        }
+        let Some(charge) = self
+            .charge_by_id
+            .get(&order.charge_id)
+            .map(|index| &self.charges[*index])
+        else {
+            return Decided::refused(Refusal::ChargeNotFound);
+        };
+        let failure_code = self.refund_failure(charge, order).map(str::to_owned);
+        let refund = Arc::new(Refund {
+            id: format!("re_{:08x}{:08x}", self.instance, self.refunds.len() + 1),
+            key: key.to_owned(),
+            state: if failure_code.is_some() {
+                State::Failed
+            } else {
+                State::Succeeded
+            },
+            failure_code,
+            order: order.clone(),
+            created_at: now,
+        });
+        Decided {
+            fact: Some(Fact::Refunded(Arc::clone(&refund))),
+            answer: Ok(refund),
+        }
+    }
+
+    fn refund_failure(&self, charge: &Charge, order: &RefundOrder) -> Option<&'static str> {
+        let refunded = self.refunded.get(&charge.id).copied().unwrap_or(0);
+        if charge.state != State::Succeeded {
+            Some("charge_not_captured")
+        } else if charge.order.currency != order.currency {
+            Some("currency_mismatch")
+        } else if order.amount > charge.order.amount - refunded {
+            Some("exceeds_charge")
+        } else {
+            None
+        }
+    }
+
+    /// Moves the book forward by one fact; the callback that the fact causes, if any.
+    pub(crate) fn apply(&mut self, fact: &Fact) -> Option<Event> {
+        match fact {
+            Fact::Opened { instance } => {
+                self.instance = *instance;
+                None
+            }
+            Fact::Charged(charge) => {
+                self.charge_by_key.insert(charge.key.clone(), self.charges.len());
+                self.charge_by_id.insert(charge.id.clone(), self.charges.len());
+                self.charges.push(Arc::clone(charge));
+                charge_event(charge)
+            }
+            Fact::Closed { key } => {
+                self.closed.insert(key.clone());
+                None
+            }
+            Fact::Refunded(refund) => {
+                if refund.state == State::Succeeded {
+                    *self.refunded.entry(refund.order.charge_id.clone()).or_default() += refund.order.amount;
+                }
+                self.refund_by_key.insert(refund.key.clone(), self.refunds.len());
+                self.refunds.push(Arc::clone(refund));
+                self.refund_event(refund)
+            }
+            Fact::Delivered { event } => {
+                self.delivered.insert(event.clone());
+                None
+            }
+        }
+    }
+
+    fn refund_event(&self, refund: &Refund) -> Option<Event> {
+        let charge = &self.charges[*self.charge_by_id.get(&refund.order.charge_id)?];
+        let kind = if refund.state == State::Succeeded {
+            "refund.succeeded"
+        } else {
+            "refund.failed"
+        };
+        event(
+            &refund.id,
+            charge.order.callback_url.as_ref()?,
+            kind,
+            &view_of_refund(refund),
+            1,
+        )
+    }
+}
+
+impl<T> Decided<Result<T, Refusal>> {
+    fn refused(refusal: Refusal) -> Self {
+        Decided {
+            fact: None,
+            answer: Err(refusal),
+        }
+    }
+}
+
+/// What clients see of a charge.
+pub(crate) fn view_of_charge(charge: &Charge) -> BTreeMap<&'static str, serde_json::Value> {
+    BTreeMap::from([
+        ("id", charge.id.as_str().into()),
+        ("key", charge.key.as_str().into()),
+        ("state", serde_json::json!(charge.state)),
+        ("decline_code", charge.decline_code.clone().into()),
+        ("amount", charge.order.amount.into()),
+        ("currency", charge.order.currency.as_str().into()),
+        ("reference", charge.order.reference.as_str().into()),
+        ("created_at", charge.created_at.as_str().into()),
+    ])
+}
+
+/// What clients see of a refund.
+pub(crate) fn view_of_refund(refund: &Refund) -> BTreeMap<&'static str, serde_json::Value> {
+    BTreeMap::from([
+        ("id", refund.id.as_str().into()),
+        ("key", refund.key.as_str().into()),
+        ("state", serde_json::json!(refund.state)),
+        ("failure_code", refund.failure_code.clone().into()),
+        ("charge_id", refund.order.charge_id.as_str().into()),
+        ("amount", refund.order.amount.into()),
+        ("currency", refund.order.currency.as_str().into()),
+        ("reference", refund.order.reference.as_str().into()),
+        ("created_at", refund.created_at.as_str().into()),
+    ])
+}
+
+fn charge_event(charge: &Charge) -> Option<Event> {
+    let kind = if charge.state == State::Succeeded {
+        "charge.succeeded"
+    } else {
+        "charge.declined"
+    };
+    let url = charge.order.callback_url.as_ref()?;
+    event(
+        &charge.id,
+        url,
+        kind,
+        &view_of_charge(charge),
+        charge.order.token.callback_copies(),
+    )
+}
+
+fn event(
+    subject: &str,
+    url: &str,
+    kind: &str,
+    data: &BTreeMap<&'static str, serde_json::Value>,
+    copies: u32,
+) -> Option<Event> {
+    let body = serde_json::json!({ "type": kind, "data": data }).to_string();
+    Some(Event {
+        id: format!("evt_{subject}"),
+        url: url.to_owned(),
+        body: body.into(),
+        copies,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(amount: i64, token: Token) -> ChargeOrder {
+        ChargeOrder {
+            amount,
+            currency: "CNY".into(),
+            token,
+            reference: "pay_1".into(),
+            callback_url: Some("http://127.0.0.1:1/callbacks/sandbox".into()),
+        }
+    }
+
+    fn refund_order(charge: &Charge, amount: i64) -> RefundOrder {
+        RefundOrder {
+            charge_id: charge.id.clone(),
+            amount,
+            currency: "CNY".into(),
+            reference: String::new(),
+        }
+    }
+
+    fn commit<T>(book: &mut Book, decided: Decided<T>) -> T {
+        if let Some(fact) = &decided.fact {
+            book.apply(fact);
+        }
+        decided.answer
+    }
+
+    fn charge(book: &mut Book, key: &str, order: &ChargeOrder) -> Result<Arc<Charge>, Refusal> {
+        let decided = book.charge(key, order, "now".into());
+        commit(book, decided)
+    }
+
+    fn refund(book: &mut Book, key: &str, order: &RefundOrder) -> Result<Arc<Refund>, Refusal> {
+        let decided = book.refund(key, order, "now".into());
+        commit(book, decided)
+    }
+
+    #[test]
+    fn the_same_key_and_body_is_one_charge_and_another_body_is_refused() {
+        let mut book = Book::default();
+
+        let first = charge(&mut book, "k", &order(100, Token::Ok)).unwrap();
+        let again = charge(&mut book, "k", &order(100, Token::Ok)).unwrap();
+        let other = charge(&mut book, "k", &order(200, Token::Ok));
+
+        assert_eq!(first, again);
+        assert_eq!(other, Err(Refusal::KeyReused));
+        assert_eq!(book.charges().len(), 1);
+    }
+
+    #[test]
+    fn a_close_that_comes_first_beats_every_later_charge() {
+        let mut book = Book::default();
+
+        let decided = book.close("k");
+        assert!(matches!(commit(&mut book, decided), Closing::Closed));
+
+        assert_eq!(
+            charge(&mut book, "k", &order(100, Token::Ok)),
+            Err(Refusal::KeyClosed)
+        );
+        assert!(book.close("k").fact.is_none(), "closing again is nothing new");
+        assert!(book.charges().is_empty());
+    }
+
+    #[test]
+    fn a_close_that_comes_second_tells_how_the_charge_ended() {
+        let mut book = Book::default();
+        charge(&mut book, "k", &order(100, Token::Declined)).unwrap();
+
+        let decided = book.close("k");
+
+        assert!(decided.fact.is_none());
+        assert!(matches!(decided.answer, Closing::Charged(charge) if charge.state == State::Declined));
+    }
+
+    #[test]
+    fn refunds_never_exceed_their_charge() {
+        let mut book = Book::default();
+        let charged = charge(&mut book, "k", &order(100, Token::Ok)).unwrap();
+
+        let states: Vec<State> = [("r1", 60), ("r2", 41), ("r3", 40), ("r4", 1), ("r1", 60)]
+            .into_iter()
+            .map(|(key, amount)| {
+                refund(&mut book, key, &refund_order(&charged, amount))
+                    .unwrap()
+                    .state
+            })
+            .collect();
+
+        assert_eq!(
+            states,
+            [
+                State::Succeeded,
+                State::Failed,
+                State::Succeeded,
+                State::Failed,
+                State::Succeeded
+            ]
+        );
+        assert_eq!(book.refunds().len(), 4);
+    }
+
+    #[test]
+    fn a_declined_charge_cannot_be_refunded() {
+        let mut book = Book::default();
+        let declined = charge(&mut book, "k", &order(100, Token::InsufficientFunds)).unwrap();
+
+        let refused = refund(&mut book, "r", &refund_order(&declined, 1)).unwrap();
+
+        assert_eq!(declined.decline_code.as_deref(), Some("insufficient_funds"));
+        assert_eq!(
+            (refused.state, refused.failure_code.as_deref()),
+            (State::Failed, Some("charge_not_captured"))
+        );
+    }
+
+    #[test]
+    fn an_acknowledged_callback_is_not_pending_any_more() {
+        let mut book = Book::default();
+        charge(&mut book, "k", &order(100, Token::Twice)).unwrap();
+        let pending = book.undelivered();
+        assert_eq!((pending.len(), pending[0].copies), (1, 2));
+
+        book.apply(&Fact::Delivered {
+            event: pending[0].id.clone(),
+        });
+
+        assert!(book.undelivered().is_empty());
+    }
+}

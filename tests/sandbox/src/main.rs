@@ -1,0 +1,76 @@
+//! `lyceum-sandbox`: a stand-in for an external payment provider.
+//!
+//! A process of its own with its own durable file and none of the product's code, so that what it says about money
+//! is independent evidence. It charges and refunds at most once per key, signs and retries its callbacks, and its
+//! test tokens misbehave on request (slow answers, lost answers, repeated callbacks).
+//!
+//! ```text
+//! http → store (decide on the book, one line, group fsync) → answer
+//!                └ after the fsync → callbacks (signed, retried, remembered until delivered)
+//! ```
+
+mod book;
+mod callbacks;
+mod clock;
+mod http;
+mod signature;
+mod store;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+/// What the command line says.
+#[derive(Parser)]
+#[command(name = "lyceum-sandbox", version, about = "A stand-in payment provider")]
+struct Arguments {
+    /// The address to serve.
+    #[arg(long, default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+    /// The durable file: one JSON line per fact, created when missing.
+    #[arg(long)]
+    file: PathBuf,
+    /// The secret that callbacks are signed with.
+    #[arg(long)]
+    secret: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let arguments = Arguments::parse();
+
+    let (events, committed) = mpsc::unbounded_channel();
+    let store = Arc::new(store::Store::open(&arguments.file, events)?);
+    // Taken before the first request, so that nothing is both pending and freshly committed.
+    let pending = store.read(book::Book::undelivered).await;
+    tokio::spawn(callbacks::run(
+        Arc::clone(&store),
+        arguments.secret.into(),
+        pending,
+        committed,
+    ));
+    let listener = TcpListener::bind(arguments.listen).await?;
+    info!(address = %listener.local_addr()?, file = %arguments.file.display(), "listening");
+
+    // Every answer was durable before it was given, so stopping needs no ceremony.
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        () = http::serve(listener, store) => {}
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(())
+}
