@@ -1,0 +1,251 @@
+//! The running application: settings become a platform and a server, started in order and drained in order.
+//!
+//! Start: migrations → platform (stores, shards, regions, read models) → tokens → listeners → "ready".
+//! Drain: "not ready" → open requests end → entities finish and keep their snapshots → exit.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use lyceum_domain::accounts::{self, Email, Interests, Username};
+use lyceum_entities::accounts::{KeySet, Password, Registration};
+use lyceum_entities::{Platform, StartError};
+use lyceum_runtime::{AskError, Context};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::http::health::{Check, Health, Lifecycle, Probes};
+use crate::http::server::{Parts, Server, ServerError};
+use crate::http::{self, Api, SigningKey, TokenError, TokenSettings, Tokens, router};
+use crate::migrate::{self, MigrateError};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+/// How long Postgres and Redis may take to answer a health check.
+const HEALTH_BUDGET: Duration = Duration::from_millis(450);
+
+/// How long the registration of the first operator may take; its password is hashed meanwhile.
+const OPERATOR_BUDGET: Duration = Duration::from_secs(10);
+
+/// Why the application did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The settings contradict what a part needs.
+    #[error("settings: {0}")]
+    Settings(String),
+    /// The schema could not be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The platform did not start.
+    #[error(transparent)]
+    Platform(#[from] StartError),
+    /// The signing keys cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The listeners did not start.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The operating system refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A node that serves.
+pub struct App {
+    platform: Arc<Platform>,
+    server: Server,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Starts everything and returns once requests are served.
+    ///
+    /// # Errors
+    /// A part could not be started; nothing is left running that serves.
+    pub async fn start(settings: Settings, metrics: Metrics) -> Result<Self, AppError> {
+        migrate::run(&settings.database).await?;
+        let platform = Platform::start(settings.platform()?).await?;
+        ensure_operator(&platform, &settings).await?;
+        let tokens = Arc::new(Tokens::new(
+            token_settings(&settings),
+            &signing_keys(&platform.keys.current()),
+        )?);
+        keep_keys(&platform, &tokens);
+        tokio::spawn(metrics.clone().upkeep());
+
+        let lifecycle = Arc::new(Lifecycle::default());
+        let settings = Arc::new(settings);
+        let health = Arc::new(PlatformHealth(platform.clone()));
+        let api = Arc::new(Api {
+            platform: platform.clone(),
+            tokens: tokens.clone(),
+            settings: settings.clone(),
+            probes: Probes::new(health, lifecycle.clone()),
+            metrics,
+        });
+        let parts = Parts {
+            api,
+            routes: router::routes(),
+            operations: router::operations(),
+            tokens,
+            revocations: platform.revoked.clone(),
+            lifecycle: lifecycle.clone(),
+        };
+        let server = Server::start(parts, &settings.http)?;
+        lifecycle.start();
+        Ok(App {
+            platform,
+            server,
+            drain_timeout: *settings.http.drain_timeout_ms,
+        })
+    }
+
+    /// Where the API is served.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The running platform.
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    /// Finishes what was begun and takes nothing new. Returns whether all was done in time.
+    pub async fn drain(self) -> bool {
+        let cut = self.server.drain().await;
+        let finished = self.platform.drain(self.drain_timeout).await;
+        cut == 0 && finished
+    }
+}
+
+/// Starts the application, serves until SIGTERM or Ctrl-C, drains.
+///
+/// # Errors
+/// When a part cannot start or the drain does not end in time.
+pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let app = App::start(settings, metrics).await?;
+    writeln!(io::stderr(), "lyceum serves on http://{}", app.address())?;
+    tracing::info!(address = %app.address(), "serving");
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    tracing::info!("draining");
+    if app.drain().await {
+        Ok(())
+    } else {
+        Err("not everything ended within http.drain_timeout_ms".into())
+    }
+}
+
+/// The OpenAPI description as JSON.
+pub fn openapi() -> String {
+    http::openapi::json()
+}
+
+/// Registers the first operator of a new site, if the settings name one.
+async fn ensure_operator(platform: &Platform, settings: &Settings) -> Result<(), AppError> {
+    let accounts = &settings.accounts;
+    if accounts.operator_username.is_empty() || accounts.operator_password.expose().is_empty() {
+        return Ok(());
+    }
+    let unusable = |error: accounts::Error| AppError::Settings(format!("accounts.operator: {error}"));
+    let registration = Registration {
+        username: Username::parse(&accounts.operator_username).map_err(unusable)?,
+        email: Email::parse(&accounts.operator_email).map_err(unusable)?,
+        display_name: None,
+        password: Password::new(accounts.operator_password.expose().to_owned()),
+        interests: Interests::default(),
+    };
+    match platform
+        .identity
+        .ensure_operator(registration, &Context::within(OPERATOR_BUDGET))
+        .await
+    {
+        Ok(()) => Ok(()),
+        Err(AskError::Refused(refusal)) => Err(unusable(refusal)),
+        Err(other) => Err(AppError::Settings(format!(
+            "accounts.operator could not be registered: {other:?}"
+        ))),
+    }
+}
+
+/// What access tokens of this site say and how long they last.
+pub(crate) fn token_settings(settings: &Settings) -> TokenSettings {
+    TokenSettings {
+        issuer: settings.tokens.issuer.clone(),
+        audience: settings.tokens.audience.clone(),
+        lifetime_s: u32::try_from(settings.tokens.access_ttl_s.as_secs()).unwrap_or(u32::MAX),
+        ..TokenSettings::default()
+    }
+}
+
+/// The site's keys as the edge signs and verifies with them.
+pub(crate) fn signing_keys(keys: &KeySet) -> Vec<SigningKey> {
+    keys.as_slice()
+        .iter()
+        .map(|key| SigningKey {
+            kid: key.kid.clone(),
+            seed: key.seed(),
+        })
+        .collect()
+}
+
+/// Signs with new keys as they become current, for as long as the node lives.
+fn keep_keys(platform: &Arc<Platform>, tokens: &Arc<Tokens>) {
+    let (keys, database, revoked) = (
+        platform.keys.clone(),
+        platform.database.clone(),
+        platform.revoked.clone(),
+    );
+    let tokens = tokens.clone();
+    lyceum_runtime::supervise("signing keys", move || {
+        let tokens = tokens.clone();
+        keys.clone()
+            .upkeep(database.clone(), revoked.clone(), move |changed| {
+                if let Err(error) = tokens.rotate(&signing_keys(changed)) {
+                    tracing::error!(%error, "new signing keys cannot be used");
+                }
+            })
+    });
+}
+
+/// How the platform's parts are.
+struct PlatformHealth(Arc<Platform>);
+
+impl Health for PlatformHealth {
+    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async {
+            let (postgres, redis) = tokio::join!(
+                self.0.database.answers(HEALTH_BUDGET),
+                self.0.redis.answers(HEALTH_BUDGET)
+            );
+            vec![
+                Check {
+                    name: "postgres",
+                    healthy: postgres,
+                    vital: true,
+                },
+                // One shard lost to another owner is that shard's trouble; without any there is nothing to serve.
+                Check {
+                    name: "shards",
+                    healthy: self.0.shards_served() > 0,
+                    vital: true,
+                },
+                Check {
+                    name: "all_shards",
+                    healthy: self.0.serves_all_shards(),
+                    vital: false,
+                },
+                Check {
+                    name: "redis",
+                    healthy: redis,
+                    vital: false,
+                },
+            ]
+        })
+    }
+}

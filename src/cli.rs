@@ -1,0 +1,221 @@
+//! The command line: what `lyceum` can do, and how it says that it could not.
+//!
+//! Flow: arguments → settings (all problems at once) → telemetry → the command → exit code. Results go to stdout, logs
+//! and errors to stderr. Exit code 0 is success, 1 a failure told in one sentence, 2 arguments or settings that are wrong.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{self, Layers, Settings, Sources};
+use crate::{app, demo, import, migrate, telemetry};
+
+/// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lyceum",
+    version,
+    propagate_version = true,
+    subcommand_required = true
+)]
+#[command(after_help = "Examples:
+  lyceum migrate && lyceum demo && lyceum serve
+  lyceum serve --profile production --set journal.writers=4
+  LYCEUM__DATABASE__URL=postgres://lyceum@db/lyceum lyceum config check --profile production
+  lyceum openapi > openapi.json")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+struct SourceArgs {
+    /// Embedded profile: demo or production
+    #[arg(long, env = "LYCEUM_PROFILE", value_name = "NAME")]
+    profile: Option<String>,
+    /// File of settings on top of the profile
+    #[arg(long, env = "LYCEUM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, e.g. `journal.writers=4`; may be repeated
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves HTTP until SIGTERM or Ctrl-C, then drains
+    Serve(SourceArgs),
+    /// Applies database migrations that are missing
+    Migrate(SourceArgs),
+    /// Loads the demo catalog and its users; safe to repeat
+    Demo(SourceArgs),
+    /// Imports courses, users and events from a data set
+    #[command(after_help = "Example:\n  lyceum import --data ./data")]
+    Import {
+        /// Folder of the data set
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        #[command(flatten)]
+        sources: SourceArgs,
+    },
+    /// Checks or shows the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Prints the OpenAPI description of the HTTP interface
+    Openapi,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Tells whether the settings are valid; reports every problem at once
+    Check(SourceArgs),
+    /// Prints every setting with its effective value and origin, secrets masked
+    Show(SourceArgs),
+}
+
+impl Command {
+    fn sources(&self) -> Sources {
+        let args = match self {
+            Command::Serve(args) | Command::Migrate(args) | Command::Demo(args) => args,
+            Command::Import { sources, .. } => sources,
+            Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
+            // The description is the same whatever the settings are.
+            Command::Openapi => return Sources::default(),
+        };
+        Sources {
+            profile: args.profile.clone(),
+            file: args.config.clone(),
+            environment: std::env::vars_os()
+                .map(|(name, value)| {
+                    (
+                        name.to_string_lossy().into_owned(),
+                        value.to_string_lossy().into_owned(),
+                    )
+                })
+                .collect(),
+            flags: args.set.clone(),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let (settings, layers) = match settings::load_with_origins(&command.sources()) {
+        Ok(loaded) => loaded,
+        Err(problems) => return report(&problems, 2),
+    };
+    match run(command, &layers, settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(error.as_ref(), 1),
+    }
+}
+
+fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match command {
+        Command::Config(ConfigCommand::Check(_)) => print("settings are valid\n"),
+        Command::Config(ConfigCommand::Show(_)) => print(&shown(layers)),
+        Command::Openapi => print(&app::openapi()),
+        Command::Migrate(_) => block_on(async {
+            let applied = migrate::run(&settings.database).await?;
+            for name in &applied {
+                print(&format!("applied {name}\n"))?;
+            }
+            if applied.is_empty() {
+                print("nothing to apply\n")
+            } else {
+                Ok(())
+            }
+        }),
+        Command::Serve(_) => {
+            let metrics = telemetry::start(&settings.telemetry)?;
+            block_on(app::serve(settings, metrics))
+        }
+        Command::Demo(_) => {
+            let metrics = telemetry::start(&settings.telemetry)?;
+            block_on(demo::run(settings, metrics))
+        }
+        Command::Import { data, .. } => {
+            let metrics = telemetry::start(&settings.telemetry)?;
+            block_on(import::run(settings, metrics, &data))
+        }
+    }
+}
+
+fn block_on<F>(work: F) -> Result<(), Box<dyn Error + Send + Sync>>
+where
+    F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>>,
+{
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+fn shown(layers: &Layers) -> String {
+    let lines: Vec<(String, String)> = layers
+        .shown()
+        .map(|(key, value, origin)| (format!("{key} = {value}"), format!("# {origin}\n")))
+        .collect();
+    lines
+        .iter()
+        .map(|(setting, origin)| format!("{setting:<56} {origin}"))
+        .collect()
+}
+
+/// Writes a result to stdout; a reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Tells the error with its causes in one sentence.
+fn report(error: &dyn Error, code: u8) -> ExitCode {
+    let mut sentence = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Many errors already hold the text of their cause.
+        if !sentence.contains(&text) {
+            sentence = format!("{sentence}: {text}");
+        }
+        cause = inner.source();
+    }
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(io::stderr(), "lyceum: {sentence}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_reach_the_sources_in_order() {
+        let cli = Cli::parse_from([
+            "lyceum",
+            "serve",
+            "--set",
+            "journal.writers=2",
+            "--set",
+            "cpu.threads=1",
+        ]);
+
+        assert_eq!(
+            cli.command.sources().flags,
+            ["journal.writers=2", "cpu.threads=1"]
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! Load shedding: whatever cannot be served soon is refused at once, recommendations first, purchases last.
+//!
+//! Two signs of overload: requests in progress (entities and stores are behind), and scheduling lag (the
+//! processor is; such requests are short, so few are ever in progress and the rest wait unread).
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use lyceum_kernel::Class;
+use metrics::Counter;
+
+use super::problem::Problem;
+use super::settings::{InFlight, Lag};
+
+/// How important a route is when not everything can be served; the first is shed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Health and metrics: never shed, or an overload would look like a death.
+    Probe,
+    /// What providers report: it settles money.
+    Callback,
+    /// Whatever moves money, or logs somebody in who wants to.
+    Purchase,
+    /// Browsing and studying.
+    Read,
+    /// What the page can do without.
+    Recommend,
+}
+
+impl Priority {
+    const SHEDDABLE: [Priority; 4] = [
+        Priority::Callback,
+        Priority::Purchase,
+        Priority::Read,
+        Priority::Recommend,
+    ];
+
+    /// The name in metrics and logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Priority::Probe => "probe",
+            Priority::Callback => "callback",
+            Priority::Purchase => "purchase",
+            Priority::Read => "read",
+            Priority::Recommend => "recommend",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Priority::Probe => 0,
+            Priority::Callback => 1,
+            Priority::Purchase => 2,
+            Priority::Read => 3,
+            Priority::Recommend => 4,
+        }
+    }
+}
+
+/// Counts requests in progress and decides which more may begin.
+pub(super) struct Admission {
+    in_flight: AtomicUsize,
+    in_flight_max: [usize; 5],
+    lag_max: Lag,
+    /// Priorities from this index on are shed because of lag; 5 for none.
+    lagging_from: AtomicU8,
+    shed: [[Counter; 2]; 5],
+}
+
+/// The right to be in progress.
+pub(super) struct Permit<'a>(&'a AtomicUsize);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Admission {
+    pub(super) fn new(in_flight: InFlight, lag_max: Lag) -> Self {
+        let counter = |priority: Priority| {
+            ["in_flight", "lag"].map(
+                |reason| metrics::counter!("http_server_shed_total", "reason" => reason, "priority" => priority.name()),
+            )
+        };
+        let mut shed: [[Counter; 2]; 5] = std::array::from_fn(|_| [Counter::noop(), Counter::noop()]);
+        for priority in Priority::SHEDDABLE {
+            shed[priority.index()] = counter(priority);
+        }
+        Admission {
+            in_flight: AtomicUsize::new(0),
+            in_flight_max: [
+                usize::MAX,
+                in_flight.callback,
+                in_flight.purchase,
+                in_flight.read,
+                in_flight.recommend,
+            ],
+            lag_max,
+            lagging_from: AtomicU8::new(5),
+            shed,
+        }
+    }
+
+    /// Lets a request begin, or refuses it with 503.
+    pub(super) fn admit(&self, priority: Priority) -> Result<Permit<'_>, Problem> {
+        let index = priority.index();
+        if index >= usize::from(self.lagging_from.load(Ordering::Relaxed)) {
+            return Err(self.refuse(index, 1));
+        }
+        let permit = Permit(&self.in_flight);
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.in_flight_max[index] {
+            drop(permit);
+            return Err(self.refuse(index, 0));
+        }
+        Ok(permit)
+    }
+
+    fn refuse(&self, index: usize, reason: usize) -> Problem {
+        self.shed[index][reason].increment(1);
+        Problem::new(
+            Class::Unavailable,
+            "http.overloaded",
+            "The server is overloaded. Nothing was changed.",
+        )
+    }
+
+    /// Takes note of the smoothed scheduling lag.
+    pub(super) fn lag(&self, lag: Duration) {
+        let from = if lag > *self.lag_max.purchase_ms {
+            2
+        } else if lag > *self.lag_max.read_ms {
+            3
+        } else if lag > *self.lag_max.recommend_ms {
+            4
+        } else {
+            5
+        };
+        self.lagging_from.store(from, Ordering::Relaxed);
+    }
+
+    /// Requests in progress.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Smooths how late a regular task runs.
+#[derive(Debug, Default)]
+pub(super) struct LagGauge {
+    smoothed_s: f64,
+}
+
+impl LagGauge {
+    /// The gauge after one more tick came late by `late`; ticks are `period` apart.
+    pub(super) fn observe(&mut self, late: Duration, period: Duration) -> Duration {
+        // Each tick weighs as much as its share of a second; one long pause counts as at most a second.
+        let weight = period.as_secs_f64().min(1.0);
+        self.smoothed_s += (late.as_secs_f64().min(5.0) - self.smoothed_s) * weight;
+        Duration::from_secs_f64(self.smoothed_s.max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::settings::for_tests;
+
+    fn admission() -> Admission {
+        let limits = serde_json::json!({"recommend": 1, "read": 2, "purchase": 3, "callback": 4});
+        let settings = for_tests(&[("/in_flight", limits)]);
+        Admission::new(settings.in_flight, settings.lag)
+    }
+
+    fn admitted(admission: &Admission) -> Vec<&'static str> {
+        let all = [
+            Priority::Probe,
+            Priority::Callback,
+            Priority::Purchase,
+            Priority::Read,
+            Priority::Recommend,
+        ];
+        all.into_iter()
+            .filter(|priority| admission.admit(*priority).is_ok())
+            .map(Priority::name)
+            .collect()
+    }
+
+    #[test]
+    fn the_less_important_is_shed_first_as_requests_pile_up() {
+        let admission = admission();
+        let mut held = Vec::new();
+        let expected: [&[&str]; 5] = [
+            &["probe", "callback", "purchase", "read", "recommend"],
+            &["probe", "callback", "purchase", "read"],
+            &["probe", "callback", "purchase"],
+            &["probe", "callback"],
+            &["probe"],
+        ];
+
+        for names in expected {
+            assert_eq!(admitted(&admission), names);
+            held.push(
+                admission
+                    .admit(Priority::Probe)
+                    .unwrap_or_else(|_| unreachable!("probes are never shed")),
+            );
+        }
+        drop(held);
+
+        assert_eq!(admission.in_flight(), 0);
+        assert_eq!(admitted(&admission).len(), 5);
+    }
+
+    #[test]
+    fn a_starved_processor_sheds_by_priority_and_callbacks_never() {
+        let admission = admission();
+
+        for (lag_ms, count) in [(0, 5), (201, 4), (401, 3), (2001, 2), (60_000, 2), (10, 5)] {
+            admission.lag(Duration::from_millis(lag_ms));
+            assert_eq!(admitted(&admission).len(), count, "{lag_ms}");
+        }
+    }
+
+    #[test]
+    fn lag_must_last_to_count_and_is_forgotten_within_seconds() {
+        let mut gauge = LagGauge::default();
+        let period = Duration::from_millis(50);
+
+        let once = gauge.observe(Duration::from_millis(500), period);
+        let lasting = (0..60)
+            .map(|_| gauge.observe(Duration::from_millis(500), period))
+            .last()
+            .unwrap();
+        let after = (0..100)
+            .map(|_| gauge.observe(Duration::ZERO, period))
+            .last()
+            .unwrap();
+
+        assert!(once < Duration::from_millis(50), "{once:?}");
+        assert!(lasting > Duration::from_millis(400), "{lasting:?}");
+        assert!(after < Duration::from_millis(10), "{after:?}");
+    }
+}

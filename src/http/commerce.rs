@@ -1,0 +1,353 @@
+//! Commerce over HTTP: quotes, orders, refunds, wallets, callbacks, and what operators see of the money.
+//!
+//! ```text
+//! commerce            quotes, orders, cancellation, refunds
+//! commerce/wallet     the wallet, its statement, top-ups
+//! commerce/callbacks  what providers report
+//! commerce/oversight  open sagas and the trial balance
+//! commerce/wire       bodies of requests and answers
+//! ```
+//!
+//! Prices come from the node's catalog snapshot; everything else is decided by the buyer's entity. An order of
+//! somebody else does not exist for the caller, because orders are looked up in the caller's own buyer.
+
+mod callbacks;
+mod oversight;
+mod wallet;
+mod wire;
+
+use lyceum_domain::commerce::{Command, Error, Line, Method, Order, OrderState, PlaceOrder, order};
+use lyceum_domain::ids::{CourseId, OrderId};
+use lyceum_entities::catalog::{Entry, Visibility};
+use lyceum_entities::commerce::{Answer, Question};
+use lyceum_runtime::{clock, ids};
+
+pub use self::callbacks::*;
+pub use self::oversight::*;
+pub use self::wallet::*;
+use self::wire::{
+    ItemBody, OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest,
+    checked_text, checked_token,
+};
+use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor};
+
+/// The longest reason of a refund, characters.
+const REASON_CHARS_MAX: usize = 500;
+
+/// `POST /v1/quotes`: prices a cart for the caller, without reserving anything.
+///
+/// # Errors
+/// 422 `commerce.course_not_for_sale` and the rules for a cart.
+#[utoipa::path(
+    post, path = "/v1/quotes", tag = "commerce", request_body = QuoteRequest,
+    responses(
+        (status = 200, body = QuoteBody),
+        (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
+            `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
+            `commerce.currency_unsupported`, `commerce.amount_out_of_range`"),
+    )
+)]
+pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
+    let caller = request.caller()?;
+    let QuoteRequest { items, coupon_code } = request.json().await?;
+    let lines = lines(api, &items, coupon_code.as_deref())?;
+    let total = order::total(&lines).map_err(|error| Problem::from_error(&error))?;
+
+    let question = Question::Owned {
+        course_ids: lines.iter().map(|line| line.course_id).collect(),
+    };
+    let answer = api
+        .platform
+        .buyers
+        .read(caller.user, question, &request.context())
+        .await?;
+    let Answer::Owned(owned) = answer else {
+        return Err(unexpected());
+    };
+
+    let data = lines
+        .iter()
+        .map(|line| QuoteLine::of(line, owned.contains(&line.course_id)))
+        .collect();
+    Ok(Reply::ok(&QuoteBody { items: data, total }))
+}
+
+/// `POST /v1/orders`: buys courses, from the wallet at once, or through a provider.
+///
+/// # Errors
+/// 402 `commerce.insufficient_funds`; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`.
+#[utoipa::path(
+    post, path = "/v1/orders", tag = "commerce", request_body = OrderRequest,
+    params(("Idempotency-Key" = String, Header, description = "names the purchase; repeating it buys nothing more")),
+    responses(
+        (status = 201, body = OrderBody, description = "paid and fulfilled",
+            headers(("Location" = String, description = "the order"))),
+        (status = 202, body = OrderBody, description = "the payment is under way",
+            headers(("Location" = String, description = "the order"))),
+        (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
+        (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
+            `commerce.course_in_pending_order`"),
+        (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
+            `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
+            `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
+            `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`"),
+    )
+)]
+pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Problem> {
+    request.caller()?;
+    let OrderRequest {
+        items,
+        coupon_code,
+        payment_method,
+        payment_token,
+    } = request.json().await?;
+    let method = method(api, &payment_method)?;
+    let payment_token = checked_token(payment_token)?;
+    let lines = lines(api, &items, coupon_code.as_deref())?;
+    let (settings, now) = (&api.settings.commerce, clock::now());
+
+    let command = Command::PlaceOrder(Box::new(PlaceOrder {
+        order_id: ids::new(),
+        payment_id: ids::new(),
+        lines,
+        method,
+        payment_token,
+        expires_at: now.plus(*settings.order_ttl_s),
+        refundable_until: now.plus(*settings.refund_window_s),
+    }));
+    // The order's id is drawn anew for a repeated request; the answer that was stored has the first one.
+    let Command::PlaceOrder(place) = &command else {
+        return Err(unexpected());
+    };
+    let question = Question::Order {
+        order_id: place.order_id,
+    };
+    let order = asked(api, &request, command, question).await?;
+
+    let location = format!("/v1/orders/{}", order.placement.order_id);
+    let body = OrderBody::of(&order);
+    Ok(match order.state() {
+        OrderState::Pending => Reply::accepted(location, &body),
+        _ => Reply::created(location, &body),
+    })
+}
+
+/// `GET /v1/orders/{id}`: shows one of the caller's orders.
+///
+/// # Errors
+/// 404 `commerce.order_not_found`, also for somebody else's.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", tag = "commerce", params(("id" = String, Path, description = "the order")),
+    responses(
+        (status = 200, body = OrderBody),
+        (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
+    )
+)]
+pub async fn get_order(api: &Api, request: Request) -> Result<Reply, Problem> {
+    let caller = request.caller()?;
+    let question = Question::Order {
+        order_id: request.path("id")?,
+    };
+    match api
+        .platform
+        .buyers
+        .read(caller.user, question, &request.context())
+        .await?
+    {
+        Answer::Order(order) => Ok(Reply::ok(&OrderBody::of(&order))),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `GET /v1/me/orders`: lists the caller's orders, newest first.
+///
+/// # Errors
+/// 400 `http.invalid_query`, `http.malformed_cursor`.
+#[utoipa::path(
+    get, path = "/v1/me/orders", tag = "commerce", params(PageQuery),
+    responses(
+        (status = 200, body = Page<OrderBody>),
+        (status = 400, body = ProblemBody, description = "`http.invalid_query`, `http.malformed_cursor`"),
+    )
+)]
+pub async fn list_orders(api: &Api, request: Request) -> Result<Reply, Problem> {
+    let caller = request.caller()?;
+    let query: PageQuery = request.query()?;
+    let limit = query.limit()?;
+    let before = match &query.after {
+        Some(after) => Some(after.parse::<OrderId>().map_err(|_| malformed_cursor())?),
+        None => None,
+    };
+
+    let question = Question::Orders {
+        before,
+        limit: limit + 1,
+    };
+    let answer = api
+        .platform
+        .buyers
+        .read(caller.user, question, &request.context())
+        .await?;
+    let Answer::Orders(mut orders) = answer else {
+        return Err(unexpected());
+    };
+
+    let more = orders.len() > usize::from(limit);
+    orders.truncate(limit.into());
+    let next = orders
+        .last()
+        .filter(|_| more)
+        .map(|order| order.placement.order_id.to_string());
+    Ok(Reply::ok(&Page {
+        data: orders.iter().map(OrderBody::of).collect(),
+        next,
+    }))
+}
+
+/// `POST /v1/orders/{id}/cancel`: gives a pending order up; its payment is closed first.
+///
+/// # Errors
+/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/cancel", tag = "commerce",
+    params(
+        ("id" = String, Path, description = "the order"),
+        ("Idempotency-Key" = Option<String>, Header, description = "names the operation"),
+    ),
+    responses(
+        (status = 200, body = OrderBody, description = "cancelled"),
+        (status = 202, body = OrderBody, description = "the payment is being closed",
+            headers(("Location" = String, description = "the order"))),
+        (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
+        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`"),
+    )
+)]
+pub async fn cancel_order(api: &Api, request: Request) -> Result<Reply, Problem> {
+    let order_id: OrderId = request.path("id")?;
+    let order = asked(
+        api,
+        &request,
+        Command::Cancel { order_id },
+        Question::Order { order_id },
+    )
+    .await?;
+
+    let body = OrderBody::of(&order);
+    Ok(match order.state() {
+        OrderState::Pending => Reply::accepted(format!("/v1/orders/{order_id}"), &body),
+        _ => Reply::ok(&body),
+    })
+}
+
+/// `POST /v1/orders/{id}/refunds`: returns the money of an order and takes its access back.
+///
+/// # Errors
+/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`; 422 `commerce.refund_window_closed`,
+/// `commerce.partial_refund_unsupported`.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/refunds", tag = "commerce", request_body = RefundRequest,
+    params(
+        ("id" = String, Path, description = "the order"),
+        ("Idempotency-Key" = String, Header, description = "names the refund; repeating it returns nothing more"),
+    ),
+    responses(
+        (status = 201, body = RefundBody, description = "the money is back in the wallet",
+            headers(("Location" = String, description = "the order"))),
+        (status = 202, body = RefundBody, description = "the provider is asked to return the money",
+            headers(("Location" = String, description = "the order"))),
+        (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
+        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`"),
+        (status = 422, body = ProblemBody, description = "`commerce.refund_window_closed`, \
+            `commerce.partial_refund_unsupported`"),
+    )
+)]
+pub async fn refund_order(api: &Api, mut request: Request) -> Result<Reply, Problem> {
+    let order_id: OrderId = request.path("id")?;
+    let RefundRequest { reason, amount } = request.json().await?;
+    let reason = checked_text(reason, REASON_CHARS_MAX, "/reason")?;
+
+    let command = Command::RequestRefund {
+        order_id,
+        refund_id: ids::new(),
+        reason,
+        amount,
+    };
+    let order = asked(api, &request, command, Question::Order { order_id }).await?;
+
+    let location = format!("/v1/orders/{order_id}");
+    let body = order.refund().map(RefundBody::of).ok_or_else(unexpected)?;
+    Ok(match order.state() {
+        OrderState::Refunded => Reply::created(location, &body),
+        _ => Reply::accepted(location, &body),
+    })
+}
+
+/// Has the caller's buyer carry a command out, and answers with the order.
+async fn asked(api: &Api, request: &Request, command: Command, question: Question) -> Result<Order, Problem> {
+    let caller = request.caller()?;
+    match api
+        .platform
+        .buyers
+        .ask(caller.user, command, question, &request.context())
+        .await?
+    {
+        Answer::Order(order) => Ok(*order),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A payment method that is offered.
+fn method(api: &Api, name: &str) -> Result<Method, Problem> {
+    let refused = |error| Problem::from_error(&error).at("/payment_method", "this method is not offered");
+    let method = Method::from_name(name).map_err(refused)?;
+    match method {
+        Method::Provider(provider) if !api.platform.gateway.offers(provider) => {
+            Err(refused(Error::PaymentMethodUnknown))
+        }
+        Method::Provider(_) | Method::Wallet => Ok(method),
+    }
+}
+
+/// The lines of a cart at the catalog's prices.
+fn lines(api: &Api, items: &[ItemBody], coupon_code: Option<&str>) -> Result<Vec<Line>, Problem> {
+    if coupon_code.is_some() {
+        return Err(Problem::from_error(&Error::CouponUnknown).at("/coupon_code", "there is no such coupon"));
+    }
+    if items.len() > order::LINES_MAX {
+        return Err(Problem::from_error(&Error::TooManyLines));
+    }
+    let share_bps = api.settings.commerce.share_bps;
+    let line = |(index, item): (usize, &ItemBody)| {
+        let entry = api
+            .platform
+            .catalog
+            .get(item.course_id)
+            .filter(|entry| is_sold(entry));
+        let entry = entry.ok_or_else(|| {
+            let pointer = format!("/items/{index}/course_id");
+            Problem::from_error(&Error::CourseNotForSale).at(pointer, "this course is not for sale")
+        })?;
+        Ok(line_of(item.course_id, &entry, share_bps))
+    };
+    items.iter().enumerate().map(line).collect()
+}
+
+fn is_sold(entry: &Entry) -> bool {
+    matches!(entry.visibility, Visibility::Published | Visibility::Unlisted)
+}
+
+fn line_of(course_id: CourseId, entry: &Entry, share_bps: u16) -> Line {
+    Line {
+        course_id,
+        course_version: entry.version,
+        title: entry.title.clone(),
+        price: entry.price,
+        creator: entry.creator,
+        share_bps,
+    }
+}
+
+/// An entity answered another question than it was asked.
+fn unexpected() -> Problem {
+    Problem::internal("a buyer answered another question")
+}

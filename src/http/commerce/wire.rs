@@ -1,0 +1,324 @@
+//! Bodies of requests and answers of commerce.
+
+use lyceum_domain::commerce::order::{CloseReason, Stage};
+use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
+use lyceum_domain::commerce::{Line, Order, OrderState, Refund};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId};
+use lyceum_kernel::{Class, Money, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::http::Problem;
+
+/// The longest payment token, bytes.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// One course of a cart.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct ItemBody {
+    /// The course.
+    #[schema(value_type = String, example = "crs_01h455vb4pex5vsknk084sn02q")]
+    pub(super) course_id: CourseId,
+}
+
+/// Asks what a cart costs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct QuoteRequest {
+    /// From 1 to 20 different courses.
+    pub(super) items: Vec<ItemBody>,
+    /// A coupon.
+    pub(super) coupon_code: Option<String>,
+}
+
+/// Asks for a purchase.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct OrderRequest {
+    /// From 1 to 20 different courses.
+    pub(super) items: Vec<ItemBody>,
+    /// A coupon.
+    pub(super) coupon_code: Option<String>,
+    /// `wallet`, or the name of a provider such as `sandbox`.
+    #[schema(example = "wallet")]
+    pub(super) payment_method: String,
+    /// What the provider needs to charge; the wallet needs none.
+    #[schema(example = "tok_ok")]
+    pub(super) payment_token: Option<String>,
+}
+
+/// Asks for a refund.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct RefundRequest {
+    /// Why, in up to 500 characters.
+    pub(super) reason: String,
+    /// The order's total, or left out.
+    #[schema(value_type = Option<Object>, example = json!({"amount": 19900, "currency": "CNY"}))]
+    pub(super) amount: Option<Money>,
+}
+
+/// Asks for money in the wallet.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct TopUpRequest {
+    /// How much.
+    #[schema(value_type = Object, example = json!({"amount": 100_000, "currency": "CNY"}))]
+    pub(super) amount: Money,
+    /// The name of a provider.
+    #[schema(example = "sandbox")]
+    pub(super) provider: String,
+    /// What the provider needs to charge.
+    #[schema(example = "tok_ok")]
+    pub(super) payment_token: Option<String>,
+}
+
+/// What a cart costs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct QuoteBody {
+    /// The courses.
+    pub(super) items: Vec<QuoteLine>,
+    /// The sum of the prices.
+    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    pub(super) total: Money,
+}
+
+/// One course of a quote.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct QuoteLine {
+    #[schema(value_type = String)]
+    course_id: CourseId,
+    title: String,
+    #[schema(value_type = Object)]
+    price: Money,
+    /// Whether the caller has it, so that an order of this cart would be refused.
+    owned: bool,
+}
+
+impl QuoteLine {
+    pub(super) fn of(line: &Line, owned: bool) -> Self {
+        QuoteLine {
+            course_id: line.course_id,
+            title: line.title.to_string(),
+            price: line.price,
+            owned,
+        }
+    }
+}
+
+/// An order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct OrderBody {
+    #[schema(value_type = String, example = "ord_01h455vb4pex5vsknk084sn02q")]
+    id: OrderId,
+    /// `pending`, `fulfilled`, `refunding`, `refunded`, `cancelled` or `expired`.
+    #[schema(value_type = String)]
+    state: OrderState,
+    /// Why it ended without payment: `cancelled`, `expired` or `payment_declined`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<CloseReason>,
+    items: Vec<OrderLine>,
+    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    total: Money,
+    payment_method: &'static str,
+    payments: Vec<PaymentBody>,
+    refunds: Vec<RefundBody>,
+    timeline: Vec<Milestone>,
+    /// When a pending order is given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Until when it may be refunded.
+    #[schema(value_type = String, format = DateTime)]
+    refundable_until: Timestamp,
+}
+
+/// One course of an order.
+#[derive(Debug, Serialize, ToSchema)]
+struct OrderLine {
+    #[schema(value_type = String)]
+    course_id: CourseId,
+    course_version: u32,
+    title: String,
+    #[schema(value_type = Object)]
+    price: Money,
+}
+
+/// The payment of an order.
+#[derive(Debug, Serialize, ToSchema)]
+struct PaymentBody {
+    #[schema(value_type = String)]
+    id: PaymentId,
+    method: &'static str,
+    /// `processing`, `succeeded`, `declined` or `cancelled`.
+    state: &'static str,
+    #[schema(value_type = Object)]
+    amount: Money,
+}
+
+/// A refund.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct RefundBody {
+    #[schema(value_type = String)]
+    id: RefundId,
+    /// `processing`, `unknown`, `failed` (it is tried again) or `succeeded`.
+    state: &'static str,
+    #[schema(value_type = Object)]
+    amount: Money,
+    reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    requested_at: Timestamp,
+}
+
+/// A state that an order reached.
+#[derive(Debug, Serialize, ToSchema)]
+struct Milestone {
+    #[schema(value_type = String)]
+    state: OrderState,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+}
+
+impl OrderBody {
+    pub(super) fn of(order: &Order) -> Self {
+        let placement = &order.placement;
+        let reason = match &order.stage {
+            Stage::Closed { reason } | Stage::Closing { reason, .. } => Some(*reason),
+            Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => {
+                None
+            }
+        };
+        let expires_at = match &order.stage {
+            Stage::AwaitingPayment { expires_at } => Some(*expires_at),
+            _ => None,
+        };
+        let line = |line: &Line| OrderLine {
+            course_id: line.course_id,
+            course_version: line.course_version,
+            title: line.title.to_string(),
+            price: line.price,
+        };
+        OrderBody {
+            id: placement.order_id,
+            state: order.state(),
+            reason,
+            items: placement.lines.iter().map(line).collect(),
+            total: placement.total,
+            payment_method: placement.method.name(),
+            payments: vec![PaymentBody {
+                id: placement.payment_id,
+                method: placement.method.name(),
+                state: payment_state(&order.stage),
+                amount: placement.total,
+            }],
+            refunds: order.refund().map(RefundBody::of).into_iter().collect(),
+            timeline: order
+                .timeline
+                .iter()
+                .map(|(state, at)| Milestone {
+                    state: *state,
+                    at: *at,
+                })
+                .collect(),
+            expires_at,
+            refundable_until: placement.refundable_until,
+        }
+    }
+}
+
+/// What is known of an order's payment.
+fn payment_state(stage: &Stage) -> &'static str {
+    match stage {
+        Stage::AwaitingPayment { .. } | Stage::Closing { .. } => "processing",
+        Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => "succeeded",
+        Stage::Closed {
+            reason: CloseReason::PaymentDeclined,
+        } => "declined",
+        Stage::Closed { .. } => "cancelled",
+    }
+}
+
+impl RefundBody {
+    pub(super) fn of(refund: &Refund) -> Self {
+        RefundBody {
+            id: refund.refund_id,
+            state: refund.state.name(),
+            amount: refund.amount,
+            reason: refund.reason.clone(),
+            requested_at: refund.requested_at,
+        }
+    }
+}
+
+/// A top-up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct TopUpBody {
+    #[schema(value_type = String, example = "pay_01h455vb4pex5vsknk084sn02q")]
+    id: PaymentId,
+    /// `processing`, `succeeded`, `declined` or `cancelled`.
+    state: &'static str,
+    #[schema(value_type = Object)]
+    amount: Money,
+    provider: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline_code: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+}
+
+impl TopUpBody {
+    pub(super) fn of(id: PaymentId, top_up: TopUp) -> Self {
+        let state = top_up.state.name();
+        let decline_code = match top_up.state {
+            TopUpState::Declined { code } => Some(code),
+            TopUpState::Processing | TopUpState::Succeeded | TopUpState::Cancelled => None,
+        };
+        let (provider, started_at) = (top_up.provider.name(), top_up.started_at);
+        TopUpBody {
+            id,
+            state,
+            amount: top_up.amount,
+            provider,
+            decline_code,
+            started_at,
+        }
+    }
+}
+
+/// A text of 1 to `chars_max` characters without control characters.
+pub(super) fn checked_text(text: String, chars_max: usize, pointer: &'static str) -> Result<String, Problem> {
+    let fits = !text.trim().is_empty() && text.chars().count() <= chars_max;
+    if fits && !text.chars().any(|symbol| symbol.is_control() && symbol != '\n') {
+        return Ok(text);
+    }
+    Err(malformed(
+        pointer,
+        format!("from 1 to {chars_max} characters, without control characters"),
+    ))
+}
+
+/// A payment token, which a provider's header or body must be able to carry.
+pub(super) fn checked_token(token: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(token) = token else { return Ok(None) };
+    if !token.is_empty()
+        && token.len() <= TOKEN_BYTES_MAX
+        && token.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return Ok(Some(token));
+    }
+    Err(malformed(
+        "/payment_token",
+        format!("from 1 to {TOKEN_BYTES_MAX} visible ASCII characters"),
+    ))
+}
+
+fn malformed(pointer: &'static str, rule: String) -> Problem {
+    Problem::new(
+        Class::Malformed,
+        "http.invalid_body",
+        "The body cannot be understood.",
+    )
+    .at(pointer, rule)
+}

@@ -1,0 +1,178 @@
+//! The OpenAPI 3.1 description, collected from the handlers.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr, ResponseBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::problem::{FieldError, ProblemBody};
+use super::token::etag;
+use super::{accounts, admin, catalog, commerce, health, imports, keys, learning, recommend};
+
+/// The description of every route.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lyceum",
+        description = "A knowledge-commerce platform. Conventions: TypeIDs, money in minor units, \
+            problem details (RFC 9457), Idempotency-Key, ETag and If-Match, cursors.",
+    ),
+    paths(
+        accounts::register, accounts::log_in, accounts::refresh, accounts::log_out, accounts::list_sessions,
+        accounts::me, accounts::change_me, accounts::change_password, accounts::user,
+        accounts::suspend, accounts::reinstate, accounts::change_role,
+        catalog::list_courses, catalog::get_course, catalog::list_categories,
+        catalog::create_course, catalog::edit_course, catalog::put_lesson, catalog::remove_lesson,
+        catalog::list_authored, catalog::get_authored, catalog::import_course,
+        catalog::submit_course, catalog::approve_course, catalog::reject_course, catalog::publish_course,
+        catalog::schedule_course, catalog::unschedule_course, catalog::unlist_course, catalog::relist_course,
+        catalog::suspend_course, catalog::reinstate_course, catalog::retire_course, catalog::archive_course,
+        commerce::quote, commerce::place_order, commerce::get_order, commerce::list_orders, commerce::cancel_order,
+        commerce::refund_order, commerce::wallet, commerce::top_up, commerce::get_top_up,
+        commerce::sandbox_callback, commerce::sagas, commerce::trial_balance,
+        learning::my_courses, learning::lesson_content,
+        recommend::report_events, recommend::recommendations, recommend::similar_courses,
+        keys::keys, admin::cluster, admin::entity, imports::import,
+        health::live, health::ready, health::started, health::metrics,
+    ),
+    components(schemas(ProblemBody<'static>, FieldError)),
+    security(("bearer" = [])),
+    modifiers(&Conventions),
+)]
+struct Description;
+
+/// What holds for every operation and is therefore written once.
+struct Conventions;
+
+impl Modify for Conventions {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+
+        let problem = utoipa::openapi::ContentBuilder::new()
+            .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
+            .build();
+        let refusal = ResponseBuilder::new()
+            .description("Not carried out")
+            .content("application/problem+json", problem)
+            .build();
+        for item in description.paths.paths.values_mut() {
+            let operations = [
+                &mut item.get,
+                &mut item.post,
+                &mut item.put,
+                &mut item.patch,
+                &mut item.delete,
+            ];
+            for operation in operations.into_iter().flatten() {
+                let responses = &mut operation.responses.responses;
+                responses
+                    .entry("default".to_owned())
+                    .or_insert_with(|| RefOr::T(refusal.clone()));
+                for (_, response) in responses
+                    .iter_mut()
+                    .filter(|(status, _)| status.starts_with(['4', '5']))
+                {
+                    if let RefOr::T(response) = response {
+                        as_problem(response);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Handlers name the shape of a refusal; its content type is always the same.
+fn as_problem(response: &mut utoipa::openapi::Response) {
+    if let Some(content) = response.content.shift_remove("application/json") {
+        response
+            .content
+            .insert("application/problem+json".to_owned(), content);
+    }
+}
+
+/// The description as JSON.
+pub fn json() -> String {
+    Description::openapi()
+        .to_pretty_json()
+        .expect("a description is made of texts and numbers")
+}
+
+/// The description as it is served, with its entity tag.
+pub(super) fn ready_made() -> &'static (Bytes, HeaderValue) {
+    static READY: LazyLock<(Bytes, HeaderValue)> = LazyLock::new(|| {
+        let text = Bytes::from(json());
+        let tag = etag(&text);
+        (text, tag)
+    });
+    &READY
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::router;
+
+    fn document() -> serde_json::Value {
+        serde_json::from_slice(&ready_made().0).unwrap()
+    }
+
+    /// Browsers fetch these; clients have no use for a description of them.
+    const UNDESCRIBED: [&str; 3] = ["/openapi.json", "/docs", "/docs/{file}"];
+
+    #[test]
+    fn every_route_is_described_and_every_description_is_a_route() {
+        let document = document();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                described.insert((path.clone(), method.to_uppercase()));
+            }
+        }
+        let routed: BTreeSet<_> = router::routes()
+            .iter()
+            .chain(&router::operations())
+            .filter(|route| !UNDESCRIBED.contains(&route.template))
+            .map(|route| (route.template.to_owned(), route.method.to_string()))
+            .collect();
+
+        assert_eq!(described, routed);
+    }
+
+    #[test]
+    fn the_description_is_openapi_3_1_and_refers_only_to_what_it_holds() {
+        let document = document();
+        let text = document.to_string();
+
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
+        for reference in text
+            .split("\"$ref\":\"#")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+        {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn every_operation_says_how_refusals_look() {
+        for (path, item) in document()["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let content = &operation["responses"]["default"]["content"];
+                assert!(
+                    content.get("application/problem+json").is_some(),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}

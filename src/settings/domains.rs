@@ -1,0 +1,270 @@
+//! Settings of the domains and of what they talk to. Rules that never vary live in the domain, not here.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Checks, Millis, Seconds, Secret};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Access tokens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokens {
+    /// Who issues the tokens (`iss`).
+    pub issuer: String,
+    /// Whom they are for (`aud`).
+    pub audience: String,
+    /// Life of an access token.
+    pub access_ttl_s: Seconds,
+}
+
+impl Tokens {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        for (key, value) in [
+            ("tokens.issuer", &self.issuer),
+            ("tokens.audience", &self.audience),
+        ] {
+            if value.is_empty() {
+                checks.refuse(key, "is empty");
+            }
+        }
+        checks.duration(
+            "tokens.access_ttl_s",
+            *self.access_ttl_s,
+            Duration::from_secs(10)..=DAY,
+        );
+    }
+}
+
+/// Passwords and login sessions.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// Life of a login that is not refreshed.
+    pub refresh_ttl_s: Seconds,
+    /// Logins of one user; the oldest makes room.
+    pub logins_max: usize,
+    /// Life of a login however often it is refreshed.
+    pub login_ttl_s: Seconds,
+    /// Spent refresh tokens that a login remembers.
+    pub spent_tokens_max: usize,
+    /// How long a signing key signs before the next takes over.
+    pub key_rotation_s: Seconds,
+    /// Whether every new account may write courses.
+    pub creators_open: bool,
+    /// Username of the first operator; empty for none.
+    pub operator_username: String,
+    /// Email address of the first operator.
+    pub operator_email: String,
+    /// Password of the first operator; empty for none.
+    pub operator_password: Secret,
+    /// Memory of one password hash (argon2id `m`), KiB.
+    pub argon2_memory_kib: u32,
+    /// Passes of one password hash (argon2id `t`).
+    pub argon2_passes: u32,
+}
+
+impl Accounts {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        checks.duration(
+            "accounts.refresh_ttl_s",
+            *self.refresh_ttl_s,
+            Duration::from_mins(1)..=DAY * 400,
+        );
+        checks.range("accounts.logins_max", self.logins_max, 1..=100);
+        checks.duration(
+            "accounts.login_ttl_s",
+            *self.login_ttl_s,
+            Duration::from_mins(1)..=DAY * 400,
+        );
+        checks.duration(
+            "accounts.key_rotation_s",
+            *self.key_rotation_s,
+            Duration::from_hours(1)..=DAY * 400,
+        );
+        checks.range("accounts.spent_tokens_max", self.spent_tokens_max, 1..=1000);
+        checks.range(
+            "accounts.argon2_memory_kib",
+            self.argon2_memory_kib,
+            1024..=1_048_576,
+        );
+        checks.range("accounts.argon2_passes", self.argon2_passes, 1..=16);
+    }
+}
+
+/// Courses and search.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// How long changes are collected before search commits them.
+    pub search_delay_ms: Millis,
+    /// Memory for ready-made pages, bytes.
+    pub page_cache_bytes: u64,
+}
+
+impl Catalog {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        checks.duration(
+            "catalog.search_delay_ms",
+            *self.search_delay_ms,
+            Duration::from_millis(10)..=Duration::from_millis(500),
+        );
+        checks.range(
+            "catalog.page_cache_bytes",
+            self.page_cache_bytes,
+            65_536..=1 << 34,
+        );
+    }
+}
+
+/// Orders, wallets and refunds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commerce {
+    /// The one currency of prices and wallets.
+    pub currency: String,
+    /// The creator's part of a sale, basis points; frozen into each order line.
+    pub share_bps: u16,
+    /// Life of an order that is not paid.
+    pub order_ttl_s: Seconds,
+    /// How long after the purchase an order may be refunded.
+    pub refund_window_s: Seconds,
+    /// Largest single top-up, minor units.
+    pub top_up_max: u64,
+    /// Life of a link to a lesson's media.
+    pub content_ttl_s: Seconds,
+    /// Key that signs links to media.
+    pub content_secret: Secret,
+}
+
+impl Commerce {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            checks.refuse(
+                "commerce.currency",
+                format!("`{}` is not an ISO 4217 code", self.currency),
+            );
+        }
+        checks.range("commerce.share_bps", self.share_bps, 0..=10_000);
+        checks.duration(
+            "commerce.order_ttl_s",
+            *self.order_ttl_s,
+            Duration::from_secs(1)..=DAY,
+        );
+        checks.duration(
+            "commerce.refund_window_s",
+            *self.refund_window_s,
+            Duration::ZERO..=DAY * 400,
+        );
+        checks.duration(
+            "commerce.content_ttl_s",
+            *self.content_ttl_s,
+            Duration::from_secs(1)..=DAY,
+        );
+        checks.secret("commerce.content_secret", &self.content_secret, 16);
+        checks.range("commerce.top_up_max", self.top_up_max, 1..=1_000_000_000_000);
+    }
+}
+
+/// Payment providers.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Providers {
+    /// The stand-in that demos and tests pay with.
+    pub sandbox: Provider,
+}
+
+impl Providers {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        self.sandbox.check("providers.sandbox", checks);
+    }
+}
+
+/// One payment provider.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Base URL of its API; empty switches the provider off.
+    pub url: String,
+    /// Key that signs calls and callbacks.
+    pub secret: Secret,
+    /// Address at which it reaches our callbacks; empty for none.
+    pub callback_url: String,
+    /// Longest wait for a connection.
+    pub connect_timeout_ms: Millis,
+    /// Longest wait for one call, its connection included.
+    pub timeout_ms: Millis,
+    /// Calls under way at once.
+    pub calls_max: usize,
+    /// How far a callback's time may be from ours.
+    pub callback_tolerance_s: Seconds,
+}
+
+impl Provider {
+    fn check(&self, section: &str, checks: &mut Checks<'_>) {
+        if self.url.is_empty() {
+            return;
+        }
+        if !self.url.starts_with("http://") && !self.url.starts_with("https://") {
+            checks.refuse(
+                &format!("{section}.url"),
+                format!("`{}` is not an http or https URL", self.url),
+            );
+        }
+        checks.secret(&format!("{section}.secret"), &self.secret, 16);
+        let milliseconds = Duration::from_millis(10)..=Duration::from_mins(2);
+        checks.duration(
+            &format!("{section}.timeout_ms"),
+            *self.timeout_ms,
+            milliseconds.clone(),
+        );
+        checks.duration(
+            &format!("{section}.connect_timeout_ms"),
+            *self.connect_timeout_ms,
+            milliseconds,
+        );
+        checks.range(&format!("{section}.calls_max"), self.calls_max, 1..=10_000);
+        checks.duration(
+            &format!("{section}.callback_tolerance_s"),
+            *self.callback_tolerance_s,
+            Duration::from_secs(1)..=DAY,
+        );
+    }
+}
+
+/// Recommendations.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recommend {
+    /// Pause between two trainings when enough has happened.
+    pub train_every_s: Seconds,
+    /// Events that make a training worth while.
+    pub train_events_min: u64,
+    /// Neighbours kept for each course.
+    pub neighbours_max: usize,
+    /// Memory for rendered lists, bytes.
+    pub lists_bytes_max: u64,
+}
+
+impl Recommend {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        checks.duration(
+            "recommend.train_every_s",
+            *self.train_every_s,
+            Duration::from_secs(1)..=DAY * 7,
+        );
+        checks.range(
+            "recommend.train_events_min",
+            self.train_events_min,
+            1..=1_000_000_000,
+        );
+        checks.range("recommend.neighbours_max", self.neighbours_max, 10..=10_000);
+        checks.range(
+            "recommend.lists_bytes_max",
+            self.lists_bytes_max,
+            65_536..=1 << 34,
+        );
+    }
+}

@@ -1,0 +1,138 @@
+//! Settings as the platform takes them: the one place where names of the file become limits of the packages below.
+
+use lyceum_domain::accounts::{Policy, Role, Roles};
+use lyceum_entities::accounts::{HashCost, KeySettings};
+use lyceum_entities::catalog::CatalogLimits;
+use lyceum_entities::commerce::{CallbackSecret, SandboxSettings};
+use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
+use lyceum_entities::{PlatformSettings, SandboxProvider};
+use lyceum_runtime::journal::postgres::JournalSettings;
+use lyceum_runtime::{ActorLimits, DatabaseSettings, OutboxSettings};
+
+use super::Settings;
+use crate::app::AppError;
+
+impl Settings {
+    /// What the platform is started with.
+    ///
+    /// # Errors
+    /// The address of Postgres cannot be read.
+    pub fn platform(&self) -> Result<PlatformSettings, AppError> {
+        let database = DatabaseSettings::from_url(
+            self.database.url.expose(),
+            self.database.pool_size,
+            *self.database.pool_wait_timeout_ms,
+            *self.database.connect_timeout_ms,
+            *self.database.statement_timeout_ms,
+        )
+        .map_err(|error| AppError::Settings(format!("database.url: {error}")))?;
+        Ok(PlatformSettings {
+            node: "lyceum".into(),
+            database,
+            redis_url: self.redis.url.expose().to_owned(),
+            redis_connections: self.redis.pool_size,
+            redis_timeout: *self.redis.command_timeout_ms,
+            redis_connect_timeout: *self.redis.connect_timeout_ms,
+            journal: JournalSettings {
+                writers: self.journal.writers,
+                batch_max: self.journal.batch_rows_max,
+                queue_max: self.journal.queue_max,
+                ..JournalSettings::default()
+            },
+            outbox: OutboxSettings {
+                poll_every: *self.outbox.poll_ms,
+                poll_max: i64::try_from(self.outbox.batch_max).unwrap_or(i64::MAX),
+                concurrency_max: self.outbox.concurrency_max,
+                faults_max: i16::try_from(self.outbox.faults_max).unwrap_or(i16::MAX),
+                retry_max: *self.outbox.retry_max_ms,
+            },
+            actors: ActorLimits {
+                admission_max: self.actors.admission_max,
+                mailbox_max: u32::try_from(self.actors.mailbox_max).unwrap_or(u32::MAX),
+                alive_max: self.actors.alive_max,
+                idle_timeout: *self.actors.idle_timeout_s,
+                backoff_min: *self.actors.restart_backoff_ms,
+                backoff_max: *self.actors.restart_backoff_max_ms,
+                failures_max: usize::try_from(self.actors.restart_count_max).unwrap_or(usize::MAX),
+                failure_window: *self.actors.restart_window_s,
+                ..ActorLimits::default()
+            },
+            cpu_threads: self.cpu_threads(),
+            cpu_queue_max: self.cpu.queue_max,
+            hash_cost: HashCost {
+                memory_kib: self.accounts.argon2_memory_kib,
+                passes: self.accounts.argon2_passes,
+                ..HashCost::default()
+            },
+            logins: Policy {
+                idle: *self.accounts.refresh_ttl_s,
+                absolute: *self.accounts.login_ttl_s,
+                logins_max: self.accounts.logins_max,
+                spent_max: self.accounts.spent_tokens_max,
+            },
+            keys: KeySettings {
+                rotate_after: *self.accounts.key_rotation_s,
+                lead: *self.tokens.access_ttl_s,
+                token_lifetime: *self.tokens.access_ttl_s,
+            },
+            initial_roles: self.initial_roles(),
+            catalog: CatalogLimits {
+                search_delay: *self.catalog.search_delay_ms,
+                page_cache_bytes: self.catalog.page_cache_bytes,
+                ..CatalogLimits::default()
+            },
+            snapshot_every: self.journal.snapshot_every,
+            recommender: self.recommender(),
+            sink: SinkSettings::default(),
+            trainer: TrainerSettings {
+                every: *self.recommend.train_every_s,
+                events_min: self.recommend.train_events_min,
+            },
+            sandbox: self.sandbox(),
+            ask_timeout: *self.actors.ask_timeout_ms,
+        })
+    }
+
+    /// Threads that hash passwords: one per core unless set.
+    fn cpu_threads(&self) -> usize {
+        match self.cpu.threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => threads,
+        }
+    }
+
+    /// Everybody learns; where creators are not invited one by one, everybody may publish as well.
+    fn initial_roles(&self) -> Roles {
+        let learner = Roles::default().with(Role::Learner);
+        if self.accounts.creators_open {
+            learner.with(Role::Creator)
+        } else {
+            learner
+        }
+    }
+
+    fn recommender(&self) -> RecommenderSettings {
+        let mut settings = RecommenderSettings {
+            lists_bytes_max: self.recommend.lists_bytes_max,
+            ..Default::default()
+        };
+        settings.ranking.content.neighbours_max = self.recommend.neighbours_max;
+        settings
+    }
+
+    /// The sandbox provider, unless its address is empty.
+    fn sandbox(&self) -> Option<SandboxProvider> {
+        let sandbox = &self.providers.sandbox;
+        (!sandbox.url.is_empty()).then(|| SandboxProvider {
+            settings: SandboxSettings {
+                url: sandbox.url.clone(),
+                callback_url: sandbox.callback_url.clone(),
+                connect_timeout: *sandbox.connect_timeout_ms,
+                request_timeout: *sandbox.timeout_ms,
+            },
+            secret: CallbackSecret::new(sandbox.secret.expose()),
+            callback_tolerance: *sandbox.callback_tolerance_s,
+            calls_max: sandbox.calls_max,
+        })
+    }
+}
