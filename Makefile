@@ -1,0 +1,36 @@
+# Everything a developer types; CI runs the same targets. `make help` lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-unit lint doc bench bench-peers stop clean
+ARGS ?=
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## installs, starts and serves the demo on http://127.0.0.1:8080; Ctrl-C stops it
+	@exec bash config/dev/run.sh $(ARGS)
+
+test: ## runs every test against a private Postgres and Redis; ARGS go to the runner
+	@exec bash config/dev/test.sh $(ARGS)
+
+test-unit: ## runs the tests that need no store
+	@cargo test --quiet --locked --lib -p lyceum-kernel -p lyceum-domain
+
+lint: ## checks format, lints, licences and dependencies
+	@exec bash config/dev/lint.sh
+
+doc: ## builds the documentation of the code, warnings denied
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps
+
+bench: ## measures reads, purchases, entities and start-up over private stores; ARGS go to lyceum-bench
+	@exec bash config/dev/bench.sh $(ARGS)
+
+bench-peers: ## measures purchases beside the systems people use instead, if ../shared/peers has them
+	@exec bash config/dev/bench.sh --peers $(ARGS)
+
+stop: ## stops the private Postgres and Redis; their data stays
+	@bash config/dev/stores.sh stop dev
+	@bash config/dev/stores.sh stop test
+
+clean: stop ## removes their data as well, and everything that was built
+	rm -rf "$$(readlink -f .data/dev || true)" "$$(readlink -f .data/test || true)" .data target
