@@ -125,7 +125,7 @@ impl App {
 /// # Errors
 /// When a part cannot start or the drain does not end in time.
 pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let app = App::start(settings, metrics).await?;
+    let app = Box::pin(App::start(settings, metrics)).await?;
     writeln!(io::stderr(), "lyceum serves on http://{}", app.address())?;
     tracing::info!(address = %app.address(), "serving");
     let mut terminated = signal(SignalKind::terminate())?;

@@ -103,7 +103,16 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     } = request.json().await?;
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
-    let lines = lines(api, &items, coupon_code.as_deref())?;
+    let lines = match lines(api, &items, coupon_code.as_deref()) {
+        Ok(lines) => lines,
+        // What is not for sale any more may have been sold under this very key.
+        Err(refused) => {
+            return match api.platform.buyers.recorded(&request.context()).await? {
+                Some(Answer::Order(order)) => Ok(placed(&order)),
+                _ => Err(refused),
+            };
+        }
+    };
     let (settings, now) = (&api.settings.commerce, clock::now());
 
     let command = Command::PlaceOrder(Box::new(PlaceOrder {
@@ -124,12 +133,17 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     };
     let order = asked(api, &request, command, question).await?;
 
+    Ok(placed(&order))
+}
+
+/// 202 while the order waits for its payment, 201 once it is settled.
+fn placed(order: &Order) -> Reply {
     let location = format!("/v1/orders/{}", order.placement.order_id);
-    let body = OrderBody::of(&order);
-    Ok(match order.state() {
+    let body = OrderBody::of(order);
+    match order.state() {
         OrderState::Pending => Reply::accepted(location, &body),
         _ => Reply::created(location, &body),
-    })
+    }
 }
 
 /// `GET /v1/orders/{id}`: shows one of the caller's orders.

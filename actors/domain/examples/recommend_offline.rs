@@ -8,6 +8,12 @@
 //! number of the blend, to search for better defaults. With OUT, ranked lists for the new learners of
 //! `onboarding.tsv` are written there, for scoring elsewhere.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a tool beside the rules: it reads files and clocks, which the rules never do"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;

@@ -20,7 +20,7 @@ use crate::metrics::KindMetrics;
 use crate::ownership::ShardMap;
 use crate::placement::{SHARDS, Shard, shard_of};
 use crate::shard::{ShardMessage, Supervisors};
-use crate::shell::{Shell, Start};
+use crate::shell::{Shell, Start, recorded_answer};
 use crate::snapshots::SnapshotStore;
 
 /// Limits on actors; each a setting.
@@ -322,6 +322,19 @@ impl<E: Entity> Region<E> {
         context: &Context,
     ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
         self.request(key, None, question, context).await
+    }
+
+    /// The answer that the named operation was given when it was carried out, if it was.
+    ///
+    /// For callers that cannot build their command any more because what it refers to has changed since.
+    ///
+    /// # Errors
+    /// The record is of another body, or cannot be read now.
+    pub async fn recorded(&self, context: &Context) -> Result<Option<E::Answer>, AskError<ErrorOf<E>>> {
+        match context.operation {
+            Some(operation) => recorded_answer(&self.shared, operation).await,
+            None => Ok(None),
+        }
     }
 
     /// Sends a command that nobody waits for: at most once, and dropped under overload.

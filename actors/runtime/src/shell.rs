@@ -544,7 +544,7 @@ fn answer_to<E: Entity>(reply: Reply<E>, answer: Result<Option<E::Answer>, Error
 }
 
 /// The recorded answer of an operation, if it was carried out with the same body.
-async fn recorded_answer<E: Entity>(
+pub(crate) async fn recorded_answer<E: Entity>(
     shared: &Shared<E>,
     operation: Operation,
 ) -> Result<Option<E::Answer>, AskError<ErrorOf<E>>> {

@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_away_holds_up_neither_recording_nor_closing() {
         let soon = Duration::from_millis(50);
-        let nowhere = DatabaseSettings::from_url("postgres://nobody@127.0.0.1:1/none", 1, soon, soon);
+        let nowhere = DatabaseSettings::from_url("postgres://nobody@127.0.0.1:1/none", 1, soon, soon, soon);
         let database = Database::new(&nowhere.expect("an address")).expect("a pool");
         let settings = SinkSettings {
             buffer_max: 2,
