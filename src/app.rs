@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use lyceum_domain::accounts::{self, Email, Interests, Username};
@@ -114,8 +114,11 @@ impl App {
 
     /// Finishes what was begun and takes nothing new. Returns whether all was done in time.
     pub async fn drain(self) -> bool {
+        let began = Instant::now();
         let cut = self.server.drain().await;
-        let finished = self.platform.drain(self.drain_timeout).await;
+        // One budget for all; clients that used it up leave the entities a quarter.
+        let left = self.drain_timeout.saturating_sub(began.elapsed());
+        let finished = self.platform.drain(left.max(self.drain_timeout / 4)).await;
         cut == 0 && finished
     }
 }

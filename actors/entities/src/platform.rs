@@ -220,6 +220,7 @@ impl Platform {
             passwords: Passwords::new(cpu, settings.hash_cost)
                 .map_err(|error| StartError::Actor(error.to_string()))?,
             secret: TokenSecret::load(&database).await?,
+            revoked: revoked.clone(),
             policy: settings.logins,
             initial_roles: settings.initial_roles,
         };
@@ -298,14 +299,16 @@ impl Platform {
 
     /// Lets every entity finish and stop, then writes what is buffered. Returns whether all was done in time.
     pub async fn drain(&self, budget: Duration) -> bool {
-        let finished = self.node.supervisors.drain(budget).await;
+        let ends = tokio::time::Instant::now() + budget;
+        // The rest is for the buffer.
+        let finished = self.node.supervisors.drain(budget * 3 / 4).await;
         let worker = self
             .sink_worker
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         match worker {
-            Some(worker) => finished & tokio::time::timeout(budget, worker.close()).await.is_ok(),
+            Some(worker) => finished & tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
             None => finished,
         }
     }

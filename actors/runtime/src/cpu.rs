@@ -67,6 +67,10 @@ impl CpuPool {
             .map_err(|_| CpuError::Overloaded)?;
         let (told, heard) = oneshot::channel();
         self.workers.do_send(Work(Box::new(move || {
+            // Whoever asked has given up in the queue: nobody needs the work.
+            if told.is_closed() {
+                return;
+            }
             let outcome = catch_unwind(AssertUnwindSafe(work));
             drop(place);
             // Whoever asked may have given up at its deadline.

@@ -129,6 +129,11 @@ pub trait Entity: Sized + Send + Sync + 'static {
         let _ = key;
         ready(Ok(Self::State::default()))
     }
+
+    /// Whether [`Entity::rebuild`] finds all that a snapshot holds, so that it also serves while they are out of reach.
+    fn rebuilds(&self) -> bool {
+        false
+    }
 }
 
 /// The commands of an entity.

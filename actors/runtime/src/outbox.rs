@@ -5,9 +5,11 @@
 //! put off after a failure, and moved to `dead_letters` when it is refused or has failed too often by our own fault.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::{Semaphore, mpsc};
@@ -226,7 +228,11 @@ impl Relay {
             return;
         };
         tokio::spawn(async move {
-            let outcome = self.deliver.deliver(delivery.clone()).await;
+            let deliver = async { self.deliver.deliver(delivery.clone()).await };
+            let outcome = AssertUnwindSafe(deliver)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(DeliveryError::Fault("the delivery panicked".to_owned())));
             drop(place);
             match self.settle(&delivery, outcome).await {
                 Ok(()) => {}

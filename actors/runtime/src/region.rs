@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use ractor::{ActorCell, ActorId, ActorRef, MessagingErr};
+use ractor::{ActorCell, ActorId, ActorRef, ActorStatus, MessagingErr};
 use tokio::sync::oneshot;
 
 use crate::ask::{AskError, Envelope, Outcome, Permit, Reply, Request};
@@ -129,7 +129,9 @@ pub(crate) trait Supervised: Send + Sync {
     fn idle(&self, now: Instant) -> Option<Duration>;
     /// Takes it out of the table, so that new requests go through the shard.
     fn forget(&self);
-    /// Lets it finish what it has and stop.
+    /// Whether it runs and is linked to its supervisor.
+    fn has_started(&self) -> bool;
+    /// Lets it finish what it has and stop. Only for one that [has started](Supervised::has_started).
     fn drain(&self);
     fn passivated(&self, reason: &'static str);
     fn restarted(&self, reason: &'static str);
@@ -162,6 +164,10 @@ impl<E: Entity> Supervised for Resident<E> {
             self.shared.node.alive.fetch_sub(1, Ordering::Relaxed);
             self.shared.metrics.alive.decrement(1.0);
         }
+    }
+
+    fn has_started(&self) -> bool {
+        self.actor.get_status() >= ActorStatus::Running
     }
 
     fn drain(&self) {

@@ -12,6 +12,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, 
 use tokio::sync::oneshot;
 
 use crate::entity::EntityRef;
+use crate::journal::Entry;
 use crate::placement::{SHARDS, Shard};
 use crate::region::{Activation, Node, Refusal, Supervised};
 
@@ -225,7 +226,7 @@ impl Actor for Supervisor {
             ShardMessage::Sweep(idle) => self.sweep(idle, entities),
             ShardMessage::Wake(entity) => {
                 if let Some(Slot::Resting(parked)) = entities.slots.remove(&entity) {
-                    self.start(&myself, parked, entities);
+                    self.start_again(&myself, parked, entities);
                 }
             }
             ShardMessage::Drain(drained) => {
@@ -250,6 +251,10 @@ impl Actor for Supervisor {
                 tracing::error!(shard = self.shard, error, "entity failed");
                 self.failed(&myself, cell.get_id(), entities);
             }
+            // What was still starting when the drain began is drained now.
+            SupervisionEvent::ActorStarted(_) if entities.drained.is_some() => {
+                self.sweep(Duration::ZERO, entities);
+            }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
         }
         Ok(())
@@ -267,10 +272,12 @@ impl Supervisor {
         match entities.slots.get_mut(&entity) {
             None if entities.drained.is_some() => activation.refuse(Refusal::Stopping),
             None => self.start(myself, vec![activation], entities),
-            Some(Slot::Live(_)) => {
+            Some(slot @ Slot::Live(_)) => {
                 // Undeliverable although live: it has failed, and the report of it is on its way.
-                if let Err(activation) = activation.deliver() {
-                    entities.slots.insert(entity, Slot::Stopping(vec![activation]));
+                if let Err(activation) = activation.deliver()
+                    && let Slot::Live(resident) = std::mem::replace(slot, Slot::Stopping(vec![activation]))
+                {
+                    resident.forget();
                 }
             }
             Some(Slot::Stopping(parked) | Slot::Resting(parked)) => {
@@ -308,12 +315,24 @@ impl Supervisor {
         }
     }
 
+    /// Starts an entity that has ended, unless the node is leaving.
+    fn start_again(&self, myself: &ActorRef<ShardMessage>, parked: Parked, entities: &mut Entities) {
+        if entities.drained.is_none() {
+            return self.start(myself, parked, entities);
+        }
+        parked
+            .into_iter()
+            .for_each(|activation| activation.refuse(Refusal::Stopping));
+    }
+
     fn sweep(&self, idle_for: Duration, entities: &mut Entities) {
         let now = Instant::now();
         let draining = entities.drained.is_some();
         let window = self.node.limits.failure_window;
         for slot in entities.slots.values_mut() {
+            // One that is drained before it has started never ends, as far as its supervisor hears.
             if let Slot::Live(resident) = slot
+                && resident.has_started()
                 && (draining || resident.idle(now).is_some_and(|idle| idle >= idle_for))
             {
                 resident.forget();
@@ -335,12 +354,7 @@ impl Supervisor {
         };
         if let Some(slot) = entities.slots.remove(&entity) {
             match slot {
-                Slot::Stopping(parked) if entities.drained.is_some() => {
-                    parked
-                        .into_iter()
-                        .for_each(|activation| activation.refuse(Refusal::Stopping));
-                }
-                Slot::Stopping(parked) => self.start(myself, parked, entities),
+                Slot::Stopping(parked) => self.start_again(myself, parked, entities),
                 Slot::Live(resident) => resident.forget(),
                 other => {
                     entities.slots.insert(entity, other);
@@ -386,7 +400,20 @@ impl Supervisor {
         } else {
             let rest = rest_after(times.len(), limits.backoff_min, limits.backoff_max, entity.id);
             entities.slots.insert(entity, Slot::Resting(parked));
-            myself.send_after(rest, move || ShardMessage::Wake(entity));
+            // It failed without waiting for its commits; what is loaded next has to include them.
+            let (told, heard) = oneshot::channel();
+            let passed = Box::new(move |_| {
+                let _ = told.send(());
+            });
+            self.node.journal.submit(Entry::Barrier(self.shard, passed));
+            let myself = myself.clone();
+            tokio::spawn(async move {
+                // Dropped unanswered, the barrier has passed as well.
+                let _ = heard.await;
+                tokio::time::sleep(rest).await;
+                // A supervisor that is gone has nothing resting.
+                let _ = myself.send_message(ShardMessage::Wake(entity));
+            });
         }
         entities.report_drained();
     }

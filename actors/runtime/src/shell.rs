@@ -24,7 +24,7 @@ use crate::placement::{Shard, shard_of};
 use crate::region::{Resident, Shared};
 use crate::store_error::StoreError;
 
-/// How many operation ids an entity remembers; older ones are looked up in the journal.
+/// How many operation ids an entity remembers, and answers in flight; older ones are looked up in the journal.
 const OPERATIONS_MAX: usize = 4096;
 
 /// The actor of one entity.
@@ -118,27 +118,27 @@ impl<E: Entity> Actor for Shell<E> {
         _: ActorRef<Self::Msg>,
         live: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        if live.recovered && !live.lineage.has_failed() {
-            match self.shared.entity.durability() {
-                Durability::Journaled { snapshot_every } => {
-                    // A short tail of events is read as fast as a snapshot; it is not worth a write.
-                    if live.version - live.snapshot_version > i64::from(snapshot_every / 4) {
-                        self.submit_snapshot(live);
-                    }
-                    Box::pin(self.settle(live)).await;
+        match self.shared.entity.durability() {
+            Durability::Journaled { snapshot_every } => {
+                // A short tail of events is read as fast as a snapshot; it is not worth a write.
+                let tail = live.version - live.snapshot_version;
+                if live.recovered && !live.lineage.has_failed() && tail > i64::from(snapshot_every / 4) {
+                    self.submit_snapshot(live);
                 }
-                Durability::Snapshotted { ttl, .. } if live.flush != Flush::Clean => {
-                    let put = self
-                        .shared
-                        .node
-                        .snapshots
-                        .put(live.snapshot_key(), live.encode(), ttl);
-                    if let Err(error) = Box::pin(put).await {
-                        tracing::warn!(entity.kind = E::KIND.name, %error, "snapshot lost at passivation");
-                    }
-                }
-                Durability::Snapshotted { .. } => {}
+                // A journal too full to tell is no reason to stay.
+                let _ = Box::pin(self.settle(live)).await;
             }
+            Durability::Snapshotted { ttl, .. } if live.recovered && live.flush != Flush::Clean => {
+                let put = self
+                    .shared
+                    .node
+                    .snapshots
+                    .put(live.snapshot_key(), live.encode(), ttl);
+                if let Err(error) = Box::pin(put).await {
+                    tracing::warn!(entity.kind = E::KIND.name, %error, "snapshot lost at passivation");
+                }
+            }
+            Durability::Snapshotted { .. } => {}
         }
         Ok(())
     }
@@ -243,7 +243,8 @@ impl<E: Entity> Shell<E> {
         let (Some(operation), Ok(Some(answer))) = (operation, answer) else {
             return None;
         };
-        if live.lineage.in_flight() == 0 {
+        // An answer that is forgotten too early is found by the journal's refusal of a second record.
+        if live.lineage.in_flight() == 0 || live.recent.len() >= OPERATIONS_MAX {
             live.recent.clear();
         }
         live.recent.push((operation, answer.clone()));
@@ -347,11 +348,8 @@ impl<E: Entity> Shell<E> {
 
     /// Answers once the commits that the answer was derived from have returned.
     fn after_commits(&self, live: &Live<E>, reply: Reply<E>, outcome: Outcome<E>) {
-        if live.lineage.in_flight() == 0 {
-            return reply.send(outcome);
-        }
         let lineage = live.lineage.clone();
-        let done = Box::new(move |passed: Result<(), CommitError>| {
+        let done = move |passed: Result<(), CommitError>| {
             // Derived from a state that vanished: the asker has to ask the next one.
             let vanished = passed.is_err() || lineage.has_failed();
             reply.send(if vanished {
@@ -359,8 +357,13 @@ impl<E: Entity> Shell<E> {
             } else {
                 outcome
             });
-        });
-        self.shared.node.journal.submit(Entry::Barrier(live.shard, done));
+        };
+        if live.lineage.in_flight() == 0 {
+            // The last commit may have failed since this request was begun.
+            return done(Ok(()));
+        }
+        let barrier = Entry::Barrier(live.shard, Box::new(done));
+        self.shared.node.journal.submit(barrier);
     }
 
     fn is_repeated(&self, operation: Operation, live: &Live<E>) -> bool {
@@ -388,21 +391,25 @@ impl<E: Entity> Shell<E> {
     }
 
     /// Waits until everything this entity has submitted is answered.
-    async fn settle(&self, live: &Live<E>) {
+    async fn settle(&self, live: &Live<E>) -> Result<(), StoreError> {
         if live.lineage.in_flight() == 0 {
-            return;
+            return Ok(());
         }
         let (told, heard) = oneshot::channel();
-        let done = Box::new(move |_| {
-            let _ = told.send(());
+        let done = Box::new(move |passed| {
+            let _ = told.send(passed);
         });
         self.shared.node.journal.submit(Entry::Barrier(live.shard, done));
-        let _ = heard.await;
+        match heard.await {
+            Ok(passed) => passed.map_err(StoreError::unavailable),
+            Err(_) => Err(StoreError::unavailable("the journal's writer failed")),
+        }
     }
 
     /// Loads the state, after everything submitted on the old one has been answered.
     async fn recover(&self, live: &mut Live<E>) -> Result<(), StoreError> {
-        self.settle(live).await;
+        // A commit still under way would be missing from what is loaded.
+        self.settle(live).await?;
         live.recovered = false;
         live.lineage = Arc::default();
         live.resident.set_lineage(&live.lineage);
@@ -416,7 +423,10 @@ impl<E: Entity> Shell<E> {
                 live.replace(self.shared.node.journal.load(entity).await?)?;
             }
             Durability::Snapshotted { .. } => {
-                let found = self.shared.node.snapshots.get(live.snapshot_key()).await?;
+                let found = match self.shared.node.snapshots.get(live.snapshot_key()).await {
+                    Err(_) if self.shared.entity.rebuilds() => None,
+                    found => found?,
+                };
                 live.state = match found.map(|bytes| serde_json::from_slice(&bytes)) {
                     Some(Ok(state)) => state,
                     Some(Err(error)) => {

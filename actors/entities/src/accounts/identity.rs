@@ -229,6 +229,10 @@ impl Identity {
     /// `accounts.refresh_invalid`, `accounts.refresh_reused`, `accounts.session_ended`, `accounts.account_suspended`.
     pub async fn refresh(&self, presented: &str, context: &Context) -> Result<Admitted, AskError<Error>> {
         let presented: RefreshToken = presented.parse().map_err(AskError::Refused)?;
+        // A node that fails right after a logout may load the login as it was before.
+        if self.revoked.contains(presented.session_id) {
+            return Err(AskError::Refused(Error::SessionEnded));
+        }
         let next = self.secret.next(&presented, &Nonce::of(context.operation));
         let command = SessionCommand::Refresh {
             session_id: presented.session_id,

@@ -131,4 +131,8 @@ impl Entity for Profiles {
     async fn rebuild(&self, key: UserId) -> Result<Profile, StoreError> {
         self.rows.profile(key).await
     }
+
+    fn rebuilds(&self) -> bool {
+        true
+    }
 }

@@ -1,19 +1,24 @@
-//! The journal over a real Postgres: group commit, fence, bisection, replay, stream.
+//! The journal over a real Postgres: group commit, fence, bisection, replay, stream, outbox.
 //!
 //! Each test makes a database of its own next to the one that `LYCEUM_TEST_DATABASE_URL` names.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use lyceum_kernel::Timestamp;
 use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
+use lyceum_runtime::journal::{CommitError, Entry, Journal, Submission, Turn};
 use lyceum_runtime::{
-    ActorLimits, AskError, Database, DatabaseSettings, Entity, Membership, ShardMap, Stream, ids, shard_of,
+    ActorLimits, AskError, Database, DatabaseSettings, Deliver, Delivery, DeliveryError, Effects, Entity,
+    Membership, OutboxSettings, Relay, Shard, ShardMap, Stream, ids, shard_of,
 };
+use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-use crate::counter::{Bench, Command, CounterId, Counters, Error, named, soon, until};
+use crate::counter::{Bench, Command, CounterId, Counters, Error, entity, named, soon, until};
 
 const MIGRATION: &str = include_str!("../../../../config/migrations/0001_journal.sql");
 const COUNTERS: &str =
@@ -173,6 +178,92 @@ async fn a_raised_epoch_refuses_the_next_write_and_the_shard_stops_serving() {
         1
     );
     assert_eq!(store.count("SELECT count(*) FROM events").await, 2);
+}
+
+#[tokio::test]
+async fn a_decision_made_after_its_shard_was_fenced_fails_alone() {
+    let store = Store::create().await;
+    let member = Membership::new("test".into());
+    let shards = member.claim_all(&store.database).await.unwrap();
+    let settings = JournalSettings {
+        writers: 1,
+        ..JournalSettings::default()
+    };
+    let database = store.database.clone();
+    let (journal, _) =
+        PostgresJournal::start(&settings, &store.settings, database, &shards, member.incarnation);
+    shards.fence(1);
+
+    // Submitted without a pause, they are taken for one batch.
+    let decided = [1, 2].map(|shard| {
+        let (told, heard) = oneshot::channel();
+        journal.submit(decision(shard, shards.epoch(shard), told));
+        heard
+    });
+    let mut outcomes = Vec::new();
+    for outcome in decided {
+        outcomes.push(outcome.await.unwrap());
+    }
+
+    assert_eq!(outcomes, [Err(CommitError::Fenced), Ok(())]);
+}
+
+fn decision(shard: Shard, epoch: i64, told: oneshot::Sender<Result<(), CommitError>>) -> Entry {
+    let turn = Turn {
+        version: 1,
+        events: "[]".into(),
+    };
+    Entry::Write(Box::new(Submission {
+        entity: entity(new()),
+        shard,
+        epoch,
+        lineage: Arc::default(),
+        turn: Some(turn),
+        at: Timestamp::EPOCH,
+        operation: None,
+        effects: Effects::default(),
+        snapshot: None,
+        done: Some(Box::new(move |outcome| told.send(outcome).unwrap())),
+    }))
+}
+
+/// Panics at the first delivery.
+#[derive(Default)]
+struct Clumsy {
+    deliveries: AtomicU32,
+}
+
+impl Deliver for Clumsy {
+    fn deliver(&self, _: Delivery) -> BoxFuture<'static, Result<(), DeliveryError>> {
+        assert!(self.deliveries.fetch_add(1, Ordering::SeqCst) > 0, "on purpose");
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_panics_is_made_again() {
+    let store = Store::create().await;
+    let bench = store.node().await;
+    let clumsy = Arc::new(Clumsy::default());
+    let (_committed, committed) = mpsc::channel(1);
+    let (database, shards) = (store.database.clone(), bench.shards.clone());
+    Relay::start(
+        database,
+        shards,
+        OutboxSettings::default(),
+        clumsy.clone(),
+        committed,
+    );
+
+    bench
+        .counters
+        .ask(new(), Command::Add(1), (), &soon())
+        .await
+        .unwrap();
+    until("it is delivered again", || {
+        clumsy.deliveries.load(Ordering::SeqCst) == 2
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -274,6 +274,27 @@ async fn a_panic_ends_one_entity_and_too_many_quarantine_it() {
 }
 
 #[tokio::test]
+async fn an_entity_that_failed_reloads_only_after_its_last_commits() {
+    let journal = MemoryJournal::default();
+    let bench = bench(&journal).await;
+    let id = new();
+    journal.hold();
+    let counters = bench.counters.clone();
+    let write = tokio::spawn(async move { counters.ask(id, Command::Add(1), (), &soon()).await });
+    until("the write is in flight", || journal.held() == 1).await;
+
+    let failed = bench.counters.ask(id, Command::Panic, (), &soon()).await;
+    let counters = bench.counters.clone();
+    let read = tokio::spawn(async move { counters.read(id, (), &soon()).await });
+    until("the restart waits behind the write", || journal.held() == 2).await;
+    journal.release();
+
+    assert_eq!(failed, Err(AskError::Failed));
+    assert_eq!(write.await.unwrap(), Ok(1));
+    assert_eq!(read.await.unwrap(), Ok(1));
+}
+
+#[tokio::test]
 async fn work_whose_deadline_has_passed_is_not_begun() {
     let journal = MemoryJournal::default();
     let bench = bench(&journal).await;
@@ -356,6 +377,18 @@ async fn a_drain_finishes_what_was_begun_and_refuses_what_comes_after() {
         bench.counters.ask(new(), Command::Add(1), (), &soon()).await,
         Err(AskError::Unavailable)
     );
+}
+
+#[tokio::test]
+async fn a_drain_ends_entities_that_are_only_starting() {
+    let journal = MemoryJournal::default();
+    let bench = bench(&journal).await;
+    for _ in 0..100 {
+        bench.counters.tell(new(), Command::Add(1));
+    }
+
+    assert!(bench.supervisors.drain(Duration::from_secs(5)).await);
+    assert_eq!(bench.counters.alive(), 0);
 }
 
 #[tokio::test]

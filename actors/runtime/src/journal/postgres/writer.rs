@@ -119,7 +119,9 @@ impl Writer {
         for mut submission in batch {
             if submission.lineage.has_failed() {
                 submission.finish(Err(CommitError::Superseded));
-            } else if self.shards.epoch(submission.shard) != submission.epoch {
+            } else if !self.shards.serving(submission.shard)
+                || self.shards.epoch(submission.shard) != submission.epoch
+            {
                 self.metrics.fenced.increment(1);
                 submission.finish(Err(CommitError::Fenced));
             } else {
@@ -225,13 +227,17 @@ impl Writer {
             if Instant::now() < self.reconnect_after {
                 return None;
             }
-            match self.config.connect(NoTls).await {
-                Ok((client, connection)) => {
+            // The driver's own limit ends with the TCP handshake; a frozen server accepts and then says nothing.
+            match tokio::time::timeout(self.commit_timeout, self.config.connect(NoTls)).await {
+                Ok(Ok((client, connection))) => {
                     tokio::spawn(connection);
                     self.connection = Some(Prepared::new(client));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "journal cannot connect");
+                failed => {
+                    match failed {
+                        Ok(Err(error)) => tracing::warn!(%error, "journal cannot connect"),
+                        _ => tracing::warn!("journal cannot connect in time"),
+                    }
                     self.reconnect_after = Instant::now() + RECONNECT_PAUSE;
                 }
             }
