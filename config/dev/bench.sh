@@ -31,9 +31,10 @@ say "building; the first time takes some minutes"
 cargo build --release --quiet --locked -p lyceum -p lyceum-sandbox -p lyceum-bench ||
   fail "the build failed; the compiler's message is above."
 if [ "$command" = peers ]; then
-  # Their folder may be read-only and is not ours to build in.
+  # Their folder may be read-only and is not ours to build in; the copy must not count as a member of our workspace.
   mkdir -p "$data/peers"
-  cp -r --no-preserve=mode "$peers/actix-pg" "$peers/schema.sql" "$data/peers/"
+  cp -r --preserve=timestamps --no-preserve=mode "$peers/actix-pg" "$peers/schema.sql" "$data/peers/"
+  printf '\n[workspace]\n' >>"$data/peers/actix-pg/Cargo.toml"
   (cd "$data/peers/actix-pg" && CARGO_TARGET_DIR="$data/peers/target" cargo build --release --quiet --locked) ||
     fail "the peer could not be built; the compiler's message is above."
   set -- --peer "$data/peers/target/release/peer-actix-pg" --schema "$data/peers/schema.sql" "$@"

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # Private Postgres and Redis of one instance.
 #
-#   stores.sh start dev|test|bench    starts what is not running; safe to repeat
-#   stores.sh stop  dev|test|bench    stops both; the data stays
-#   stores.sh crash dev|test|bench    stops Postgres as a crash would (immediate), for tests of recovery
-#   stores.sh reset dev|test|bench    empties both, e.g. after a migration that is still being written has changed
-#   stores.sh env   dev|test|bench    prints the URLs as shell exports
+#   stores.sh start dev|test|bench|faults    starts what is not running; safe to repeat
+#   stores.sh stop  dev|test|bench|faults    stops both; the data stays
+#   stores.sh crash dev|test|bench|faults    stops Postgres as a crash would (immediate), for tests of recovery
+#   stores.sh reset dev|test|bench|faults    empties both, e.g. after a migration that is still being written has changed
+#   stores.sh env   dev|test|bench|faults    prints the URLs as shell exports
 #
 # Flow of a start: folders, ports (remembered in `.data/<instance>/ports`), initdb once, configuration for this
 # machine's size, start, role and database. Durability stays at its defaults on `dev`: fsync, full_page_writes and
 # synchronous_commit on, Redis with an append-only file synced every second; `bench` is the same. The `test` instance runs with
-# fsync off, since nothing there outlives the machine; a killed process loses nothing either way.
+# fsync off, since nothing there outlives the machine; a killed process loses nothing either way. Tests of crashes
+# have `faults` to themselves.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -19,7 +20,8 @@ case $instance in
   dev) first_postgres_port=54329 first_redis_port=63799 fsync=on ;;
   test) first_postgres_port=54429 first_redis_port=63899 fsync=off ;;
   bench) first_postgres_port=54529 first_redis_port=63999 fsync=on ;;
-  *) fail "stores.sh: there are the instances dev, test and bench, not \`$instance\`." ;;
+  faults) first_postgres_port=54629 first_redis_port=64099 fsync=on ;;
+  *) fail "stores.sh: there are the instances dev, test, bench and faults, not \`$instance\`." ;;
 esac
 
 choose_data "$instance"
@@ -208,5 +210,5 @@ case $action in
   crash) stop_postgres immediate ;;
   reset) reset_stores ;;
   env) print_env ;;
-  *) fail "usage: stores.sh start|stop|crash|reset|env dev|test|bench" ;;
+  *) fail "usage: stores.sh start|stop|crash|reset|env dev|test|bench|faults" ;;
 esac

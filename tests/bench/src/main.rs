@@ -1,0 +1,149 @@
+//! Measures Lyceum: reads beside bare hyper, durable purchases beside SQL peers, entities, start-up.
+//!
+//! Everything is a ratio to something measured in the same minute on the same machine, because absolute figures of two
+//! machines, or of one machine on two days, say little. `make bench` and `make bench-peers` prepare private stores and
+//! run this; the flow is seed → measure → print → check the books.
+
+mod control;
+mod entities;
+mod http;
+mod load;
+mod peers;
+mod process;
+mod purchases;
+mod reads;
+mod report;
+mod seed;
+mod site;
+mod stats;
+mod tokens;
+
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::peers::PeerArgs;
+use crate::report::progress;
+use crate::site::Place;
+
+/// The control must not be slower than the server for want of the server's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why a run ended early; told in one sentence.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures Lyceum beside bare hyper and beside the systems people use instead.
+#[derive(Debug, Parser)]
+#[command(name = "lyceum-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measures reads, purchases, entities and start-up
+    Run {
+        #[command(flatten)]
+        place: Place,
+        /// Only these parts; may be repeated
+        #[arg(long)]
+        only: Vec<Part>,
+    },
+    /// Measures purchases beside those of the peers
+    Peers {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        peers: PeerArgs,
+    },
+    /// Answers every request with one recorded answer, by hyper alone
+    Control {
+        /// The address to serve
+        #[arg(long)]
+        listen: SocketAddr,
+        /// The file of the recorded answer
+        #[arg(long)]
+        answer: PathBuf,
+    },
+}
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Time and memory until ready
+    StartUp,
+    /// Reads beside bare hyper
+    Reads,
+    /// Durable purchases
+    Purchases,
+    /// Activation and memory of entities
+    Entities,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run { place, only } => run(&place, &only).await,
+        Command::Peers { place, peers } => beside_peers(&place, &peers).await,
+        Command::Control { listen, answer } => control::serve(listen, &answer).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            progress(&failure.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
+    fs::create_dir_all(&place.out)?;
+    let load_before = report::other_work();
+    let wanted = |part| only.is_empty() || only.contains(&part);
+    let database = place.connect().await?;
+    progress("seeding");
+    let seeded = seed::seed(place, &database).await?;
+
+    let mut sections = Vec::new();
+    let mut keep = |section| {
+        let told = report::print(&section);
+        sections.push(section);
+        told
+    };
+    if wanted(Part::StartUp) {
+        keep(entities::start_up(place, &seeded).await?)?;
+    }
+    if wanted(Part::Entities) {
+        keep(entities::run(place, &seeded).await?)?;
+    }
+    if wanted(Part::Reads) || wanted(Part::Purchases) {
+        let site = place.start(&[]).await?;
+        if wanted(Part::Reads) {
+            keep(reads::run(place, &site, &seeded).await?)?;
+        }
+        if wanted(Part::Purchases) {
+            keep(purchases::run(&site, &seeded, &database).await?)?;
+        }
+        site.process.end().await?;
+    }
+    report::save(&place.out, "bench", load_before, &sections)
+}
+
+async fn beside_peers(place: &Place, peers: &PeerArgs) -> Result<(), Failure> {
+    fs::create_dir_all(&place.out)?;
+    let load_before = report::other_work();
+    let database = place.connect().await?;
+    progress("seeding");
+    let seeded = seed::seed(place, &database).await?;
+    let site = place.start(&[]).await?;
+    let section = peers::run(place, &site, &seeded, &database, peers).await?;
+    site.process.end().await?;
+    report::print(&section)?;
+    report::save(&place.out, "peers", load_before, &[section])
+}
