@@ -15,6 +15,11 @@ use super::problem::Problem;
 
 /// Memory taken on the word of a Content-Length before any byte has come.
 const TRUSTED_BYTES: usize = 16 * 1024;
+/// What is read of a body above the limit and thrown away: a client that sends before it reads would lose the answer
+/// to a reset.
+const DISCARDED_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long that may take; the answer has been found already.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A body that has not been read yet, or the bytes of one.
 pub(super) enum Body {
@@ -24,7 +29,7 @@ pub(super) enum Body {
 
 impl Body {
     pub(super) async fn read(self, max: usize, timeout: Duration) -> Result<Bytes, Problem> {
-        let incoming = match self {
+        let mut incoming = match self {
             Body::Whole(bytes) => return Ok(bytes),
             Body::Incoming(incoming) => incoming,
         };
@@ -33,6 +38,9 @@ impl Body {
         }
         let announced = incoming.size_hint().lower();
         if announced > u64::try_from(max).unwrap_or(u64::MAX) {
+            if usize::try_from(announced).is_ok_and(|length| length <= DISCARDED_BYTES_MAX) {
+                discard(&mut incoming).await;
+            }
             return Err(too_large());
         }
         let room = usize::try_from(announced).unwrap_or(max).min(TRUSTED_BYTES);
@@ -56,6 +64,7 @@ async fn collect(mut incoming: Incoming, room: usize, max: usize) -> Result<Byte
         let Ok(data) = frame.into_data() else { continue };
         let length = first.as_ref().map_or(0, Bytes::len).max(rest.len());
         if length + data.len() > max {
+            discard(&mut incoming).await;
             return Err(too_large());
         }
         // Nearly every body comes in one frame, which is then handed on without copying it.
@@ -70,6 +79,21 @@ async fn collect(mut incoming: Incoming, room: usize, max: usize) -> Result<Byte
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+async fn discard(incoming: &mut Incoming) {
+    let reading = async {
+        let mut left = DISCARDED_BYTES_MAX;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // Whether it came to an end makes no difference to the answer.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 /// The rest of such a body is not worth reading, so the connection ends with the answer.
@@ -115,11 +139,17 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Parses JSON; whatever does not fit is named by pointer. Nesting is limited to 128 levels by the parser.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would read an array as the fields of a struct in their order, which nobody has promised.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let shape = "The body does not have the expected shape.";
+        return Err(Problem::new(Class::Malformed, "http.invalid_body", shape).at("", "expected an object"));
+    }
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let mut pointer = pointer(error.path());
         let cause = error.into_inner();
-        if !cause.is_data() {
+        // Where a name is expected the parser calls any other value a syntax error; only what is no JSON at all is one.
+        if !cause.is_data() && serde_json::from_slice::<serde_json::Value>(bytes).is_err() {
             return malformed(&cause);
         }
         let detail = without_position(&cause);
@@ -195,6 +225,15 @@ mod tests {
     struct Order {
         items: Vec<Item>,
         note: Option<String>,
+        #[serde(default)]
+        level: Level,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Level {
+        #[default]
+        Easy,
     }
 
     #[derive(Debug, Deserialize)]
@@ -219,6 +258,8 @@ mod tests {
             (r#"{"items": [{"course_id": "a", "x/y": 1}]}"#, "/items/0/x~1y"),
             (r#"{"items": [], "items": []}"#, "/items"),
             (r#"{"nope": 1}"#, "/nope"),
+            (r#"{"items": [], "level": 7}"#, "/level"),
+            (r#"{"items": [], "level": null}"#, "/level"),
             ("[1]", "/0"),
         ] {
             let (code, pointer) = refusal(text);

@@ -181,7 +181,7 @@ fn answer(readiness: &Readiness) -> Reply {
 }
 
 /// `GET /livez`: the process runs.
-#[utoipa::path(get, path = "/livez", tag = "operations", responses((status = 200, body = Readiness)))]
+#[utoipa::path(get, path = "/livez", tag = "operations", security(()), responses((status = 200, body = Readiness)))]
 pub async fn live(_: &Api, _: Request) -> Result<Reply, Problem> {
     Ok(answer(&Readiness {
         status: Status::Ok,
@@ -190,14 +190,14 @@ pub async fn live(_: &Api, _: Request) -> Result<Reply, Problem> {
 }
 
 /// `GET /readyz`: the node can serve.
-#[utoipa::path(get, path = "/readyz", tag = "operations",
+#[utoipa::path(get, path = "/readyz", tag = "operations", security(()),
     responses((status = 200, body = Readiness), (status = 503, description = "Not ready", body = Readiness)))]
 pub async fn ready(api: &Api, _: Request) -> Result<Reply, Problem> {
     Ok(answer(&api.probes.readiness().await))
 }
 
 /// `GET /startupz`: everything has started.
-#[utoipa::path(get, path = "/startupz", tag = "operations",
+#[utoipa::path(get, path = "/startupz", tag = "operations", security(()),
     responses((status = 200, body = Readiness), (status = 503, description = "Still starting", body = Readiness)))]
 pub async fn started(api: &Api, _: Request) -> Result<Reply, Problem> {
     let started = api.probes.lifecycle.started.load(Ordering::Acquire);
@@ -209,7 +209,7 @@ pub async fn started(api: &Api, _: Request) -> Result<Reply, Problem> {
 }
 
 /// `GET /metrics`: what the process has counted, in the Prometheus text format.
-#[utoipa::path(get, path = "/metrics", tag = "operations",
+#[utoipa::path(get, path = "/metrics", tag = "operations", security(()),
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub async fn metrics(api: &Api, _: Request) -> Result<Reply, Problem> {
     let text = Bytes::from(api.metrics.render());

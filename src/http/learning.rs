@@ -8,6 +8,7 @@ use lyceum_domain::accounts::Role;
 use lyceum_domain::catalog::{Lesson, LessonContent};
 use lyceum_domain::commerce::{Error, Grant, Source};
 use lyceum_domain::ids::{CourseId, LessonId, OrderId};
+use lyceum_entities::catalog::Visibility;
 use lyceum_entities::commerce::{Answer, Question};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::clock;
@@ -124,7 +125,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
 
 /// `GET /v1/courses/{id}/lessons/{lesson_id}/content`: hands out what a lesson consists of.
 ///
-/// Whoever may study the course gets it; a preview lesson is for everybody.
+/// Whoever may study the course gets it; a preview lesson is for everybody, as long as the course itself is shown.
 ///
 /// # Errors
 /// 401 without a token and 403 `commerce.access_required` without access; 404 `catalog.course_not_found`,
@@ -166,6 +167,9 @@ pub async fn lesson_content(api: &Api, request: Request) -> Result<Reply, Proble
             }
         }
     };
+    if owned_version.is_none() && entry.visibility == Visibility::Hidden {
+        return Err(Problem::from_error(&CatalogError::CourseNotFound));
+    }
     let from_version = owned_version.unwrap_or(entry.version);
     let lesson = api
         .platform
@@ -210,6 +214,8 @@ impl ContentBody {
 
 /// A link that the media's host can check: `expires` in seconds, and the HMAC-SHA256 of link and `expires` in hex.
 fn signed(url: &str, secret: &[u8], expires_at: Timestamp) -> String {
+    // A fragment never reaches the media's host, and the signature behind one would not either.
+    let url = url.split_once('#').map_or(url, |(link, _)| link);
     let separator = if url.contains('?') { '&' } else { '?' };
     let link = format!("{url}{separator}expires={}", expires_at.as_millis() / 1_000);
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes a key of any length");

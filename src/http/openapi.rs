@@ -72,6 +72,7 @@ impl Modify for Conventions {
                 &mut item.delete,
             ];
             for operation in operations.into_iter().flatten() {
+                operation.summary = operation.summary.take().map(without_route);
                 let responses = &mut operation.responses.responses;
                 responses
                     .entry("default".to_owned())
@@ -87,6 +88,16 @@ impl Modify for Conventions {
             }
         }
     }
+}
+
+/// Handlers say their route first, for whoever reads the code; the description shows it beside the summary.
+fn without_route(summary: String) -> String {
+    let Some((_, said)) = summary.strip_prefix('`').and_then(|rest| rest.split_once("`: ")) else {
+        return summary;
+    };
+    let mut characters = said.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
 }
 
 /// Handlers name the shape of a refusal; its content type is always the same.
@@ -128,6 +139,14 @@ mod tests {
 
     /// Browsers fetch these; clients have no use for a description of them.
     const UNDESCRIBED: [&str; 3] = ["/openapi.json", "/docs", "/docs/{file}"];
+
+    #[test]
+    fn a_summary_begins_with_what_the_route_does() {
+        let summary = "`GET /v1/me`: one's own profile.".to_owned();
+
+        assert_eq!(without_route(summary), "One's own profile.");
+        assert_eq!(without_route("Plain.".to_owned()), "Plain.");
+    }
 
     #[test]
     fn every_route_is_described_and_every_description_is_a_route() {

@@ -262,9 +262,12 @@ impl Head {
 
     fn names(&self, field: &str) -> bool {
         let head = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let blank = |line: &&[u8]| line.is_empty() || *line == b"\r";
+        // Blank lines before a request are allowed, and hyper skips them.
         head.split(|byte| *byte == b'\n')
+            .skip_while(blank)
             .skip(1)
-            .take_while(|line| !line.is_empty() && *line != b"\r")
+            .take_while(|line| !blank(line))
             .filter_map(|line| line.split(|byte| *byte == b':').next())
             .any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
     }
@@ -365,6 +368,10 @@ mod tests {
         pulse.sent(true);
         pulse.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert!(!pulse.head_names("content-length"));
+
+        pulse.sent(true);
+        pulse.received(b"\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
+        assert!(pulse.head_names("content-length"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Listeners: accept connections within their limits, sweep them, drain them.
 //!
-//! Drain: report "not ready" → keep the door open for the load balancer's sake → refuse connections →
-//! `Connection: close` and GOAWAY → wait for open requests → cut what is left. The listener of metrics and
+//! Drain: report "not ready" and end each answer with `Connection: close` → keep the door open for the load
+//! balancer's sake → refuse connections → close idle ones, GOAWAY → wait for open requests → cut what is left. The listener of metrics and
 //! health stays until the end, so that "not ready" can be seen.
 
 use std::io::{self, Write};
@@ -92,7 +92,13 @@ impl Server {
         parts: Parts<A>,
         settings: &HttpSettings,
     ) -> Result<Self, ServerError> {
-        let edge = Arc::new(Edge::new(parts.api, settings, parts.tokens, parts.revocations));
+        let edge = Arc::new(Edge::new(
+            parts.api,
+            settings,
+            parts.tokens,
+            parts.revocations,
+            parts.lifecycle.clone(),
+        ));
         let clock = Arc::new(Clock::new());
         let protocols = Protocols::new(settings);
 

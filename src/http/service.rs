@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 use lyceum_kernel::Class;
@@ -22,6 +22,7 @@ use super::admission::{Admission, Priority};
 use super::body::Body;
 use super::connection::Link;
 use super::guard::{Guard, Revocations};
+use super::health::Lifecycle;
 use super::idempotency::IdempotencyKey;
 use super::limits::{Allowance, Limit, Limits};
 use super::problem::Problem;
@@ -42,6 +43,7 @@ pub(super) struct Edge<A> {
     pub(super) admission: Admission,
     ids: RequestIds,
     log: AccessLog,
+    lifecycle: Arc<Lifecycle>,
     budgets: Budgets,
     headers_max: usize,
     proxies_trusted: usize,
@@ -55,8 +57,10 @@ impl<A> Edge<A> {
         settings: &HttpSettings,
         tokens: Arc<Tokens>,
         revocations: Arc<dyn Revocations>,
+        lifecycle: Arc<Lifecycle>,
     ) -> Self {
         Edge {
+            lifecycle,
             api,
             guard: Guard::new(tokens, settings.verified_tokens_max, revocations),
             limits: Limits::new(&settings.rate),
@@ -82,6 +86,7 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
     let began = Instant::now();
     let _open = link.pulse.request();
     let (head, body) = request.into_parts();
+    let version = head.version;
     let echoed = client_request_id(&head.headers).cloned();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     let if_none_match = if reads {
@@ -125,6 +130,10 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
     }
     if bodiless {
         response = without_body(response);
+    }
+    // A client that is told sends nothing more on a connection that is about to end. HTTP/2 has GOAWAY for it.
+    if version != Version::HTTP_2 && edge.lifecycle.draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 
     let elapsed = began.elapsed();

@@ -269,7 +269,7 @@ async fn ambiguous_and_hostless_requests_are_refused() {
         );
     }
     let chunked = format!(
-        "POST /length HTTP/1.1\r\nHost: a\r\n{json}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n"
+        "POST /length HTTP/1.1\r\nHost: a\r\n{json}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
     );
     assert_eq!(refused(&site.exchange(chunked.as_bytes()).await).0, 200);
 

@@ -73,6 +73,8 @@ macro_rules! text_value {
 text_value! {
     /// The name somebody logs in with: 3 to 32 letters and digits of any script, `_`, `-` and `.`.
     ///
+    /// Latin letters do not stand beside Greek or Cyrillic ones, many of which look the same.
+    ///
     /// Shown as it was written, unique by [`Username::key`].
     Username: username, Error::UsernameInvalid;
     /// An email address, shown as it was written, unique by [`Email::key`].
@@ -205,16 +207,21 @@ fn username(text: &str) -> Option<&str> {
     let fits = (3..=32).contains(&text.chars().take(33).count())
         && text
             .chars()
-            .all(|c| (c.is_alphanumeric() && !is_compatibility(c)) || matches!(c, '_' | '-' | '.'))
+            .all(|c| (c.is_alphanumeric() && !is_deceptive(c)) || matches!(c, '_' | '-' | '.'))
+        && !mixes_lookalikes(text)
         && edge(text.chars().next())
         && edge(text.chars().next_back());
     fits.then_some(text)
 }
 
-/// Characters that look like others (`Ａ` like `A`) and would let one name pass for another.
-fn is_compatibility(character: char) -> bool {
+/// Characters that look like others (`Ａ` like `A`) or like nothing, and would let one name pass for another.
+fn is_deceptive(character: char) -> bool {
     matches!(character,
         'ª' | 'º'
+        | '\u{02B0}'..='\u{02FF}'     // modifier letters
+        | '\u{0345}'                 // a combining iota
+        | '\u{115F}' | '\u{1160}' | '\u{3164}' // Hangul fillers, which are blank
+        | '\u{1D00}'..='\u{1DBF}'     // phonetic small capitals and superscripts
         | '\u{2070}'..='\u{209F}'     // superscripts and subscripts
         | '\u{2100}'..='\u{218F}'     // letter-like symbols, number forms
         | '\u{2460}'..='\u{24FF}'     // enclosed letters and digits
@@ -223,6 +230,13 @@ fn is_compatibility(character: char) -> bool {
         | '\u{FF00}'..='\u{FFEF}'     // half and full width forms
         | '\u{1D400}'..='\u{1D7FF}'   // mathematical letters
         | '\u{2F800}'..='\u{2FA1F}')
+}
+
+/// Whether Latin letters stand beside Greek or Cyrillic ones.
+fn mixes_lookalikes(text: &str) -> bool {
+    let latin = |c: char| c.is_ascii_alphabetic() || matches!(c, '\u{00C0}'..='\u{024F}');
+    let alike = |c: char| matches!(c, '\u{0370}'..='\u{03FF}' | '\u{0400}'..='\u{052F}');
+    text.chars().any(latin) && text.chars().any(alike)
 }
 
 /// A dot-separated local part and a host name with at least two labels; no quoting, comments or address literals.
@@ -271,10 +285,14 @@ fn printable(text: &str, chars_min: usize, chars_max: usize, refused: impl Fn(ch
     ((chars_min..=chars_max).contains(&length) && !text.chars().any(refused)).then_some(text)
 }
 
-/// Control characters, and those that turn the direction of the text around them.
+/// Control characters, those that turn the direction of the text around them, and those that are blank.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(
+            character,
+            '\u{115F}' | '\u{1160}' | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{3164}'
+        )
 }
 
 #[cfg(test)]
@@ -290,6 +308,7 @@ mod tests {
             "j.doe-7",
             "_x_",
             "Ünïcødé",
+            "борис",
             "u12345678901234567890123456789ab",
         ] {
             assert!(Username::parse(text).is_ok(), "{text}");
@@ -310,6 +329,10 @@ mod tests {
             "bob-",
             "Ａlice",
             "bob\u{200b}x",
+            "bob\u{3164}",
+            "bob\u{345}",
+            "b\u{43e}b",
+            "ʙᴏʙ",
             "a@b.c",
         ] {
             assert_eq!(Username::parse(text), Err(Error::UsernameInvalid), "{text}");
@@ -364,7 +387,7 @@ mod tests {
 
     #[test]
     fn texts_with_control_or_direction_characters_are_refused() {
-        for text in ["a\0", "a\nb", "a\u{202e}b", "", "   "] {
+        for text in ["a\0", "a\nb", "a\u{202e}b", "\u{200b}", "\u{3164}", "", "   "] {
             assert_eq!(
                 DisplayName::parse(text),
                 Err(Error::DisplayNameInvalid),

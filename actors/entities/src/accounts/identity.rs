@@ -3,6 +3,8 @@
 //! Each of these needs the account, its sessions and the password hash together, in an order that leaves no gap: a
 //! login that races with a suspension either sees the suspension or is ended by it.
 
+use std::sync::Arc;
+
 use lyceum_domain::accounts::{
     Command, Device, DisplayName, Email, Error, Interests, Policy, Roles, SessionCommand, Username,
 };
@@ -13,7 +15,7 @@ use lyceum_runtime::{AskError, Context, Region, StoreError, ids};
 use super::tokens::Nonce;
 use super::{
     AccountQueries, AccountQuestion, AccountView, Accounts, LoginView, Password, Passwords, RefreshToken,
-    SessionQuestion, Sessions, TokenSecret,
+    Revoked, SessionQuestion, Sessions, TokenSecret,
 };
 
 /// Registers, logs in, refreshes, changes passwords. Cheap to clone.
@@ -29,6 +31,8 @@ pub struct Identity {
     pub passwords: Passwords,
     /// Derives refresh tokens.
     pub secret: TokenSecret,
+    /// Logins that have ended lately.
+    pub revoked: Arc<Revoked>,
     /// Limits on logins.
     pub policy: Policy,
     /// The roles of a new account.
