@@ -1,0 +1,418 @@
+//! A running server and the sandbox provider beside it, over stores of their own.
+//!
+//! [`Site::start`] runs the application inside the test, which is quick. [`Site::start_process`] runs the real binary,
+//! which can be killed and started again over the same stores.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use lyceum::app::App;
+use lyceum::settings::{self, Sources};
+use lyceum::telemetry::{self, Metrics};
+use lyceum_domain::ids::CourseId;
+use serde_json::{Value, json};
+
+use super::child::scratch;
+use super::{Answer, Child, Client, Stores, User, cny, free_address, unique, until};
+
+/// The password of every user of the tests.
+pub(crate) const PASSWORD: &str = "plum-Otter-42-violin";
+/// What the sandbox signs its callbacks with.
+pub(crate) const SANDBOX_SECRET: &str = "sandbox-test-secret";
+const OPERATOR: (&str, &str) = ("operator", "operator-Quartz-17-lamp");
+
+/// A running server.
+pub(crate) struct Site {
+    server: Server,
+    sandbox: Sandbox,
+    pub(crate) address: SocketAddr,
+    pub(crate) stores: Stores,
+    settings: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+enum Server {
+    Inside(Box<App>),
+    Process(Child),
+    Stopped,
+}
+
+/// The sandbox provider.
+struct Sandbox {
+    child: Option<Child>,
+    address: SocketAddr,
+    file: PathBuf,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Nobody misses it when it was never written.
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+impl Site {
+    /// Starts the application inside this process, with the sandbox.
+    pub(crate) async fn start() -> Self {
+        Site::start_with(&[]).await
+    }
+
+    /// Starts the application inside this process, with the sandbox and these settings.
+    pub(crate) async fn start_with(settings: &[&str]) -> Self {
+        let mut site = Site::prepare(Stores::create().await, settings).await;
+        site.serve().await;
+        site
+    }
+
+    /// Starts the real binary, with the sandbox.
+    pub(crate) async fn start_process() -> Self {
+        Site::start_process_over(Stores::create().await, &[]).await
+    }
+
+    /// Starts the real binary over these stores, with the sandbox.
+    pub(crate) async fn start_process_over(stores: Stores, settings: &[&str]) -> Self {
+        let mut site = Site::prepare(stores, settings).await;
+        site.restart().await;
+        site
+    }
+
+    async fn prepare(stores: Stores, more: &[&str]) -> Self {
+        let address = free_address();
+        let sandbox = Sandbox::start().await;
+        let mut settings = vec![
+            format!("http.listen={address}"),
+            "http.rate.credentials.requests=0".to_owned(),
+            "accounts.argon2_memory_kib=1024".to_owned(),
+            "accounts.argon2_passes=1".to_owned(),
+            format!("accounts.operator_username={}", OPERATOR.0),
+            "cpu.threads=1".to_owned(),
+            format!("providers.sandbox.url=http://{}", sandbox.address),
+            format!("providers.sandbox.callback_url=http://{address}/callbacks/sandbox"),
+            "telemetry.log_filter=warn".to_owned(),
+        ];
+        settings.extend(more.iter().map(|&setting| setting.to_owned()));
+        let environment = [
+            ("LYCEUM__DATABASE__URL", stores.database_url.as_str()),
+            ("LYCEUM__REDIS__URL", stores.redis_url.as_str()),
+            ("LYCEUM__ACCOUNTS__OPERATOR_PASSWORD", OPERATOR.1),
+            ("LYCEUM__PROVIDERS__SANDBOX__SECRET", SANDBOX_SECRET),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Site {
+            server: Server::Stopped,
+            sandbox,
+            address,
+            stores,
+            settings,
+            environment: environment.into(),
+        }
+    }
+
+    async fn serve(&mut self) {
+        let sources = Sources {
+            environment: self.environment.clone(),
+            flags: self.settings.clone(),
+            ..Sources::default()
+        };
+        let settings = settings::load(&sources).unwrap();
+        // One recorder for each process: cargo test runs many tests in one.
+        static METRICS: OnceLock<Metrics> = OnceLock::new();
+        let metrics = METRICS.get_or_init(|| telemetry::start(&settings.telemetry).unwrap());
+        let app = Box::pin(App::start(settings, metrics.clone())).await.unwrap();
+        self.server = Server::Inside(Box::new(app));
+    }
+
+    /// Starts the binary again over the same stores, and waits until it is ready.
+    pub(crate) async fn restart(&mut self) {
+        let mut arguments = vec!["serve".to_owned()];
+        for setting in &self.settings {
+            arguments.extend(["--set".to_owned(), setting.clone()]);
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_lyceum"));
+        let mut child = Child::start(program, &arguments, &self.environment);
+        child.ready(self.address, "/readyz").await;
+        self.server = Server::Process(child);
+    }
+
+    /// The process of the server.
+    pub(crate) fn process(&mut self) -> &mut Child {
+        match &mut self.server {
+            Server::Process(child) => child,
+            Server::Inside(_) | Server::Stopped => panic!("this site has no process"),
+        }
+    }
+
+    /// Asks the server's process to end as `kill` does.
+    pub(crate) fn terminate(&self) {
+        match &self.server {
+            Server::Process(child) => child.terminate(),
+            Server::Inside(_) | Server::Stopped => panic!("this site has no process"),
+        }
+    }
+
+    /// Drains the server inside this process; whether all was done in time.
+    pub(crate) async fn drain(&mut self) -> bool {
+        match std::mem::replace(&mut self.server, Server::Stopped) {
+            Server::Inside(app) => app.drain().await,
+            Server::Process(_) | Server::Stopped => panic!("nothing runs inside"),
+        }
+    }
+
+    /// Ends the sandbox as `kill -9` does; payments through it stay open.
+    pub(crate) fn stop_sandbox(&mut self) {
+        self.sandbox.child = None;
+    }
+
+    /// Starts the sandbox again; it remembers everything it answered.
+    pub(crate) async fn start_sandbox(&mut self) {
+        self.sandbox.serve().await;
+    }
+
+    /// Ends a test: waits until nothing is under way, checks the books, and compares them with the provider's.
+    pub(crate) async fn finish(self) {
+        self.finish_within(Duration::from_secs(30)).await;
+    }
+
+    /// As [`Site::finish`], with this long until nothing is under way.
+    pub(crate) async fn finish_within(self, limit: Duration) {
+        self.stores.become_quiet(limit).await;
+        self.stores.check_books().await;
+        let provider = Client::new(self.sandbox.address);
+        let sum = async |path: &str| -> i64 {
+            let list = provider.get(path).await.expect(200).json();
+            let amount = |entry: &Value| entry["amount"].as_i64().unwrap();
+            let succeeded = |entry: &&Value| entry["state"] == "succeeded";
+            list["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(succeeded)
+                .map(amount)
+                .sum()
+        };
+        let received = sum("/v1/charges").await - sum("/v1/refunds").await;
+        let clearing =
+            "SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entries WHERE account = 'provider_clearing'";
+        let posted = -self.stores.count(clearing).await;
+        assert_eq!(
+            posted, received,
+            "the provider holds another sum than the ledger says"
+        );
+    }
+
+    /// The succeeded charges that the provider knows of, as it lists them.
+    pub(crate) async fn charges(&self) -> Vec<Value> {
+        let list = Client::new(self.sandbox.address)
+            .get("/v1/charges")
+            .await
+            .expect(200)
+            .json();
+        let charges = list["data"].as_array().unwrap();
+        charges
+            .iter()
+            .filter(|charge| charge["state"] == "succeeded")
+            .cloned()
+            .collect()
+    }
+
+    /// A client that is not logged in.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// Somebody new, logged in.
+    pub(crate) async fn user(&self) -> User {
+        self.user_interested_in(&[]).await
+    }
+
+    /// Somebody new with these interests, logged in.
+    pub(crate) async fn user_interested_in(&self, interests: &[&str]) -> User {
+        let username = unique("user-");
+        let client = self.client();
+        let mut body = registration(&username);
+        body["interests"] = json!(interests);
+        client.post("/v1/users", &body).await.expect(201);
+        User::log_in(&client, &username, PASSWORD).await
+    }
+
+    /// Somebody new with money.
+    pub(crate) async fn user_with(&self, amount: i64) -> User {
+        let user = self.user().await;
+        user.top_up(amount).await;
+        user
+    }
+
+    /// The operator, logged in.
+    pub(crate) async fn operator(&self) -> User {
+        User::log_in(&self.client(), OPERATOR.0, OPERATOR.1).await
+    }
+
+    /// Publishes a course the long way: its creator drafts and submits it, an operator approves it.
+    pub(crate) async fn publish(&self, creator: &User, operator: &User, spec: &CourseSpec<'_>) -> String {
+        let id = draft(creator, spec).await;
+        creator.act(&format!("/v1/courses/{id}/submit")).await.expect(200);
+        operator
+            .act(&format!("/v1/courses/{id}/approve"))
+            .await
+            .expect(200);
+        creator
+            .act(&format!("/v1/courses/{id}/publish"))
+            .await
+            .expect(200);
+        self.listed(&id).await;
+        id
+    }
+
+    /// Publishes courses at once, through the operators' route, and waits until all can be bought.
+    pub(crate) async fn courses(&self, specs: &[CourseSpec<'_>]) -> Vec<String> {
+        let operator = self.operator().await;
+        let mut ids = Vec::with_capacity(specs.len());
+        for spec in specs {
+            let body = json!({
+                "course": spec.body(),
+                "chapters": [{"title": "Begin", "lessons": [{
+                    "title": "The first lesson", "kind": "article", "content": {"text": spec.title},
+                }]}],
+            });
+            ids.push(
+                operator
+                    .post("/admin/v1/courses", &body)
+                    .await
+                    .expect(201)
+                    .text("id"),
+            );
+        }
+        for id in &ids {
+            self.listed(id).await;
+        }
+        ids
+    }
+
+    /// Publishes one course at this price.
+    pub(crate) async fn course(&self, price: i64) -> String {
+        let spec = CourseSpec {
+            price,
+            ..CourseSpec::default()
+        };
+        self.courses(&[spec]).await.remove(0)
+    }
+
+    async fn listed(&self, id: &str) {
+        let client = self.client();
+        let path = format!("/v1/courses/{id}");
+        until("the course is shown", async || {
+            (client.get(&path).await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+impl Sandbox {
+    async fn start() -> Self {
+        let mut sandbox = Sandbox {
+            child: None,
+            address: free_address(),
+            file: scratch("sandbox.jsonl"),
+        };
+        sandbox.serve().await;
+        sandbox
+    }
+
+    async fn serve(&mut self) {
+        let mut arguments = vec!["--listen".to_owned(), self.address.to_string()];
+        arguments.extend(["--file".to_owned(), self.file.display().to_string()]);
+        arguments.extend(["--secret".to_owned(), SANDBOX_SECRET.to_owned()]);
+        let mut child = Child::start(sandbox_binary(), &arguments, &[]);
+        child.ready(self.address, "/livez").await;
+        self.child = Some(child);
+    }
+}
+
+/// The sandbox's binary beside ours. `make test` builds it; whoever runs the test runner alone has it built here.
+fn sandbox_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let path = Path::new(env!("CARGO_BIN_EXE_lyceum")).with_file_name("lyceum-sandbox");
+        if !path.exists() {
+            let built = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--locked", "-p", "lyceum-sandbox"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .status();
+            assert!(
+                built.is_ok_and(|status| status.success()),
+                "lyceum-sandbox was not built"
+            );
+        }
+        path
+    })
+}
+
+/// What a course is published with.
+#[derive(Clone, Copy)]
+pub(crate) struct CourseSpec<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) price: i64,
+    pub(crate) category: &'a str,
+    pub(crate) tags: &'a [&'a str],
+    pub(crate) level: &'a str,
+    pub(crate) language: &'a str,
+}
+
+impl Default for CourseSpec<'_> {
+    fn default() -> Self {
+        CourseSpec {
+            title: "A course",
+            price: 1_990,
+            category: "programming",
+            tags: &[],
+            level: "all",
+            language: "zh",
+        }
+    }
+}
+
+impl CourseSpec<'_> {
+    /// The body of `POST /v1/courses`.
+    pub(crate) fn body(&self) -> Value {
+        json!({
+            "title": self.title, "category": self.category, "tags": self.tags, "level": self.level,
+            "language": self.language, "price": cny(self.price),
+        })
+    }
+}
+
+/// The body of `POST /v1/users`.
+pub(crate) fn registration(username: &str) -> Value {
+    json!({"username": username, "password": PASSWORD, "email": format!("{username}@example.com")})
+}
+
+/// An id for a new lesson.
+pub(crate) fn lesson_id() -> String {
+    lyceum_domain::ids::LessonId::from_u128(uuid::Uuid::now_v7().as_u128()).to_string()
+}
+
+/// An id that no course has.
+pub(crate) fn unknown_course() -> String {
+    CourseId::from_u128(uuid::Uuid::now_v7().as_u128()).to_string()
+}
+
+/// Writes a lesson with a text.
+pub(crate) async fn put_lesson(creator: &User, course: &str, lesson: &str, text: &str) -> Answer {
+    let path = format!("/v1/courses/{course}/lessons/{lesson}");
+    let body = json!({"title": "A lesson", "kind": "article", "content": {"text": text}});
+    creator.call("PUT", &path).json(&body).send().await
+}
+
+/// A draft with a lesson.
+pub(crate) async fn draft(creator: &User, spec: &CourseSpec<'_>) -> String {
+    let id = creator
+        .post("/v1/courses", &spec.body())
+        .await
+        .expect(201)
+        .text("id");
+    put_lesson(creator, &id, &lesson_id(), "text").await.expect(200);
+    id
+}
