@@ -12,7 +12,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, IF_NONE_MATCH, TRANSFER_ENCODING,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 use lyceum_kernel::Class;
@@ -133,7 +135,9 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
     }
     // A client that is told sends nothing more on a connection that is about to end. HTTP/2 has GOAWAY for it.
     if version != Version::HTTP_2 && edge.lifecycle.draining() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
 
     let elapsed = began.elapsed();
@@ -224,7 +228,7 @@ async fn handle<'a, A>(
     };
     let limit = edge.budgets.request_timeout + body_time + LAST_RESORT;
     let handling = AssertUnwindSafe((route.handler)(&edge.api, request)).catch_unwind();
-    match tokio::time::timeout(limit, handling).await {
+    match tokio::time::timeout_at((began + limit).into(), handling).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
         Err(_) => Err(Problem::new(

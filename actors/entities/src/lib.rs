@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod commerce;
 mod explain;
 mod flows;
+mod gauges;
 mod platform;
 pub mod recommend;
 

@@ -29,6 +29,7 @@ use crate::commerce::{
     Payments, Purchased, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings,
 };
 use crate::flows::Flows;
+use crate::gauges;
 use crate::recommend::{
     Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
     TrainerSettings, train,
@@ -265,6 +266,7 @@ impl Platform {
             courses: courses.clone(),
             commerce: ports,
         };
+        gauges::keep(database.clone(), shards.clone());
         Relay::start(
             database.clone(),
             shards,

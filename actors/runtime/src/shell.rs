@@ -14,18 +14,18 @@ use lyceum_kernel::{Aggregate, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
+mod live;
+
+use self::live::{Flush, Live, OPERATIONS_MAX};
 use crate::ask::{AskError, Envelope, Outcome, Reply, Request};
 use crate::clock;
 use crate::context::Operation;
 use crate::effects::{Effects, to_json};
 use crate::entity::{Durability, Entity, EntityRef, ErrorOf, Key};
-use crate::journal::{CommitError, Entry, History, Lineage, Snapshot, Submission, Turn};
-use crate::placement::{Shard, shard_of};
+use crate::journal::{CommitError, Entry, Snapshot, Submission, Turn};
+use crate::placement::shard_of;
 use crate::region::{Resident, Shared};
 use crate::store_error::StoreError;
-
-/// How many operation ids an entity remembers, and answers in flight; older ones are looked up in the journal.
-const OPERATIONS_MAX: usize = 4096;
 
 /// The actor of one entity.
 pub(crate) struct Shell<E: Entity> {
@@ -36,32 +36,6 @@ pub(crate) struct Shell<E: Entity> {
 pub(crate) struct Start<E: Entity> {
     pub(crate) key: E::Key,
     pub(crate) resident: oneshot::Receiver<Arc<Resident<E>>>,
-}
-
-/// The memory of one entity: a cache of the journal that may vanish at any message.
-pub(crate) struct Live<E: Entity> {
-    key: E::Key,
-    shard: Shard,
-    resident: Arc<Resident<E>>,
-    state: E::State,
-    recovered: bool,
-    version: i64,
-    snapshot_version: i64,
-    operations: Vec<u128>,
-    /// Whether `operations` is all there ever were.
-    operations_complete: bool,
-    /// Answers of operations whose commit is in flight.
-    recent: Vec<(Operation, E::Answer)>,
-    lineage: Arc<Lineage>,
-    flush: Flush,
-}
-
-/// Where a snapshotted entity's last change is on its way to the store.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Flush {
-    Clean,
-    Waiting,
-    Writing { dirty: bool },
 }
 
 impl<E: Entity> Actor for Shell<E> {
@@ -457,90 +431,6 @@ impl<E: Entity> Shell<E> {
             // A stopped actor has written its state itself.
             let _ = myself.send_message(Envelope::Flushed(written));
         });
-    }
-}
-
-impl<E: Entity> Live<E> {
-    fn snapshot_key(&self) -> String {
-        format!("entity:{}:{:032x}", E::KIND.name, self.key.id())
-    }
-
-    fn encode(&self) -> bytes::Bytes {
-        to_json(&self.state).into()
-    }
-
-    /// Notes a change of a snapshotted entity and sees to it that it is flushed in time.
-    fn change(&mut self, myself: &ActorRef<Envelope<E>>, shared: &Shared<E>) {
-        let Durability::Snapshotted { flush_after, .. } = shared.entity.durability() else {
-            return;
-        };
-        match self.flush {
-            Flush::Clean => {
-                self.flush = Flush::Waiting;
-                myself.send_after(flush_after, || Envelope::Flush);
-            }
-            Flush::Waiting => {}
-            Flush::Writing { .. } => self.flush = Flush::Writing { dirty: true },
-        }
-    }
-
-    fn flushed(&mut self, myself: &ActorRef<Envelope<E>>, shared: &Shared<E>) {
-        let changed_meanwhile = self.flush == Flush::Writing { dirty: true };
-        self.flush = Flush::Clean;
-        if changed_meanwhile {
-            self.change(myself, shared);
-        }
-    }
-
-    fn remember(&mut self, operation: u128) {
-        if self.operations.len() >= OPERATIONS_MAX {
-            // Half at a time, so that the cost of moving is spread over many operations.
-            self.operations.drain(..OPERATIONS_MAX / 2);
-            self.operations_complete = false;
-        }
-        self.operations.push(operation);
-    }
-
-    fn take_snapshot(&mut self) -> Snapshot {
-        self.snapshot_version = self.version;
-        Snapshot {
-            version: self.version,
-            state: to_json(&self.state),
-            operations: self.operations.clone(),
-        }
-    }
-
-    /// Rebuilds the state from the journal.
-    fn replace(&mut self, history: History) -> Result<(), StoreError> {
-        self.state = E::State::default();
-        self.version = 0;
-        self.operations = Vec::new();
-        self.operations_complete = true;
-        if let Some(snapshot) = history.snapshot {
-            self.state = serde_json::from_str(&snapshot.state).map_err(StoreError::refused)?;
-            self.version = snapshot.version;
-            self.operations = snapshot.operations;
-            self.operations_complete = self.operations.len() < OPERATIONS_MAX / 2;
-        }
-        self.snapshot_version = self.version;
-        for (turn, operation) in history.turns {
-            if turn.version != self.version + 1 {
-                return Err(StoreError::refused(format_args!(
-                    "version {} follows {}",
-                    turn.version, self.version
-                )));
-            }
-            let events: Vec<crate::entity::EventOf<E>> =
-                serde_json::from_str(&turn.events).map_err(StoreError::refused)?;
-            for event in &events {
-                self.state.apply(event);
-            }
-            self.version = turn.version;
-            if let Some(operation) = operation {
-                self.remember(operation);
-            }
-        }
-        Ok(())
     }
 }
 

@@ -48,7 +48,7 @@ pub struct JournalSettings {
 impl Default for JournalSettings {
     fn default() -> Self {
         JournalSettings {
-            writers: 2,
+            writers: 1,
             batch_max: 512,
             queue_max: 32_768,
             loaders: 2,
