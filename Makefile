@@ -29,8 +29,7 @@ bench-peers: ## measures purchases beside the systems people use instead, if ../
 	@exec bash config/dev/bench.sh --peers $(ARGS)
 
 stop: ## stops the private Postgres and Redis; their data stays
-	@bash config/dev/stores.sh stop dev
-	@bash config/dev/stores.sh stop test
+	@for instance in dev test bench faults; do bash config/dev/stores.sh stop $$instance; done
 
 clean: stop ## removes their data as well, and everything that was built
-	rm -rf "$$(readlink -f .data/dev || true)" "$$(readlink -f .data/test || true)" .data target
+	rm -rf $$(readlink -f .data/dev .data/test .data/bench .data/faults || true) .data target

@@ -8,7 +8,7 @@
 //! environment alone, live in [`Secret`] and print as `***`.
 //!
 //! To add a section: write its struct (an example is [`stores::Journal`]), add a field to [`Settings`] and a line
-//! to [`Settings::check`], and describe every key in `config/default.toml`; a test compares the two.
+//! to `Settings::check`, and describe every key in `config/default.toml`; a test compares the two.
 
 mod layers;
 mod platform;
