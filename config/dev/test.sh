@@ -15,14 +15,14 @@ eval "$(bash config/dev/stores.sh env test)"
 # Black-box tests start the programs themselves.
 cargo build --quiet --locked --workspace --bins || fail "the build failed; the compiler's message is above."
 
+# Starting rustdoc for packages without an example in their docs costs a minute.
+if grep -rqE '^\s*//[/!] ```(rust|should_panic|no_run)' --include='*.rs' src actors; then
+  cargo test --quiet --locked --workspace --doc
+fi
+
 if bash config/dev/tool.sh cargo-nextest; then
   cargo nextest run --locked --workspace "$@"
 else
   say "cargo-nextest cannot be installed; running the same tests with cargo test"
   cargo test --quiet --locked --workspace --lib --bins --tests "$@"
-fi
-
-# Starting rustdoc for packages without an example in their docs costs a minute.
-if grep -rqE '^\s*//[/!] ```(rust|should_panic|no_run)?$' --include='*.rs' src actors; then
-  cargo test --quiet --locked --workspace --doc
 fi
