@@ -3,6 +3,8 @@
 //! Rows and messages commit in the transaction of the events. Signals run after the commit and may be lost with
 //! the process, so nothing that matters depends on them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use lyceum_kernel::{Id, Money, Timestamp};
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -166,6 +168,16 @@ impl Effects {
     /// Runs `signal` after the commit. It must be quick and not block; it is lost if the process dies first.
     pub fn after_commit(&mut self, signal: impl FnOnce() + Send + 'static) {
         self.signals.push(Box::new(signal));
+    }
+
+    /// Runs the signals. One that panics is lost like any other signal can be: neither the answer of the decision nor
+    /// the decisions committed beside it may depend on it.
+    pub(crate) fn send_signals(&mut self) {
+        for signal in self.signals.drain(..) {
+            if catch_unwind(AssertUnwindSafe(signal)).is_err() {
+                tracing::error!("a signal panicked");
+            }
+        }
     }
 
     /// The rows collected so far, as table name and values; for tests of bindings.

@@ -181,9 +181,7 @@ impl<E: Entity> Shell<E> {
                 if !events.is_empty() {
                     live.change(myself, &self.shared);
                 }
-                for signal in effects.signals {
-                    signal();
-                }
+                effects.send_signals();
                 answer_to(request.reply, answer);
             }
             Durability::Journaled { .. } if events.is_empty() => match answer {
@@ -241,8 +239,7 @@ impl<E: Entity> Shell<E> {
         done: Box<dyn FnOnce(Result<(), CommitError>) + Send>,
     ) {
         let lineage = live.lineage.clone();
-        lineage.begin();
-        let ended = lineage.clone();
+        let in_flight = lineage.begin();
         self.shared.node.journal.submit(Entry::Write(Box::new(Submission {
             entity: EntityRef {
                 kind: E::KIND.number,
@@ -257,7 +254,7 @@ impl<E: Entity> Shell<E> {
             effects,
             snapshot,
             done: Some(Box::new(move |outcome| {
-                ended.end();
+                drop(in_flight);
                 done(outcome);
             })),
         })));

@@ -72,12 +72,20 @@ impl Lineage {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    pub(crate) fn begin(&self) {
+    /// Counts a submission until the guard is dropped, be it by a panic: an entity that seems busy for ever is never
+    /// passivated.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(self.clone())
     }
+}
 
-    pub(crate) fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+/// One submission that has not been answered.
+pub(crate) struct InFlight(Arc<Lineage>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -156,9 +164,7 @@ impl Submission {
         if outcome.is_err() {
             self.lineage.fail();
         } else {
-            for signal in self.effects.signals.drain(..) {
-                signal();
-            }
+            self.effects.send_signals();
         }
         done(outcome);
     }

@@ -32,12 +32,15 @@ pub(crate) enum Command {
     Panic,
     /// Writes a row that the database refuses.
     Poison,
+    /// Sends a signal that panics.
+    Startle,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
     Added { amount: i64 },
     Poisoned,
+    Startled,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +75,7 @@ impl Aggregate for Counter {
             Command::Add(amount) if amount < 0 => Err(Error::Negative),
             Command::Add(amount) => Ok(vec![Event::Added { amount }]),
             Command::Poison => Ok(vec![Event::Poisoned]),
+            Command::Startle => Ok(vec![Event::Startled]),
             Command::Panic => panic!("on purpose"),
         }
     }
@@ -128,6 +132,9 @@ impl Entity for Counters {
         let poisoned = events.iter().any(|event| matches!(event, Event::Poisoned));
         effects.row(&COUNTERS, row![key, if poisoned { -1 } else { state.total }]);
         effects.message(now, &state.total);
+        if events.iter().any(|event| matches!(event, Event::Startled)) {
+            effects.after_commit(|| panic!("on purpose"));
+        }
         let signals = self.signals.clone();
         effects.after_commit(move || {
             signals.fetch_add(1, Ordering::SeqCst);

@@ -274,6 +274,21 @@ async fn a_panic_ends_one_entity_and_too_many_quarantine_it() {
 }
 
 #[tokio::test]
+async fn a_signal_that_panics_is_lost_and_nothing_else_is() {
+    let journal = MemoryJournal::default();
+    let bench = bench(&journal).await;
+    let id = new();
+
+    let answer = bench.counters.ask(id, Command::Startle, (), &soon()).await;
+    let next = bench.counters.ask(id, Command::Add(1), (), &soon()).await;
+
+    assert_eq!((answer, next), (Ok(0), Ok(1)));
+    assert_eq!(bench.signals.load(Ordering::SeqCst), 2, "the signals beside it");
+    let (_, idle) = bench.counters.explain(id.as_u128()).unwrap();
+    assert!(idle.is_some(), "nothing is in flight");
+}
+
+#[tokio::test]
 async fn an_entity_that_failed_reloads_only_after_its_last_commits() {
     let journal = MemoryJournal::default();
     let bench = bench(&journal).await;
