@@ -227,6 +227,32 @@ fn decision(shard: Shard, epoch: i64, told: oneshot::Sender<Result<(), CommitErr
     }))
 }
 
+#[tokio::test]
+async fn a_database_that_only_reads_makes_every_decision_of_a_batch_unavailable() {
+    let store = Store::create().await;
+    let member = Membership::new("test".into());
+    let shards = member.claim_all(&store.database).await.unwrap();
+    let mut settings = store.settings.clone();
+    settings.config.options("-c default_transaction_read_only=on");
+    let (journal, _) = PostgresJournal::start(
+        &JournalSettings::default(),
+        &settings,
+        store.database.clone(),
+        &shards,
+        member.incarnation,
+    );
+
+    let decided = [1, 2, 3].map(|shard| {
+        let (told, heard) = oneshot::channel();
+        journal.submit(decision(shard, shards.epoch(shard), told));
+        heard
+    });
+
+    for outcome in decided {
+        assert_eq!(outcome.await.unwrap(), Err(CommitError::Unavailable));
+    }
+}
+
 /// Panics at the first delivery.
 #[derive(Default)]
 struct Clumsy {

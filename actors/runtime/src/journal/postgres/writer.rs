@@ -2,7 +2,8 @@
 //!
 //! A batch ends in one of these ways: committed; *fenced*, so the shards it names are given up and the rest is
 //! tried again; refused by a constraint, so it is split until the one decision at fault fails alone; transient, so
-//! it is tried again; or the connection broke, so its outcome is unknown and every entity in it reloads.
+//! it is tried again; the store cannot write at all, so all of it is unavailable; or the connection broke, so its
+//! outcome is unknown and every entity in it reloads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,10 +103,16 @@ impl Writer {
                         return fail(batch, &CommitError::Unknown);
                     }
                 };
-                if error.code().code() == FENCED {
-                    self.give_up_shards(&error);
-                } else if !is_transient(error.code()) {
-                    return self.isolate(batch, &error).await;
+                match Fault::of(error.code()) {
+                    Fault::Fenced => self.give_up_shards(&error),
+                    Fault::Transient => {}
+                    Fault::Store => {
+                        tracing::error!(%error, "the journal cannot write");
+                        // A new connection may find the server that can.
+                        self.connection = None;
+                        return fail(batch, &CommitError::Unavailable);
+                    }
+                    Fault::Decision => return self.isolate(batch, &error).await,
                 }
                 batch = self.admissible(batch);
             }
@@ -262,17 +269,43 @@ fn fail(batch: Batch, error: &CommitError) {
     }
 }
 
-fn is_transient(code: &SqlState) -> bool {
-    [
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::T_R_SERIALIZATION_FAILURE,
-        SqlState::LOCK_NOT_AVAILABLE,
-        SqlState::QUERY_CANCELED,
-        SqlState::DISK_FULL,
-        SqlState::OUT_OF_MEMORY,
-        SqlState::TOO_MANY_CONNECTIONS,
-    ]
-    .contains(code)
+/// Whose fault it is that the database refused a batch; whatever it is, nothing was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// A shard has another owner.
+    Fenced,
+    /// Nobody's: the same batch may pass.
+    Transient,
+    /// The server's, so every decision would fail alike: to look for one at fault would ask a server in trouble
+    /// twice as often as there are decisions, and blame each of them.
+    Store,
+    /// That of one decision in the batch.
+    Decision,
+}
+
+impl Fault {
+    fn of(code: &SqlState) -> Self {
+        const TRANSIENT: [SqlState; 7] = [
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::QUERY_CANCELED,
+            SqlState::DISK_FULL,
+            SqlState::OUT_OF_MEMORY,
+            SqlState::TOO_MANY_CONNECTIONS,
+        ];
+        // Transaction state (read-only above all), resources, intervention, system (I/O), configuration file.
+        const STORE: [&str; 5] = ["25", "53", "57", "58", "F0"];
+        if code.code() == FENCED {
+            Fault::Fenced
+        } else if TRANSIENT.contains(code) {
+            Fault::Transient
+        } else if STORE.iter().any(|class| code.code().starts_with(class)) {
+            Fault::Store
+        } else {
+            Fault::Decision
+        }
+    }
 }
 
 fn refusal(error: &DbError) -> CommitError {
@@ -282,5 +315,28 @@ fn refusal(error: &DbError) -> CommitError {
         Some("events_pkey") => CommitError::Superseded,
         Some(constraint) => CommitError::Constraint(constraint.to_owned()),
         None => CommitError::Fault(format!("{} ({})", error.message(), error.code().code())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_one_decision_can_cause_is_looked_for_in_the_batch() {
+        for (code, fault) in [
+            ("LY001", Fault::Fenced),
+            ("40001", Fault::Transient),
+            ("53100", Fault::Transient),
+            ("25006", Fault::Store),
+            ("53400", Fault::Store),
+            ("58030", Fault::Store),
+            ("22003", Fault::Decision),
+            ("23505", Fault::Decision),
+            // An oversized value is reported as an internal error, and one decision can bring it.
+            ("XX000", Fault::Decision),
+        ] {
+            assert_eq!(Fault::of(&SqlState::from_code(code)), fault, "{code}");
+        }
     }
 }
