@@ -17,3 +17,4 @@ mod harness;
 mod payments;
 mod recommend;
 mod refunds;
+mod repetition;

@@ -32,8 +32,18 @@ pub enum AskError<E> {
     KeyReused,
 }
 
-/// What the asker hears.
+/// What becomes of a request.
 pub(crate) type Outcome<E> = Result<<E as Entity>::Answer, AskError<ErrorOf<E>>>;
+
+/// An answer and the id of the entity whose it is: a repeated operation is answered by the one that carried it out,
+/// whichever was asked.
+pub(crate) struct Answered<E: Entity> {
+    pub(crate) entity: u128,
+    pub(crate) answer: E::Answer,
+}
+
+/// What the asker hears.
+pub(crate) type Heard<E> = Result<Answered<E>, AskError<ErrorOf<E>>>;
 
 /// One of a bounded number of places for requests that are on their way.
 pub(crate) struct Permit(Arc<AtomicUsize>);
@@ -60,17 +70,20 @@ impl Drop for Permit {
 /// Dropping it answers too: `Unavailable` if the work never began, `Failed` if it did. So a mailbox that is
 /// thrown away with its actor leaves nobody waiting.
 pub(crate) struct Reply<E: Entity> {
-    sender: Option<oneshot::Sender<Outcome<E>>>,
+    sender: Option<oneshot::Sender<Heard<E>>>,
+    /// Who is asked.
+    entity: u128,
     begun: bool,
     _permit: Permit,
 }
 
 impl<E: Entity> Reply<E> {
-    pub(crate) fn channel(permit: Permit) -> (Self, oneshot::Receiver<Outcome<E>>) {
+    pub(crate) fn channel(entity: u128, permit: Permit) -> (Self, oneshot::Receiver<Heard<E>>) {
         let (sender, receiver) = oneshot::channel();
         (
             Reply {
                 sender: Some(sender),
+                entity,
                 begun: false,
                 _permit: permit,
             },
@@ -79,9 +92,10 @@ impl<E: Entity> Reply<E> {
     }
 
     /// A promise to nobody.
-    pub(crate) fn unheard(permit: Permit) -> Self {
+    pub(crate) fn unheard(entity: u128, permit: Permit) -> Self {
         Reply {
             sender: None,
+            entity,
             begun: false,
             _permit: permit,
         }
@@ -92,7 +106,14 @@ impl<E: Entity> Reply<E> {
         self.begun = true;
     }
 
-    pub(crate) fn send(mut self, outcome: Outcome<E>) {
+    /// Answers for the entity that was asked.
+    pub(crate) fn send(self, outcome: Outcome<E>) {
+        let entity = self.entity;
+        self.tell(outcome.map(|answer| Answered { entity, answer }));
+    }
+
+    /// Answers for the entity whose answer it is.
+    pub(crate) fn tell(mut self, outcome: Heard<E>) {
         if let Some(sender) = self.sender.take() {
             // The asker may have given up at its deadline; then nobody needs the answer.
             let _ = sender.send(outcome);

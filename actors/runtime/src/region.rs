@@ -3,6 +3,8 @@
 //! A request takes a permit (bounded admission), finds the entity's actor in the region's table or has its shard
 //! start one, and waits for the answer until its deadline. Every outcome is said: see [`AskError`].
 
+mod creation;
+
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -12,7 +14,8 @@ use std::time::{Duration, Instant};
 use ractor::{ActorCell, ActorId, ActorRef, ActorStatus, MessagingErr};
 use tokio::sync::oneshot;
 
-use crate::ask::{AskError, Envelope, Outcome, Permit, Reply, Request};
+use self::creation::Creations;
+use crate::ask::{AskError, Envelope, Heard, Permit, Reply, Request};
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::{Journal, Lineage};
@@ -89,6 +92,7 @@ pub(crate) struct Shared<E: Entity> {
     pub(crate) node: Arc<Node>,
     pub(crate) metrics: KindMetrics,
     table: papaya::HashMap<u128, Arc<Resident<E>>>,
+    creations: Creations,
     admitted: Arc<AtomicUsize>,
 }
 
@@ -298,6 +302,7 @@ impl<E: Entity> Region<E> {
                 metrics: KindMetrics::new(E::KIND.name),
                 node,
                 table: papaya::HashMap::with_hasher(RandomState::new()),
+                creations: Creations::default(),
                 admitted: Arc::default(),
             }),
         }
@@ -314,7 +319,7 @@ impl<E: Entity> Region<E> {
         question: E::Question,
         context: &Context,
     ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
-        self.request(key, Some(command), question, context).await
+        Ok(self.request(key, Some(command), question, context).await?.answer)
     }
 
     /// Answers a question about the state.
@@ -327,7 +332,7 @@ impl<E: Entity> Region<E> {
         question: E::Question,
         context: &Context,
     ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
-        self.request(key, None, question, context).await
+        Ok(self.request(key, None, question, context).await?.answer)
     }
 
     /// The answer that the named operation was given when it was carried out, if it was.
@@ -338,7 +343,10 @@ impl<E: Entity> Region<E> {
     /// The record is of another body, or cannot be read now.
     pub async fn recorded(&self, context: &Context) -> Result<Option<E::Answer>, AskError<ErrorOf<E>>> {
         match context.operation {
-            Some(operation) => recorded_answer(&self.shared, operation).await,
+            Some(operation) => {
+                let recorded = recorded_answer(&self.shared, operation).await?;
+                Ok(recorded.map(|answered| answered.answer))
+            }
             None => Ok(None),
         }
     }
@@ -353,7 +361,7 @@ impl<E: Entity> Region<E> {
             operation: None,
             deadline: now + self.shared.node.limits.tell_timeout,
             queued_at: now,
-            reply: Reply::unheard(permit),
+            reply: Reply::unheard(key.id(), permit),
         };
         // Whoever tells does not wait, so there is nobody to hear a refusal.
         let _ = self.send(key, Box::new(request));
@@ -380,9 +388,9 @@ impl<E: Entity> Region<E> {
         command: Option<CommandOf<E>>,
         question: E::Question,
         context: &Context,
-    ) -> Outcome<E> {
+    ) -> Heard<E> {
         let permit = self.admit().ok_or(AskError::Overloaded)?;
-        let (reply, outcome) = Reply::channel(permit);
+        let (reply, outcome) = Reply::channel(key.id(), permit);
         let changes = command.is_some();
         let request = Request {
             command,

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 mod live;
 
 use self::live::{Flush, Live, OPERATIONS_MAX};
-use crate::ask::{AskError, Envelope, Outcome, Reply, Request};
+use crate::ask::{Answered, AskError, Envelope, Outcome, Reply, Request};
 use crate::clock;
 use crate::context::Operation;
 use crate::effects::{Effects, to_json};
@@ -159,7 +159,12 @@ impl<E: Entity> Shell<E> {
             None => Vec::new(),
             Some(Ok(events)) => events,
             Some(Err(refusal)) => {
-                return self.after_commits(live, request.reply, Err(AskError::Refused(refusal)));
+                return self.after_commits(
+                    live,
+                    request.reply,
+                    Err(AskError::Refused(refusal)),
+                    request.operation,
+                );
             }
         };
         for event in &events {
@@ -186,9 +191,14 @@ impl<E: Entity> Shell<E> {
             }
             Durability::Journaled { .. } if events.is_empty() => match answer {
                 // Nothing happened, so there is nothing to record: deciding it again gives the same.
-                Ok(Some(answer)) => self.after_commits(live, request.reply, Ok(answer)),
+                Ok(Some(answer)) => self.after_commits(live, request.reply, Ok(answer), request.operation),
                 Ok(None) => {}
-                Err(refusal) => self.after_commits(live, request.reply, Err(AskError::Refused(refusal))),
+                Err(refusal) => self.after_commits(
+                    live,
+                    request.reply,
+                    Err(AskError::Refused(refusal)),
+                    request.operation,
+                ),
             },
             Durability::Journaled { snapshot_every } => {
                 let turn = Turn {
@@ -286,25 +296,23 @@ impl<E: Entity> Shell<E> {
             Err(CommitError::Unknown) => reply.send(Err(AskError::Unknown)),
             Err(CommitError::Unavailable | CommitError::Superseded) => reply.send(Err(AskError::Unavailable)),
             Err(CommitError::Fenced) => reply.send(Err(AskError::NotOwner)),
-            Err(CommitError::Constraint(name)) => match shared.entity.refusal(&name) {
-                Some(refusal) => reply.send(Err(AskError::Refused(refusal))),
-                None => {
-                    tracing::error!(
-                        entity.kind = E::KIND.name,
-                        constraint = name,
-                        "constraint without a refusal"
-                    );
-                    reply.send(Err(AskError::Unavailable));
-                }
-            },
+            Err(CommitError::Constraint(name)) => {
+                let refusal = match shared.entity.refusal(&name) {
+                    Some(refusal) => AskError::Refused(refusal),
+                    None => {
+                        tracing::error!(
+                            entity.kind = E::KIND.name,
+                            constraint = name,
+                            "constraint without a refusal"
+                        );
+                        AskError::Unavailable
+                    }
+                };
+                // A repeated creation collides with its own first time before it is known to be a repetition.
+                answer_from_record(shared, operation, reply, refusal);
+            }
             Err(CommitError::DuplicateOperation) => {
-                tokio::spawn(async move {
-                    let outcome = match operation {
-                        Some(operation) => recorded_answer(&shared, operation).await,
-                        None => Ok(None),
-                    };
-                    reply.send(outcome.and_then(|found| found.ok_or(AskError::Unavailable)));
-                });
+                answer_from_record(shared, operation, reply, AskError::Unavailable);
             }
             Err(CommitError::Fault(cause)) => {
                 tracing::error!(
@@ -317,17 +325,22 @@ impl<E: Entity> Shell<E> {
         })
     }
 
-    /// Answers once the commits that the answer was derived from have returned.
-    fn after_commits(&self, live: &Live<E>, reply: Reply<E>, outcome: Outcome<E>) {
-        let lineage = live.lineage.clone();
+    /// Answers once the commits that the answer was derived from have returned. If one has not, the state vanished and
+    /// the asker has to ask the next one, unless the operation is on record by then.
+    fn after_commits(
+        &self,
+        live: &Live<E>,
+        reply: Reply<E>,
+        outcome: Outcome<E>,
+        operation: Option<Operation>,
+    ) {
+        let (shared, lineage) = (self.shared.clone(), live.lineage.clone());
         let done = move |passed: Result<(), CommitError>| {
-            // Derived from a state that vanished: the asker has to ask the next one.
-            let vanished = passed.is_err() || lineage.has_failed();
-            reply.send(if vanished {
-                Err(AskError::Unavailable)
+            if passed.is_err() || lineage.has_failed() {
+                answer_from_record(shared, operation, reply, AskError::Unavailable);
             } else {
-                outcome
-            });
+                reply.send(outcome);
+            }
         };
         if live.lineage.in_flight() == 0 {
             // The last commit may have failed since this request was begun.
@@ -350,11 +363,11 @@ impl<E: Entity> Shell<E> {
             } else {
                 Err(AskError::KeyReused)
             };
-            self.after_commits(live, reply, outcome);
+            self.after_commits(live, reply, outcome, Some(operation));
             return None;
         }
         match recorded_answer(&self.shared, operation).await {
-            Ok(Some(answer)) => reply.send(Ok(answer)),
+            Ok(Some(answered)) => reply.tell(Ok(answered)),
             Ok(None) => return Some(reply),
             Err(error) => reply.send(Err(error)),
         }
@@ -440,18 +453,40 @@ fn answer_to<E: Entity>(reply: Reply<E>, answer: Result<Option<E::Answer>, Error
     }
 }
 
+/// Answers from the record of a named operation that was carried out before; with `otherwise` if it was not.
+fn answer_from_record<E: Entity>(
+    shared: Arc<Shared<E>>,
+    operation: Option<Operation>,
+    reply: Reply<E>,
+    otherwise: AskError<ErrorOf<E>>,
+) {
+    let Some(operation) = operation else {
+        return reply.send(Err(otherwise));
+    };
+    tokio::spawn(async move {
+        let found = recorded_answer(&shared, operation).await;
+        reply.tell(found.and_then(|answered| answered.ok_or(otherwise)));
+    });
+}
+
 /// The recorded answer of an operation, if it was carried out with the same body.
 pub(crate) async fn recorded_answer<E: Entity>(
     shared: &Shared<E>,
     operation: Operation,
-) -> Result<Option<E::Answer>, AskError<ErrorOf<E>>> {
+) -> Result<Option<Answered<E>>, AskError<ErrorOf<E>>> {
     match shared.node.journal.operation(operation.id).await {
         Ok(None) => Ok(None),
         Ok(Some(found)) if found.operation.fingerprint != operation.fingerprint => Err(AskError::KeyReused),
-        Ok(Some(found)) => serde_json::from_str(&found.answer).map(Some).map_err(|error| {
-            tracing::error!(entity.kind = E::KIND.name, %error, "unreadable recorded answer");
-            AskError::Unavailable
-        }),
+        Ok(Some(found)) => match serde_json::from_str(&found.answer) {
+            Ok(answer) => Ok(Some(Answered {
+                entity: found.entity.id,
+                answer,
+            })),
+            Err(error) => {
+                tracing::error!(entity.kind = E::KIND.name, %error, "unreadable recorded answer");
+                Err(AskError::Unavailable)
+            }
+        },
         Err(_) => Err(AskError::Unavailable),
     }
 }

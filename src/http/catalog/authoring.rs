@@ -5,7 +5,6 @@ use lyceum_domain::catalog::{Action, Command, Error};
 use lyceum_domain::ids::{CourseId, LessonId};
 use lyceum_entities::catalog::{Answer, Question};
 use lyceum_kernel::Class;
-use lyceum_runtime::ids;
 
 use super::answers::{AuthoredBody, AuthoredLineBody, ImportedBody};
 use super::wire::{EditCourseBody, ImportCourseBody, LessonBody, NewCourseBody, outline};
@@ -30,11 +29,6 @@ pub async fn create_course(api: &Api, mut request: Request) -> Result<Reply, Pro
     let caller = creator(&request)?;
     let body: NewCourseBody = request.json().await?;
     let details = Box::new(body.details(settlement(api))?);
-    let context = request.context();
-    // Repeating a named operation must name the same course again.
-    let course = context
-        .operation
-        .map_or_else(ids::new, |operation| CourseId::from_u128(operation.id));
     let action = Action::Create {
         creator: caller.user,
         details,
@@ -45,10 +39,10 @@ pub async fn create_course(api: &Api, mut request: Request) -> Result<Reply, Pro
         by: by(&caller),
         action,
     };
-    let answer = api
+    let (course, answer) = api
         .platform
         .courses
-        .ask(course, command, question, &context)
+        .create(command, question, &request.context())
         .await?;
 
     let (body, revision) = authored(course, answer)?;
@@ -231,10 +225,6 @@ pub async fn import_course(api: &Api, mut request: Request) -> Result<Reply, Pro
     let outline = outline(&body.chapters)?;
     let details = Box::new(body.course.details(settlement(api))?);
     let context = request.context();
-    let named = context
-        .operation
-        .map(|operation| CourseId::from_u128(operation.id));
-    let course = body.id.or(named).unwrap_or_else(ids::new);
     let action = Action::Launch {
         creator: body.creator_id.unwrap_or(caller.user),
         details,
@@ -242,11 +232,12 @@ pub async fn import_course(api: &Api, mut request: Request) -> Result<Reply, Pro
     };
 
     let by = by(&caller);
-    let answer = api
-        .platform
-        .courses
-        .ask(course, Command { by, action }, Question::Brief { by }, &context)
-        .await?;
+    let (command, question) = (Command { by, action }, Question::Brief { by });
+    let courses = &api.platform.courses;
+    let (course, answer) = match body.id {
+        Some(course) => (course, courses.ask(course, command, question, &context).await?),
+        None => courses.create(command, question, &context).await?,
+    };
 
     let brief = answer.brief();
     let body = ImportedBody {

@@ -132,11 +132,6 @@ impl Identity {
         };
         let known = vec![username.to_string(), email.to_string(), display_name.to_string()];
         let password_hash = self.passwords.hash(password, known).await?;
-        // A repeated operation has to meet the account it opened, not a new one that finds its own name taken.
-        let user = match context.operation {
-            Some(operation) => UserId::from_u128(as_uuid(operation.id)),
-            None => ids::new(),
-        };
         let command = Command::Register {
             username,
             email,
@@ -145,11 +140,9 @@ impl Identity {
             roles,
             interests,
         };
-        let view = self
-            .accounts
-            .ask(user, command, AccountQuestion::View, context)
-            .await?;
-        Ok((user, view))
+        self.accounts
+            .create(command, AccountQuestion::View, context)
+            .await
     }
 
     /// Begins a login.

@@ -343,6 +343,22 @@ async fn a_key_used_under_two_entities_at_once_has_one_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creation_is_found_again_after_a_restart() {
+    let store = Store::create().await;
+    let create = async |bench: &Bench, fingerprint| {
+        let context = named(1, fingerprint);
+        bench.counters.create(Command::Add(5), (), &context).await
+    };
+    let made = create(&store.node().await, 1).await.unwrap();
+
+    let restarted = store.node().await;
+
+    assert_eq!(create(&restarted, 1).await, Ok(made));
+    assert_eq!(create(&restarted, 2).await, Err(AskError::KeyReused));
+    assert_eq!(store.count("SELECT count(*) FROM events").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_journal_reconnects_after_its_connections_are_cut() {
     let store = Store::create().await;
     let bench = store.node().await;

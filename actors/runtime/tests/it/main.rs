@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod counter;
+mod creation;
 mod journal;
 mod shell;
