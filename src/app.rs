@@ -73,7 +73,6 @@ impl App {
             &signing_keys(&platform.keys.current()),
         )?);
         keep_keys(&platform, &tokens);
-        tokio::spawn(metrics.clone().upkeep());
 
         let lifecycle = Arc::new(Lifecycle::default());
         let settings = Arc::new(settings);

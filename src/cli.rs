@@ -66,6 +66,8 @@ enum Command {
     Config(ConfigCommand),
     /// Prints the OpenAPI description of the HTTP interface
     Openapi,
+    /// Prints the list of metrics in Markdown
+    Metrics,
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,8 +84,8 @@ impl Command {
             Command::Serve(args) | Command::Migrate(args) | Command::Demo(args) => args,
             Command::Import { sources, .. } => sources,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
-            // The description is the same whatever the settings are.
-            Command::Openapi => return Sources::default(),
+            // These are the same whatever the settings are.
+            Command::Openapi | Command::Metrics => return Sources::default(),
         };
         Sources {
             profile: args.profile.clone(),
@@ -119,6 +121,7 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
         Command::Config(ConfigCommand::Check(_)) => print("settings are valid\n"),
         Command::Config(ConfigCommand::Show(_)) => print(&shown(layers)),
         Command::Openapi => print(&app::openapi()),
+        Command::Metrics => print(&telemetry::catalogue()),
         Command::Migrate(_) => block_on(async {
             let applied = migrate::run(&settings.database).await?;
             for name in &applied {

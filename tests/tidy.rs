@@ -41,7 +41,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
     ("clap", &["src/cli.rs"]),
@@ -75,7 +75,6 @@ const HOMES: [(&str, &[&str]); 21] = [
     ),
     ("jsonwebtoken", &["src/http/token.rs"]),
     ("matchit", &["src/http/route.rs"]),
-    ("metrics_exporter_prometheus", &["src/telemetry.rs"]),
     ("mimalloc", &["src/main.rs"]),
     ("ractor", &["actors/runtime/src/"]),
     ("serde_urlencoded", &["src/http/request.rs"]),

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lyceum_kernel::Class;
-use metrics::Counter;
+use lyceum_runtime::metrics::Counter;
 
+use super::meters::HTTP_SERVER_SHED_TOTAL;
 use super::problem::Problem;
 use super::settings::{InFlight, Lag};
 
@@ -64,7 +65,7 @@ pub(super) struct Admission {
     lag_max: Lag,
     /// Priorities from this index on are shed because of lag; 5 for none.
     lagging_from: AtomicU8,
-    shed: [[Counter; 2]; 5],
+    shed: [Option<[Counter; 2]>; 5],
 }
 
 /// The right to be in progress.
@@ -79,13 +80,11 @@ impl Drop for Permit<'_> {
 impl Admission {
     pub(super) fn new(in_flight: InFlight, lag_max: Lag) -> Self {
         let counter = |priority: Priority| {
-            ["in_flight", "lag"].map(
-                |reason| metrics::counter!("http_server_shed_total", "reason" => reason, "priority" => priority.name()),
-            )
+            ["in_flight", "lag"].map(|reason| HTTP_SERVER_SHED_TOTAL.with([reason, priority.name()]))
         };
-        let mut shed: [[Counter; 2]; 5] = std::array::from_fn(|_| [Counter::noop(), Counter::noop()]);
+        let mut shed = [None; 5];
         for priority in Priority::SHEDDABLE {
-            shed[priority.index()] = counter(priority);
+            shed[priority.index()] = Some(counter(priority));
         }
         Admission {
             in_flight: AtomicUsize::new(0),
@@ -117,7 +116,9 @@ impl Admission {
     }
 
     fn refuse(&self, index: usize, reason: usize) -> Problem {
-        self.shed[index][reason].increment(1);
+        if let Some(counters) = &self.shed[index] {
+            counters[reason].increment();
+        }
         Problem::new(
             Class::Unavailable,
             "http.overloaded",

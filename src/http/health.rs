@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderValue, VARY};
+use lyceum_runtime::metrics::Format;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -208,16 +210,15 @@ pub async fn started(api: &Api, _: Request) -> Result<Reply, Problem> {
     }))
 }
 
-/// `GET /metrics`: what the process has counted, in the Prometheus text format.
+/// `GET /metrics`: what the process has counted, in the Prometheus text format or, if accepted, as `OpenMetrics`.
 #[utoipa::path(get, path = "/metrics", tag = "operations", security(()),
-    responses((status = 200, body = String, content_type = "text/plain")))]
-pub async fn metrics(api: &Api, _: Request) -> Result<Reply, Problem> {
-    let text = Bytes::from(api.metrics.render());
-    Ok(Reply::bytes(
-        StatusCode::OK,
-        "text/plain; version=0.0.4; charset=utf-8",
-        text,
-    ))
+    responses((status = 200, content(
+        (String = "text/plain"),
+        (String = "application/openmetrics-text")))))]
+pub async fn metrics(api: &Api, request: Request) -> Result<Reply, Problem> {
+    let format = Format::accepted(request.header(ACCEPT).unwrap_or_default());
+    let text = Bytes::from(api.metrics.render(format));
+    Ok(Reply::bytes(StatusCode::OK, format.media_type(), text).header(VARY, HeaderValue::from_name(ACCEPT)))
 }
 
 #[cfg(test)]

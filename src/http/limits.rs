@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use lyceum_kernel::Class;
-use metrics::Counter;
+use lyceum_runtime::metrics::Counter;
 
 use super::guard::Caller;
+use super::meters::RATE_LIMITED_TOTAL;
 use super::problem::{Problem, whole_seconds};
 use super::settings::{Rate, Rates};
 
@@ -104,7 +105,7 @@ impl Policy {
             quota: u64::from(rate.requests),
             interval: window / u64::from(rate.requests.max(1)),
             header: HeaderValue::from_str(&header).expect("names and digits are visible ASCII"),
-            refused: metrics::counter!("rate_limited_total", "policy" => name),
+            refused: RATE_LIMITED_TOTAL.with([name]),
         }
     }
 
@@ -206,7 +207,7 @@ fn make_room(shard: &mut Shard, now: u64) {
 
 impl Policy {
     fn refusal(&self, empty: &Empty) -> Problem {
-        self.refused.increment(1);
+        self.refused.increment();
         let state = format!("\"{}\";r=0;t={}", self.name, whole_seconds(empty.retry_after));
         Problem::new(
             Class::TooMany,
@@ -251,7 +252,7 @@ mod tests {
     /// Ten requests in ten seconds: one flows back each second.
     fn policy() -> Policy {
         let rate = serde_json::from_value(serde_json::json!({"requests": 10, "window_s": 10})).unwrap();
-        Policy::new(0, "test", rate)
+        Policy::new(0, "anonymous", rate)
     }
 
     fn limits(requests: u32, entries_max: u32) -> Limits {

@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::Method;
-use metrics::{Counter, Histogram};
+use lyceum_runtime::metrics::{Counter, Histogram};
 
 use super::admission::Priority;
 use super::guard::Access;
 use super::idempotency::Key;
 use super::limits::Limit;
+use super::meters::{HTTP_SERVER_REQUEST_DURATION_SECONDS, HTTP_SERVER_REQUESTS_TOTAL};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::{Params, Request};
@@ -45,19 +46,17 @@ pub(super) struct RouteMetrics {
 
 impl RouteMetrics {
     pub(super) fn new(method: &'static str, route: &'static str) -> Self {
-        let requests = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| {
-            metrics::counter!("http_server_requests_total", "route" => route, "method" => method, "code_class" => class)
-        });
-        let seconds =
-            metrics::histogram!("http_server_request_duration_seconds", "route" => route, "method" => method);
+        let requests = ["1xx", "2xx", "3xx", "4xx", "5xx"]
+            .map(|class| HTTP_SERVER_REQUESTS_TOTAL.with([route, method, class]));
+        let seconds = HTTP_SERVER_REQUEST_DURATION_SECONDS.with([route, method]);
         RouteMetrics { requests, seconds }
     }
 
     pub(super) fn record(&self, status: u16, elapsed: Duration) {
         if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
-            counter.increment(1);
+            counter.increment();
         }
-        self.seconds.record(elapsed.as_secs_f64());
+        self.seconds.record(elapsed);
     }
 }
 

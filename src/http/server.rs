@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::{Counter, Gauge};
+use lyceum_runtime::metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -18,6 +18,7 @@ use super::admission::LagGauge;
 use super::connection::{Link, Protocols};
 use super::guard::Revocations;
 use super::health::Lifecycle;
+use super::meters::{HTTP_CONNECTIONS, HTTP_SERVER_IN_FLIGHT, HTTP_SERVER_SHED_TOTAL};
 use super::pulse::{Clock, Order, Patience};
 use super::registry::{Census, Full, Registry};
 use super::route::{Route, RouteError, Routes};
@@ -228,7 +229,7 @@ fn refusals(full: Full) -> Counter {
         Full::Connections => "connections",
         Full::Address => "connections_per_address",
     };
-    metrics::counter!("http_server_shed_total", "reason" => reason, "priority" => "any")
+    HTTP_SERVER_SHED_TOTAL.with([reason, "any"])
 }
 
 /// Accepts the connections of one listener.
@@ -266,7 +267,7 @@ impl<A: Send + Sync + 'static> Acceptor<A> {
         let (seat, pulse) = match self.registry.admit(peer.ip(), &self.clock) {
             Ok(place) => place,
             Err(full) => {
-                self.refused[usize::from(full == Full::Address)].increment(1);
+                self.refused[usize::from(full == Full::Address)].increment();
                 // A courtesy to HTTP/1.1 clients; whoever does not take it at once goes without.
                 let _ = stream.into_std().and_then(|mut stream| stream.write(FULL));
                 return;
@@ -293,7 +294,7 @@ impl<A: Send + Sync + 'static> Acceptor<A> {
 /// Looks at all connections and at the scheduler, for as long as the server lives.
 async fn sweep<A>(edge: Arc<Edge<A>>, clock: Arc<Clock>, registries: Vec<Arc<Registry>>, patience: Patience) {
     let connections = connection_gauges();
-    let in_flight = metrics::gauge!("http_server_in_flight");
+    let in_flight = HTTP_SERVER_IN_FLIGHT.get();
     let mut lag = LagGauge::default();
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -324,7 +325,7 @@ fn connection_gauges() -> Vec<Gauge> {
     let mut gauges = Vec::new();
     for proto in ["unknown", "http1", "http2"] {
         for state in ["idle", "active"] {
-            gauges.push(metrics::gauge!("http_connections", "proto" => proto, "state" => state));
+            gauges.push(HTTP_CONNECTIONS.with([proto, state]));
         }
     }
     gauges

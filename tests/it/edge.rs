@@ -1,4 +1,4 @@
-//! The edge: refusals in one form, authorisation route by route, request ids, limits, methods, health, metrics.
+//! The edge: refusals in one form, authorisation route by route, request ids, limits, methods, health.
 
 use std::collections::BTreeMap;
 
@@ -250,44 +250,8 @@ async fn operators_see_nodes_shards_entities_and_the_books() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_and_metrics_tell_what_the_node_does() {
-    /// Documented names of what one node without a cluster has to count from its start on.
-    const NAMES: [&str; 29] = [
-        "http_server_requests_total",
-        "http_server_request_duration_seconds",
-        "http_server_in_flight",
-        "http_server_shed_total",
-        "http_connections",
-        "actor_alive",
-        "actor_mailbox_wait_seconds",
-        "actor_handle_seconds",
-        "actor_restarts_total",
-        "actor_activations_total",
-        "actor_passivations_total",
-        "actor_expired_total",
-        "shard_fenced_writes_total",
-        "payment_provider_seconds",
-        "outbox_pending",
-        "outbox_oldest_age_seconds",
-        "webhook_events_total",
-        "db_pool_wait_seconds",
-        "journal_commit_seconds",
-        "journal_batch_size",
-        "journal_unknown_total",
-        "redis_seconds",
-        "recommend_seconds",
-        "recommend_model_version",
-        "recommend_model_age_seconds",
-        "auth_attempts_total",
-        "rate_limited_total",
-        "process_cpu_seconds_total",
-        "build_info",
-    ];
+async fn probes_tell_how_the_node_is() {
     let site = Site::start().await;
-    let user = site.user_with(10_000).await;
-    let course = site.course(100).await;
-    user.buy(&[&course]).await.expect(201);
-    user.get("/v1/me/recommendations").await.expect(200);
     let client = site.client();
 
     for probe in ["/livez", "/readyz", "/startupz"] {
@@ -297,28 +261,5 @@ async fn health_and_metrics_tell_what_the_node_does() {
             "{probe}"
         );
     }
-    let text = crate::harness::until("all documented names are there", async || {
-        let metrics = client.get("/metrics").await.expect(200);
-        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-        let missing: Vec<_> = NAMES.iter().filter(|name| !text.contains(**name)).collect();
-        if !missing.is_empty() {
-            eprintln!("missing: {missing:?}");
-        }
-        missing.is_empty().then_some(text)
-    })
-    .await;
-
-    let route = "http_server_requests_total{route=\"/v1/orders\",method=\"POST\",code_class=\"2xx\"} ";
-    assert!(
-        text.contains(route),
-        "labels: {}",
-        text.lines()
-            .find(|line| line.contains("/v1/orders"))
-            .unwrap_or("none")
-    );
-    for secret in [&user.id, &course, &user.username] {
-        assert!(!text.contains(secret.as_str()), "labels are bounded: {secret}");
-    }
-    assert!(text.lines().filter(|line| !line.starts_with('#')).count() < 5_000);
     site.finish().await;
 }

@@ -14,6 +14,7 @@ mod crashes;
 mod edge;
 mod faults;
 mod harness;
+mod metrics;
 mod payments;
 mod recommend;
 mod refunds;

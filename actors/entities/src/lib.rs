@@ -9,7 +9,9 @@ pub mod commerce;
 mod explain;
 mod flows;
 mod gauges;
+mod meters;
 mod platform;
 pub mod recommend;
 
+pub use meters::METERS;
 pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};

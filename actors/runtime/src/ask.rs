@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::context::Operation;
 use crate::entity::{CommandOf, Entity, ErrorOf};
+use crate::metrics::Risen;
 
 /// Why an entity did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +141,8 @@ pub(crate) struct Request<E: Entity> {
     pub(crate) operation: Option<Operation>,
     pub(crate) deadline: Instant,
     pub(crate) queued_at: Instant,
+    /// Until it is begun.
+    pub(crate) waiting: Option<Risen>,
     pub(crate) reply: Reply<E>,
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
-use metrics::{Histogram, histogram};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
 
+use crate::meters;
+use crate::metrics::Histogram;
 use crate::store_error::StoreError;
 
 /// How to reach Postgres.
@@ -89,7 +90,7 @@ impl Database {
         Ok(Database {
             pool,
             statement_timeout: settings.statement_timeout,
-            wait: histogram!("db_pool_wait_seconds"),
+            wait: meters::pool_wait(),
         })
     }
 

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::effects::Message;
 use crate::entity::EntityRef;
+use crate::meters::OutboxMetrics;
 use crate::ownership::ShardMap;
 use crate::placement::Shard;
 use crate::store_error::StoreError;
@@ -105,9 +105,7 @@ pub struct Relay {
     underway: Mutex<HashSet<u128>>,
     places: Arc<Semaphore>,
     delivered: mpsc::Sender<Uuid>,
-    pending: Gauge,
-    oldest: Gauge,
-    dead: Counter,
+    metrics: OutboxMetrics,
 }
 
 impl Relay {
@@ -120,7 +118,6 @@ impl Relay {
         committed: mpsc::Receiver<Vec<CommittedMessage>>,
     ) {
         let (delivered, deletions) = mpsc::channel(settings.concurrency_max * 16);
-        counter!("outbox_dead_letters_total").absolute(0);
         let relay = Arc::new(Relay {
             places: Arc::new(Semaphore::new(settings.concurrency_max)),
             database,
@@ -129,9 +126,7 @@ impl Relay {
             deliver,
             underway: Mutex::default(),
             delivered,
-            pending: gauge!("outbox_pending"),
-            oldest: gauge!("outbox_oldest_age_seconds"),
-            dead: counter!("outbox_dead_letters_total"),
+            metrics: OutboxMetrics::new(),
         });
         let committed = Arc::new(tokio::sync::Mutex::new(committed));
         let deletions = Arc::new(tokio::sync::Mutex::new(deletions));
@@ -183,8 +178,8 @@ impl Relay {
             ticks.tick().await;
             if let Ok(Some(row)) = self.database.query_opt(STATE, &[]).await {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                self.pending.set(row.get::<_, i64>(0) as f64);
-                self.oldest.set(row.get::<_, f64>(1));
+                self.metrics.pending.set(row.get::<_, i64>(0) as f64);
+                self.metrics.oldest.set(row.get::<_, f64>(1));
             }
             let owned: Vec<i16> = self
                 .shards
@@ -252,7 +247,10 @@ impl Relay {
     ) -> Result<(), StoreError> {
         let id = Uuid::from_u128(delivery.id);
         match outcome {
-            Ok(()) => self.delivered.send(id).await.map_err(StoreError::unavailable),
+            Ok(()) => {
+                self.metrics.delivered.increment();
+                self.delivered.send(id).await.map_err(StoreError::unavailable)
+            }
             Err(DeliveryError::Refused(reason)) => self.bury(id, &reason).await,
             Err(DeliveryError::Fault(reason)) if delivery.faults + 1 >= self.settings.faults_max => {
                 self.bury(id, &reason).await
@@ -260,6 +258,7 @@ impl Relay {
             Err(error @ (DeliveryError::Fault(_) | DeliveryError::Unavailable)) => {
                 const PUT_OFF: &str = "UPDATE outbox SET attempts = least(attempts + 1, 32767), faults = faults + $3, \
                     due_at = now() + $2::bigint * interval '1 millisecond' WHERE id = $1";
+                self.metrics.postponed.increment();
                 let pause = self.pause(delivery.attempts);
                 let fault = i16::from(matches!(error, DeliveryError::Fault(_)));
                 self.database.execute(PUT_OFF, &[&id, &pause, &fault]).await?;
@@ -280,7 +279,8 @@ impl Relay {
             INSERT INTO dead_letters (id, shard, kind, entity, attempts, payload, reason) \
             SELECT id, shard, kind, entity, attempts, payload, $2 FROM dead";
         tracing::error!(message.id = %id, reason, "outbox message given up");
-        self.dead.increment(1);
+        self.metrics.dead_letters.increment();
+        self.metrics.buried.increment();
         self.database.execute(BURY, &[&id, &reason]).await?;
         self.underway().remove(&id.as_u128());
         Ok(())

@@ -11,8 +11,8 @@ use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy};
 use fred::types::{Builder, Expiration};
 use futures_util::future::BoxFuture;
-use metrics::{Histogram, histogram};
 
+use crate::meters::RedisMetrics;
 use crate::snapshots::SnapshotStore;
 use crate::store_error::StoreError;
 
@@ -20,7 +20,9 @@ use crate::store_error::StoreError;
 #[derive(Clone)]
 pub struct Redis {
     pool: Pool,
-    seconds: [Histogram; 4],
+    get: RedisMetrics,
+    set: RedisMetrics,
+    scan: RedisMetrics,
 }
 
 impl Redis {
@@ -49,14 +51,12 @@ impl Redis {
             .build_pool(connections.max(1))
             .map_err(StoreError::refused)?;
         pool.connect();
-        let timed = |command: &'static str, outcome: &'static str| histogram!("redis_seconds", "command" => command, "outcome" => outcome);
-        let seconds = [
-            timed("get", "ok"),
-            timed("get", "error"),
-            timed("set", "ok"),
-            timed("set", "error"),
-        ];
-        Ok(Redis { pool, seconds })
+        Ok(Redis {
+            pool,
+            get: RedisMetrics::new("get"),
+            set: RedisMetrics::new("set"),
+            scan: RedisMetrics::new("scan"),
+        })
     }
 
     /// Reads a key.
@@ -64,7 +64,7 @@ impl Redis {
     /// # Errors
     /// Redis is away or too slow.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.timed(0, self.pool.get::<Option<Bytes>, _>(key)).await
+        timed(&self.get, self.pool.get::<Option<Bytes>, _>(key)).await
     }
 
     /// Writes a key that expires after `ttl`.
@@ -73,8 +73,8 @@ impl Redis {
     /// Redis is away or too slow; the key may have been written.
     pub async fn set(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
         let seconds = i64::try_from(ttl.as_secs().max(1)).unwrap_or(i64::MAX);
-        self.timed(
-            2,
+        timed(
+            &self.set,
             self.pool
                 .set::<(), _, _>(key, value, Some(Expiration::EX(seconds)), None, false),
         )
@@ -96,7 +96,7 @@ impl Redis {
                 Some(1_000),
                 None,
             );
-            let (next, keys) = self.timed(0, page).await?;
+            let (next, keys) = timed(&self.scan, page).await?;
             found.extend(keys);
             if next == "0" || found.len() >= limit {
                 found.truncate(limit);
@@ -113,17 +113,21 @@ impl Redis {
             .await
             .is_ok_and(|answer| answer.is_ok())
     }
+}
 
-    async fn timed<T>(
-        &self,
-        metric: usize,
-        call: impl Future<Output = Result<T, fred::error::Error>>,
-    ) -> Result<T, StoreError> {
-        let began = std::time::Instant::now();
-        let outcome = call.await;
-        self.seconds[metric + usize::from(outcome.is_err())].record(began.elapsed());
-        outcome.map_err(StoreError::unavailable)
-    }
+async fn timed<T>(
+    seconds: &RedisMetrics,
+    call: impl Future<Output = Result<T, fred::error::Error>>,
+) -> Result<T, StoreError> {
+    let began = std::time::Instant::now();
+    let outcome = call.await;
+    let seconds = if outcome.is_ok() {
+        &seconds.ok
+    } else {
+        &seconds.error
+    };
+    seconds.record(began.elapsed());
+    outcome.map_err(StoreError::unavailable)
 }
 
 impl SnapshotStore for Redis {

@@ -19,7 +19,8 @@ use crate::ask::{AskError, Envelope, Heard, Permit, Reply, Request};
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::{Journal, Lineage};
-use crate::metrics::KindMetrics;
+use crate::meters::KindMetrics;
+use crate::metrics::Risen;
 use crate::ownership::ShardMap;
 use crate::placement::{SHARDS, Shard, shard_of};
 use crate::shard::{ShardMessage, Supervisors};
@@ -104,6 +105,7 @@ pub(crate) struct Resident<E: Entity> {
     pub(crate) depth: AtomicU32,
     last_used_ms: AtomicU64,
     lineage: RwLock<Arc<Lineage>>,
+    _alive: Risen,
 }
 
 impl<E: Entity> Resident<E> {
@@ -137,8 +139,17 @@ pub(crate) trait Supervised: Send + Sync {
     fn has_started(&self) -> bool;
     /// Lets it finish what it has and stop. Only for one that [has started](Supervised::has_started).
     fn drain(&self);
-    fn passivated(&self, reason: &'static str);
-    fn restarted(&self, reason: &'static str);
+    fn passivated(&self, because: Passivation);
+    fn restarted(&self);
+}
+
+/// Why an entity is stopped in good order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Passivation {
+    /// It was not used for a while.
+    Idle,
+    /// The node leaves.
+    Drain,
 }
 
 impl<E: Entity> Supervised for Resident<E> {
@@ -166,7 +177,6 @@ impl<E: Entity> Supervised for Resident<E> {
         {
             table.remove(&self.id);
             self.shared.node.alive.fetch_sub(1, Ordering::Relaxed);
-            self.shared.metrics.alive.decrement(1.0);
         }
     }
 
@@ -179,12 +189,16 @@ impl<E: Entity> Supervised for Resident<E> {
         let _ = self.actor.drain();
     }
 
-    fn passivated(&self, reason: &'static str) {
-        self.shared.metrics.passivated(reason);
+    fn passivated(&self, because: Passivation) {
+        let metrics = &self.shared.metrics;
+        match because {
+            Passivation::Idle => metrics.passivations_idle.increment(),
+            Passivation::Drain => metrics.passivations_drain.increment(),
+        }
     }
 
-    fn restarted(&self, reason: &'static str) {
-        self.shared.metrics.restarted(reason);
+    fn restarted(&self) {
+        self.shared.metrics.restarts.increment();
     }
 }
 
@@ -258,12 +272,12 @@ impl<E: Entity> Activation for Activate<E> {
             depth: AtomicU32::new(0),
             last_used_ms: AtomicU64::new(0),
             lineage: RwLock::default(),
+            _alive: shared.metrics.alive.rise(),
             shared: shared.clone(),
         });
         resident.touch(Instant::now());
         shared.table.pin().insert(key.id(), resident.clone());
         shared.node.alive.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.alive.increment(1.0);
         let _ = introduce.send(resident.clone());
         if let Err(request) = resident.send(request) {
             request.reply.send(Err(AskError::Unavailable));
@@ -361,6 +375,7 @@ impl<E: Entity> Region<E> {
             operation: None,
             deadline: now + self.shared.node.limits.tell_timeout,
             queued_at: now,
+            waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply: Reply::unheard(key.id(), permit),
         };
         // Whoever tells does not wait, so there is nobody to hear a refusal.
@@ -399,6 +414,7 @@ impl<E: Entity> Region<E> {
             operation: context.operation.filter(|_| changes),
             deadline: context.deadline,
             queued_at: Instant::now(),
+            waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply,
         };
         self.send(key, Box::new(request))?;

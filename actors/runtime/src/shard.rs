@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::entity::EntityRef;
 use crate::journal::Entry;
 use crate::placement::{SHARDS, Shard};
-use crate::region::{Activation, Node, Refusal, Supervised};
+use crate::region::{Activation, Node, Passivation, Refusal, Supervised};
 
 /// What a shard supervisor can be told.
 pub(crate) enum ShardMessage {
@@ -336,7 +336,11 @@ impl Supervisor {
                 && (draining || resident.idle(now).is_some_and(|idle| idle >= idle_for))
             {
                 resident.forget();
-                resident.passivated(if draining { "drain" } else { "idle" });
+                resident.passivated(if draining {
+                    Passivation::Drain
+                } else {
+                    Passivation::Idle
+                });
                 resident.drain();
                 *slot = Slot::Stopping(Vec::new());
             }
@@ -372,7 +376,7 @@ impl Supervisor {
         let parked = match entities.slots.remove(&entity) {
             Some(Slot::Live(resident)) => {
                 resident.forget();
-                resident.restarted("failed");
+                resident.restarted();
                 Vec::new()
             }
             Some(Slot::Stopping(parked) | Slot::Resting(parked)) => parked,

@@ -15,9 +15,12 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
 mod live;
+mod record;
 
 use self::live::{Flush, Live, OPERATIONS_MAX};
-use crate::ask::{Answered, AskError, Envelope, Outcome, Reply, Request};
+use self::record::answer_from_record;
+pub(crate) use self::record::recorded_answer;
+use crate::ask::{AskError, Envelope, Outcome, Reply, Request};
 use crate::clock;
 use crate::context::Operation;
 use crate::effects::{Effects, to_json};
@@ -51,7 +54,7 @@ impl<E: Entity> Actor for Shell<E> {
         start: Start<E>,
     ) -> Result<Self::State, ActorProcessingErr> {
         let resident = start.resident.await?;
-        self.shared.metrics.activations.increment(1);
+        self.shared.metrics.activations.increment();
         Ok(Live {
             key: start.key,
             shard: shard_of(start.key.placement()),
@@ -121,6 +124,7 @@ impl<E: Entity> Actor for Shell<E> {
 impl<E: Entity> Shell<E> {
     async fn request(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
         live.resident.depth.fetch_sub(1, Ordering::Relaxed);
+        request.waiting = None;
         let now_monotonic = std::time::Instant::now();
         live.resident.touch(now_monotonic);
         self.shared
@@ -128,7 +132,7 @@ impl<E: Entity> Shell<E> {
             .mailbox_wait
             .record(now_monotonic.duration_since(request.queued_at));
         if request.deadline <= now_monotonic {
-            self.shared.metrics.expired.increment(1);
+            self.shared.metrics.expired.increment();
             return request.reply.send(Err(AskError::Expired));
         }
         if (!live.recovered || live.lineage.has_failed())
@@ -359,8 +363,10 @@ impl<E: Entity> Shell<E> {
         if let Some((first, answer)) = live.recent.iter().find(|(first, _)| first.id == operation.id) {
             let same = first.fingerprint == operation.fingerprint;
             let outcome = if same {
+                self.shared.metrics.replayed.increment();
                 Ok(answer.clone())
             } else {
+                self.shared.metrics.conflicts.increment();
                 Err(AskError::KeyReused)
             };
             self.after_commits(live, reply, outcome, Some(operation));
@@ -450,43 +456,5 @@ fn answer_to<E: Entity>(reply: Reply<E>, answer: Result<Option<E::Answer>, Error
         // Nobody asked a question: a command that was told.
         Ok(None) => {}
         Err(refusal) => reply.send(Err(AskError::Refused(refusal))),
-    }
-}
-
-/// Answers from the record of a named operation that was carried out before; with `otherwise` if it was not.
-fn answer_from_record<E: Entity>(
-    shared: Arc<Shared<E>>,
-    operation: Option<Operation>,
-    reply: Reply<E>,
-    otherwise: AskError<ErrorOf<E>>,
-) {
-    let Some(operation) = operation else {
-        return reply.send(Err(otherwise));
-    };
-    tokio::spawn(async move {
-        let found = recorded_answer(&shared, operation).await;
-        reply.tell(found.and_then(|answered| answered.ok_or(otherwise)));
-    });
-}
-
-/// The recorded answer of an operation, if it was carried out with the same body.
-pub(crate) async fn recorded_answer<E: Entity>(
-    shared: &Shared<E>,
-    operation: Operation,
-) -> Result<Option<Answered<E>>, AskError<ErrorOf<E>>> {
-    match shared.node.journal.operation(operation.id).await {
-        Ok(None) => Ok(None),
-        Ok(Some(found)) if found.operation.fingerprint != operation.fingerprint => Err(AskError::KeyReused),
-        Ok(Some(found)) => match serde_json::from_str(&found.answer) {
-            Ok(answer) => Ok(Some(Answered {
-                entity: found.entity.id,
-                answer,
-            })),
-            Err(error) => {
-                tracing::error!(entity.kind = E::KIND.name, %error, "unreadable recorded answer");
-                Err(AskError::Unavailable)
-            }
-        },
-        Err(_) => Err(AskError::Unavailable),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::counter;
+use crate::meters;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -13,7 +13,7 @@ where
     F: FnMut() -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
 {
-    counter!("worker_restarts_total", "worker" => name).absolute(0);
+    let restarts = meters::worker_restarts(name);
     tokio::spawn(async move {
         let mut backoff = BACKOFF_MIN;
         while let Err(end) = tokio::spawn(make()).await {
@@ -21,7 +21,7 @@ where
                 return;
             }
             tracing::error!(worker = name, error = %end, "worker failed and is started again");
-            counter!("worker_restarts_total", "worker" => name).increment(1);
+            restarts.increment();
             tokio::time::sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }

@@ -121,7 +121,7 @@ impl Site {
         // One recorder for each process: cargo test runs many tests in one.
         static METRICS: OnceLock<Metrics> = OnceLock::new();
         let metrics = METRICS.get_or_init(|| telemetry::start(&settings.telemetry).unwrap());
-        let app = Box::pin(App::start(settings, metrics.clone())).await.unwrap();
+        let app = Box::pin(App::start(settings, *metrics)).await.unwrap();
         self.server = Server::Inside(Box::new(app));
     }
 

@@ -17,6 +17,7 @@ use super::{
     AccountQueries, AccountQuestion, AccountView, Accounts, LoginView, Password, Passwords, RefreshToken,
     Revoked, SessionQuestion, Sessions, TokenSecret,
 };
+use crate::meters::AUTH_ATTEMPTS_TOTAL;
 
 /// Registers, logs in, refreshes, changes passwords. Cheap to clone.
 #[derive(Clone)]
@@ -164,7 +165,7 @@ impl Identity {
             Err(AskError::Refused(_)) => "suspended",
             Err(_) => "failed",
         };
-        metrics::counter!("auth_attempts_total", "result" => result).increment(1);
+        AUTH_ATTEMPTS_TOTAL.with([result]).increment();
         admitted
     }
 

@@ -23,6 +23,8 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::{AskError, Context, Durability, Effects, Entity, Kind, Region};
 use serde::{Deserialize, Serialize};
 
+use crate::meters::REFRESH_REUSE_TOTAL;
+
 pub use identity::{Admitted, Identity, Registration};
 pub use keys::{KeySet, KeySettings, Keys, SigningKey};
 pub use passwords::{HashCost, Password, Passwords};
@@ -290,7 +292,7 @@ impl Entity for Sessions {
                 continue;
             };
             if matches!(event, SessionEvent::ReuseDetected { .. }) {
-                metrics::counter!("refresh_reuse_total").increment(1);
+                effects.after_commit(|| REFRESH_REUSE_TOTAL.get().increment());
             }
             let (revoked, session_id) = (self.revoked.clone(), *session_id);
             effects.after_commit(move || revoked.add(session_id, now));

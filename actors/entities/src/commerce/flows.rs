@@ -11,13 +11,13 @@ use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, 
 use lyceum_domain::ids::{OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::Money;
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
-use metrics::counter;
 use serde::{Deserialize, Serialize};
 
 use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use crate::flows::undelivered;
+use crate::meters::PAYMENT_UNKNOWN_RESOLVED_TOTAL;
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -318,7 +318,7 @@ impl CommercePorts {
         match self.ask_payment(user, payment, report(outcome)).await {
             Ok(()) => {
                 if let Some(outcome) = resolved.filter(|_| was_unknown) {
-                    counter!("payment_unknown_resolved_total", "outcome" => outcome).increment(1);
+                    PAYMENT_UNKNOWN_RESOLVED_TOTAL.with([outcome]).increment();
                 }
                 Ok(())
             }

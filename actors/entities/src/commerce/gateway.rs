@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use lyceum_domain::commerce::Provider;
 use lyceum_domain::commerce::payment::{Action, ChargeOutcome, SendOutcome};
 use lyceum_kernel::Money;
-use metrics::histogram;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::payments::{ChargeJob, RefundJob};
+use crate::meters::PAYMENT_PROVIDER_SECONDS;
 
 /// How long a delivery waits for its turn at a provider before it makes room for others.
 const TURN_WAIT: Duration = Duration::from_millis(100);
@@ -126,7 +126,12 @@ impl Gateway {
             ChargeOutcome::Unknown => "unknown",
             ChargeOutcome::NeverSeen => "never_seen",
         };
-        record(job.provider, job.next.action.name(), name, began);
+        let op = match job.next.action {
+            Action::Send => "charge",
+            Action::Query => "query",
+            Action::Close => "close",
+        };
+        record(job.provider, op, name, began);
         Ok(outcome)
     }
 
@@ -181,6 +186,7 @@ async fn turn(line: &Line) -> Result<SemaphorePermit<'_>, Busy> {
 }
 
 fn record(provider: Provider, op: &'static str, outcome: &'static str, began: Instant) {
-    histogram!("payment_provider_seconds", "provider" => provider.name(), "op" => op, "outcome" => outcome)
+    PAYMENT_PROVIDER_SECONDS
+        .with([provider.name(), op, outcome])
         .record(began.elapsed());
 }

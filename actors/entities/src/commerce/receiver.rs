@@ -10,11 +10,11 @@ use lyceum_domain::commerce::{Error, Provider};
 use lyceum_domain::ids::{PaymentId, RefundId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{AskError, StoreError};
-use metrics::counter;
 
 use super::callback::{Callback, CallbackSecret, News};
 use super::flows::CommercePorts;
 use super::queries::CommerceQueries;
+use crate::meters::WEBHOOK_EVENTS_TOTAL;
 
 /// Receives the callbacks of one provider.
 pub struct Receiver {
@@ -74,15 +74,25 @@ impl Receiver {
             self.count("forged");
             ReceiveError::Refused(error)
         })?;
+        let taken = self.take(&callback, body).await;
+        self.count(match taken {
+            Ok(true) => "processed",
+            Ok(false) => "duplicate",
+            Err(ReceiveError::Refused(_)) => "refused",
+            Err(ReceiveError::Unavailable) => "failed",
+        });
+        taken.map(drop)
+    }
+
+    /// Whether the callback brought news.
+    async fn take(&self, callback: &Callback, body: &[u8]) -> Result<bool, ReceiveError> {
         let text = std::str::from_utf8(body).map_err(|_| ReceiveError::Refused(Error::SignatureInvalid))?;
-        if self.queries.receive(self.provider, &callback, text).await? {
-            self.count("duplicate");
-            return Ok(());
+        if self.queries.receive(self.provider, callback, text).await? {
+            return Ok(false);
         }
-        self.report(&callback).await?;
+        self.report(callback).await?;
         self.queries.processed(self.provider, &callback.event_id).await?;
-        self.count("processed");
-        Ok(())
+        Ok(true)
     }
 
     async fn report(&self, callback: &Callback) -> Result<(), ReceiveError> {
@@ -145,6 +155,8 @@ impl Receiver {
     }
 
     fn count(&self, result: &'static str) {
-        counter!("webhook_events_total", "provider" => self.provider.name(), "result" => result).increment(1);
+        WEBHOOK_EVENTS_TOTAL
+            .with([self.provider.name(), result])
+            .increment();
     }
 }

@@ -16,10 +16,11 @@ use lyceum_domain::recommend::{
     ActivityWeights, Features, Model, Popularity, Profile, Scratch, Settings, rank,
 };
 use lyceum_kernel::Timestamp;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use lyceum_runtime::metrics::{Counter, Gauge, Histogram};
 use quick_cache::sync::Cache;
 
 use super::listing::{self, Fragment};
+use crate::meters::{RECOMMEND_LISTS_CACHED_TOTAL, RECOMMEND_MODEL_VERSION, RECOMMEND_SECONDS};
 
 /// Ranked beyond what was asked for, so that courses delisted since the model was built leave no gap.
 const SPARE: usize = 16;
@@ -89,11 +90,9 @@ pub struct Recommender {
 }
 
 struct Metrics {
-    /// `recommend_seconds{source="ranked"}`: ranking and rendering of a list that was not cached.
     ranked: Histogram,
-    /// `recommend_lists_cached_total`.
+    similar: Histogram,
     cached: Counter,
-    /// `recommend_model_version`: Unix milliseconds of its training.
     version: Gauge,
 }
 
@@ -112,11 +111,11 @@ impl Recommender {
             .unwrap_or(1)
             .max(1);
         let metrics = Metrics {
-            ranked: histogram!("recommend_seconds", "source" => "ranked"),
-            cached: counter!("recommend_lists_cached_total"),
-            version: gauge!("recommend_model_version"),
+            ranked: RECOMMEND_SECONDS.with(["ranked"]),
+            similar: RECOMMEND_SECONDS.with(["similar"]),
+            cached: RECOMMEND_LISTS_CACHED_TOTAL.get(),
+            version: RECOMMEND_MODEL_VERSION.get(),
         };
-        metrics.cached.absolute(0);
         Arc::new(Recommender {
             shelf,
             model: ArcSwap::from_pointee(model),
@@ -138,7 +137,7 @@ impl Recommender {
         if let Some(known) = self.lists.get(&user)
             && known.stamp == stamp
         {
-            self.metrics.cached.increment(1);
+            self.metrics.cached.increment();
             return known.body;
         }
         let start = Instant::now();
@@ -160,9 +159,12 @@ impl Recommender {
         if !self.shelf.knows(course) {
             return None;
         }
+        let start = Instant::now();
         let model = self.model.load();
         let similar = model.similar(course, limit + SPARE);
-        Some(listing::similar(&*self.shelf, &similar, limit, model.version()))
+        let body = listing::similar(&*self.shelf, &similar, limit, model.version());
+        self.metrics.similar.record(start.elapsed());
+        Some(body)
     }
 
     /// Makes a model the current one.

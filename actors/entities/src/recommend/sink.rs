@@ -12,13 +12,14 @@ use lyceum_domain::ids::{CourseId, UserId};
 use lyceum_domain::recommend::{Activity, ActivityWeights, EventId, Signal};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::clock;
-use metrics::{Counter, Histogram, counter, histogram};
+use lyceum_runtime::metrics::{Counter, Histogram};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::rows::RecommendRows;
+use crate::meters::{RECOMMEND_EVENTS_DROPPED_TOTAL, RECOMMEND_FEEDBACK_LAG_SECONDS};
 
 /// Limits of the buffer; each a setting.
 #[derive(Clone, Debug)]
@@ -83,15 +84,14 @@ impl Sink {
     ) -> (Sink, SinkWorker) {
         let (sender, receiver) = mpsc::channel(settings.buffer_max.max(1));
         let (stop, stopped) = mpsc::channel(1);
-        let dropped = counter!("recommend_events_dropped_total");
-        dropped.absolute(0);
+        let dropped = RECOMMEND_EVENTS_DROPPED_TOTAL.get();
         let writer = Writer {
             rows: rows.clone(),
             receiver,
             stopped,
             settings,
-            dropped: dropped.clone(),
-            lag: histogram!("recommend_feedback_lag_seconds"),
+            dropped,
+            lag: RECOMMEND_FEEDBACK_LAG_SECONDS.get(),
         };
         let sink = Sink {
             sender,
@@ -125,7 +125,7 @@ impl Sink {
                 recorded,
             };
             if self.sender.try_send(interaction).is_err() {
-                self.dropped.increment(1);
+                self.dropped.increment();
             }
         }
         self.recorded.fetch_add(signals.len() as u64, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl Writer {
                     return;
                 }
                 Err(error) if attempt == attempts_max => {
-                    self.dropped.increment(batch.len() as u64);
+                    self.dropped.add(batch.len() as u64);
                     warn!(%error, events = batch.len(), "interactions dropped");
                 }
                 Err(_) => tokio::time::sleep(self.settings.gather * attempt).await,

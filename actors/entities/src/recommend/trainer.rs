@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lyceum_domain::recommend::{Model, Settings};
+use lyceum_runtime::metrics::Histogram;
 use lyceum_runtime::{CpuPool, clock};
-use metrics::{Histogram, gauge, histogram};
 use tracing::{info, warn};
 
 use super::recommender::Recommender;
 use super::rows::RecommendRows;
 use super::sink::Sink;
+use crate::meters::{RECOMMEND_MODEL_AGE_SECONDS, RECOMMEND_TRAINING_SECONDS};
 
 /// How often the trainer looks whether there is something to do.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -53,9 +54,9 @@ pub async fn train(
         recommender,
         rows,
         cpu,
-        seconds: histogram!("recommend_training_seconds"),
+        seconds: RECOMMEND_TRAINING_SECONDS.get(),
     };
-    let age = gauge!("recommend_model_age_seconds");
+    let age = RECOMMEND_MODEL_AGE_SECONDS.get();
     let mut quick = trainer.recommender.settings().clone();
     quick.content.neighbours_max = 0;
     trainer.build(quick).await;
@@ -103,7 +104,6 @@ struct Trainer {
     recommender: Arc<Recommender>,
     rows: RecommendRows,
     cpu: CpuPool,
-    /// `recommend_training_seconds`: from reading the rows to the published model.
     seconds: Histogram,
 }
 

@@ -18,7 +18,7 @@ use super::super::{CommitError, Entry, Submission};
 use super::batch::{Plan, Prepared, commit};
 use super::{Committed, JournalSettings};
 use crate::clock;
-use crate::metrics::JournalMetrics;
+use crate::meters::JournalMetrics;
 use crate::outbox::CommittedMessage;
 use crate::ownership::ShardMap;
 
@@ -99,7 +99,7 @@ impl Writer {
                     Err(Failure::Database(error)) => error,
                     Err(Failure::Unreached) => return fail(batch, &CommitError::Unavailable),
                     Err(Failure::Broken) => {
-                        self.metrics.unknown.increment(batch.len() as u64);
+                        self.metrics.unknown.add(batch.len() as u64);
                         return fail(batch, &CommitError::Unknown);
                     }
                 };
@@ -129,7 +129,7 @@ impl Writer {
             } else if !self.shards.serving(submission.shard)
                 || self.shards.epoch(submission.shard) != submission.epoch
             {
-                self.metrics.fenced.increment(1);
+                self.metrics.fenced.increment();
                 submission.finish(Err(CommitError::Fenced));
             } else {
                 admissible.push(submission);
@@ -145,8 +145,7 @@ impl Writer {
         let began = Instant::now();
         let outcome = tokio::time::timeout(timeout, commit(connection, incarnation, &plan)).await;
         self.metrics.commit.record(began.elapsed());
-        #[expect(clippy::cast_precision_loss, reason = "a batch is at most some thousands")]
-        self.metrics.batch_size.record(plan.submissions as f64);
+        self.metrics.batch_size.record_size(plan.submissions);
         match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.classify(&error)),
@@ -203,7 +202,7 @@ impl Writer {
         if batch.len() == 1 {
             return fail(batch, &refusal(error));
         }
-        self.metrics.bisected.increment(1);
+        self.metrics.bisected.increment();
         let rest = batch.split_off(batch.len() / 2);
         self.write(batch).await;
         self.write(rest).await;

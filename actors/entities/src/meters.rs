@@ -1,0 +1,145 @@
+//! Every metric of the domains' bindings.
+
+use lyceum_runtime::metrics::{Area, Counter, Gauge, Histogram, Label, Metric};
+
+/// The states of a checkout or a payment that has not ended, as the view `sagas` names them.
+pub(crate) const OPEN_STATES: &[&str] = &[
+    "awaiting_payment",
+    "closing",
+    "refunding",
+    "refund_unknown",
+    "refund_failed",
+    "processing",
+    "unknown",
+];
+const STATE: Label = Label::of("state", OPEN_STATES);
+const PROVIDER: Label = Label::of("provider", &["sandbox"]);
+
+pub(crate) static SAGA_IN_STATE: Metric<Gauge> =
+    Metric::new("saga_in_state", "Checkouts and payments that have not ended.")
+        .labels(&[STATE])
+        .worry("`unknown` grows: a provider does not say what became of its charges");
+pub(crate) static SAGA_OLDEST_AGE_SECONDS: Metric<Gauge> = Metric::new(
+    "saga_oldest_age_seconds",
+    "How long the oldest of them has been in its state.",
+)
+.labels(&[STATE])
+.worry("`unknown` above 15 minutes");
+pub(crate) static PAYMENT_PROVIDER_SECONDS: Metric<Histogram> = Metric::new(
+    "payment_provider_seconds",
+    "How long a call to a payment provider took.",
+)
+.labels(&[
+    PROVIDER,
+    Label::of("op", &["charge", "query", "close", "refund", "query_refund"]),
+    Label::of(
+        "outcome",
+        &[
+            "succeeded",
+            "declined",
+            "closed",
+            "failed",
+            "unknown",
+            "never_seen",
+        ],
+    ),
+])
+.worry("`unknown` above 1 % of calls, or p99 near the provider's timeout");
+pub(crate) static PAYMENT_UNKNOWN_RESOLVED_TOTAL: Metric<Counter> = Metric::new(
+    "payment_unknown_resolved_total",
+    "Payments whose outcome had been unknown and was found out.",
+)
+.labels(&[Label::of("outcome", &["succeeded", "declined", "cancelled"])]);
+pub(crate) static LEDGER_IMBALANCE_MINOR_UNITS: Metric<Gauge> = Metric::new(
+    "ledger_imbalance_minor_units",
+    "What all entries of the ledger add up to, over all currencies.",
+)
+.worry("anything but 0: money was made or lost");
+pub(crate) static WEBHOOK_EVENTS_TOTAL: Metric<Counter> =
+    Metric::new("webhook_events_total", "Callbacks of payment providers.")
+        .labels(&[
+            PROVIDER,
+            Label::of(
+                "result",
+                &["processed", "duplicate", "forged", "refused", "failed"],
+            ),
+        ])
+        .worry("`forged` or `refused` at all; `failed` for minutes");
+
+pub(crate) static AUTH_ATTEMPTS_TOTAL: Metric<Counter> = Metric::new("auth_attempts_total", "Logins.")
+    .labels(&[Label::of(
+        "result",
+        &["succeeded", "refused", "suspended", "failed"],
+    )])
+    .worry("`refused` far above its usual share: somebody guesses passwords");
+pub(crate) static REFRESH_REUSE_TOTAL: Metric<Counter> = Metric::new(
+    "refresh_reuse_total",
+    "Refresh tokens that were used twice; their login was ended.",
+)
+.worry("at all: a token was stolen, or a client keeps old ones");
+
+pub(crate) static RECOMMEND_SECONDS: Metric<Histogram> = Metric::new(
+    "recommend_seconds",
+    "How long a list of recommendations took that was not cached.",
+)
+.labels(&[Label::of("source", &["ranked", "similar"])])
+.worry("p99 above 10 ms");
+pub(crate) static RECOMMEND_LISTS_CACHED_TOTAL: Metric<Counter> = Metric::new(
+    "recommend_lists_cached_total",
+    "Lists that were answered from the cache.",
+);
+pub(crate) static RECOMMEND_MODEL_VERSION: Metric<Gauge> = Metric::new(
+    "recommend_model_version",
+    "The current model: Unix milliseconds of its training.",
+)
+.worry("0: lists are empty");
+pub(crate) static RECOMMEND_MODEL_AGE_SECONDS: Metric<Gauge> = Metric::new(
+    "recommend_model_age_seconds",
+    "Time since the last training ended.",
+)
+.worry("above ten times `recommend.train_every_s`");
+pub(crate) static RECOMMEND_TRAINING_SECONDS: Metric<Histogram> = Metric::new(
+    "recommend_training_seconds",
+    "How long a training took, from reading the rows to the published model.",
+);
+pub(crate) static RECOMMEND_FEEDBACK_LAG_SECONDS: Metric<Histogram> = Metric::new(
+    "recommend_feedback_lag_seconds",
+    "How long an event waited until it was stored for training.",
+)
+.worry("p99 above 10 s");
+pub(crate) static RECOMMEND_EVENTS_DROPPED_TOTAL: Metric<Counter> = Metric::new(
+    "recommend_events_dropped_total",
+    "Events that were lost for training because their buffer was full or the store away.",
+)
+.worry("at all, while Postgres is well");
+
+/// The metrics of the domains.
+pub static METERS: &[Area] = &[
+    Area {
+        title: "Sagas and money",
+        families: &[
+            &SAGA_IN_STATE,
+            &SAGA_OLDEST_AGE_SECONDS,
+            &PAYMENT_PROVIDER_SECONDS,
+            &PAYMENT_UNKNOWN_RESOLVED_TOTAL,
+            &LEDGER_IMBALANCE_MINOR_UNITS,
+            &WEBHOOK_EVENTS_TOTAL,
+        ],
+    },
+    Area {
+        title: "Accounts",
+        families: &[&AUTH_ATTEMPTS_TOTAL, &REFRESH_REUSE_TOTAL],
+    },
+    Area {
+        title: "Recommendations",
+        families: &[
+            &RECOMMEND_SECONDS,
+            &RECOMMEND_LISTS_CACHED_TOTAL,
+            &RECOMMEND_MODEL_VERSION,
+            &RECOMMEND_MODEL_AGE_SECONDS,
+            &RECOMMEND_TRAINING_SECONDS,
+            &RECOMMEND_FEEDBACK_LAG_SECONDS,
+            &RECOMMEND_EVENTS_DROPPED_TOTAL,
+        ],
+    },
+];

@@ -1,0 +1,285 @@
+//! Every metric of the runtime, and the handles that its parts record through.
+
+use crate::database::Database;
+use crate::metrics::{Area, Counter, Gauge, Histogram, Label, Level, Metric};
+use crate::ownership::ShardMap;
+
+const KIND: Label = Label::program("kind", "every kind of entity");
+
+static ACTOR_ALIVE: Metric<Level> = Metric::new("actor_alive", "Entities with a live actor.")
+    .labels(&[KIND])
+    .worry("the sum nears `actors.alive_max`: entities are passivated early and recovered often");
+static ACTOR_MAILBOX_DEPTH: Metric<Level> =
+    Metric::new("actor_mailbox_depth", "Requests in mailboxes, not yet begun.")
+        .labels(&[KIND])
+        .worry("grows for seconds: entities are slower than what is asked of them");
+static ACTOR_MAILBOX_WAIT_SECONDS: Metric<Histogram> = Metric::new(
+    "actor_mailbox_wait_seconds",
+    "How long a request waited until its entity began it.",
+)
+.labels(&[KIND])
+.worry("p99 above 50 ms");
+static ACTOR_HANDLE_SECONDS: Metric<Histogram> = Metric::new(
+    "actor_handle_seconds",
+    "How long an entity worked on a request, from the mailbox to the journal's queue.",
+)
+.labels(&[KIND])
+.worry("p99 above 5 ms while nothing is being recovered");
+static ACTOR_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
+    "actor_restarts_total",
+    "Entities that failed and were started again.",
+)
+.labels(&[KIND, Label::of("reason", &["failed"])])
+.worry("at all: a failure is a bug");
+static ACTOR_ACTIVATIONS_TOTAL: Metric<Counter> =
+    Metric::new("actor_activations_total", "Entities that were started.").labels(&[KIND]);
+static ACTOR_PASSIVATIONS_TOTAL: Metric<Counter> = Metric::new(
+    "actor_passivations_total",
+    "Entities that were stopped in good order.",
+)
+.labels(&[KIND, Label::of("reason", &["idle", "drain"])])
+.worry("as frequent as activations of the same kind while it is in use");
+static ACTOR_EXPIRED_TOTAL: Metric<Counter> = Metric::new(
+    "actor_expired_total",
+    "Requests whose deadline passed in the mailbox; they were not begun.",
+)
+.labels(&[KIND])
+.worry("at all, outside an overload");
+static IDEMPOTENCY_HITS_TOTAL: Metric<Counter> = Metric::new(
+    "idempotency_hits_total",
+    "Repeated operations: answered from their record, or refused because the body differs.",
+)
+.labels(&[Label::of("result", &["replayed", "conflict"])])
+.worry("conflicts: a client uses one key for different requests");
+
+static SHARDS: Metric<Gauge> = Metric::new("shards", "Shards by what this node is to them.")
+    .labels(&[Label::of("state", &["serving", "fenced", "unassigned"])])
+    .worry("any is fenced: another process claimed it");
+static SHARD_FENCED_WRITES_TOTAL: Metric<Counter> = Metric::new(
+    "shard_fenced_writes_total",
+    "Decisions refused because their shard has another owner.",
+)
+.worry("at all, outside a takeover");
+
+static DB_POOL_CONNECTIONS: Metric<Gauge> = Metric::new("db_pool_connections", "Connections of the pool.")
+    .labels(&[Label::of("state", &["used", "idle"])])
+    .worry("all are used for seconds");
+static DB_POOL_WAIT_SECONDS: Metric<Histogram> = Metric::new(
+    "db_pool_wait_seconds",
+    "How long a query waited for a connection.",
+)
+.worry("p99 above 10 ms");
+static JOURNAL_COMMIT_SECONDS: Metric<Histogram> = Metric::new(
+    "journal_commit_seconds",
+    "How long a group commit took, from its statement to the answer.",
+)
+.worry("p99 above 100 ms: every decision waits for it");
+static JOURNAL_BATCH_SIZE: Metric<Histogram> =
+    Metric::new("journal_batch_size", "Decisions in a group commit.").worry("often `journal.batch_max`");
+static JOURNAL_UNKNOWN_TOTAL: Metric<Counter> = Metric::new(
+    "journal_unknown_total",
+    "Decisions whose commit was cut off, so that its outcome was unknown.",
+)
+.worry("at all, while Postgres is well");
+static JOURNAL_BISECTED_TOTAL: Metric<Counter> = Metric::new(
+    "journal_bisected_total",
+    "Batches that were split to find the one decision at fault.",
+)
+.worry("more than now and then: each costs several commits");
+static REDIS_SECONDS: Metric<Histogram> = Metric::new("redis_seconds", "How long a Redis command took.")
+    .labels(&[
+        Label::of("command", &["get", "set", "scan"]),
+        Label::of("outcome", &["ok", "error"]),
+    ])
+    .worry("errors: sessions and profiles lose freshness, and nothing else");
+
+static OUTBOX_PENDING: Metric<Gauge> =
+    Metric::new("outbox_pending", "Messages that are due and not yet delivered.").worry("grows for a minute");
+static OUTBOX_OLDEST_AGE_SECONDS: Metric<Gauge> = Metric::new(
+    "outbox_oldest_age_seconds",
+    "How long the oldest of them has been due.",
+)
+.worry("above 60 s");
+static OUTBOX_DELIVERIES_TOTAL: Metric<Counter> =
+    Metric::new("outbox_deliveries_total", "Attempts to deliver a message.")
+        .labels(&[Label::of("outcome", &["delivered", "postponed", "buried"])])
+        .worry("more are postponed than delivered: a receiver is away");
+static OUTBOX_DEAD_LETTERS_TOTAL: Metric<Counter> = Metric::new(
+    "outbox_dead_letters_total",
+    "Messages that were given up; they wait in `dead_letters` for an operator.",
+)
+.worry("at all");
+
+static WORKER_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
+    "worker_restarts_total",
+    "Workers that failed and were started again.",
+)
+.labels(&[Label::program("worker", "every long-lived worker")])
+.worry("at all: a failure is a bug");
+
+/// The metrics of the runtime.
+pub static METERS: &[Area] = &[
+    Area {
+        title: "Actors",
+        families: &[
+            &ACTOR_ALIVE,
+            &ACTOR_MAILBOX_DEPTH,
+            &ACTOR_MAILBOX_WAIT_SECONDS,
+            &ACTOR_HANDLE_SECONDS,
+            &ACTOR_RESTARTS_TOTAL,
+            &ACTOR_ACTIVATIONS_TOTAL,
+            &ACTOR_PASSIVATIONS_TOTAL,
+            &ACTOR_EXPIRED_TOTAL,
+            &IDEMPOTENCY_HITS_TOTAL,
+        ],
+    },
+    Area {
+        title: "Shards",
+        families: &[&SHARDS, &SHARD_FENCED_WRITES_TOTAL],
+    },
+    Area {
+        title: "Stores",
+        families: &[
+            &DB_POOL_CONNECTIONS,
+            &DB_POOL_WAIT_SECONDS,
+            &JOURNAL_COMMIT_SECONDS,
+            &JOURNAL_BATCH_SIZE,
+            &JOURNAL_UNKNOWN_TOTAL,
+            &JOURNAL_BISECTED_TOTAL,
+            &REDIS_SECONDS,
+        ],
+    },
+    Area {
+        title: "Outbox and workers",
+        families: &[
+            &OUTBOX_PENDING,
+            &OUTBOX_OLDEST_AGE_SECONDS,
+            &OUTBOX_DELIVERIES_TOTAL,
+            &OUTBOX_DEAD_LETTERS_TOTAL,
+            &WORKER_RESTARTS_TOTAL,
+        ],
+    },
+];
+
+/// The metrics of one kind of entity.
+pub(crate) struct KindMetrics {
+    pub(crate) alive: Level,
+    pub(crate) mailbox_depth: Level,
+    pub(crate) mailbox_wait: Histogram,
+    pub(crate) handle: Histogram,
+    pub(crate) activations: Counter,
+    pub(crate) restarts: Counter,
+    pub(crate) passivations_idle: Counter,
+    pub(crate) passivations_drain: Counter,
+    pub(crate) expired: Counter,
+    pub(crate) replayed: Counter,
+    pub(crate) conflicts: Counter,
+}
+
+impl KindMetrics {
+    pub(crate) fn new(kind: &'static str) -> Self {
+        KindMetrics {
+            alive: ACTOR_ALIVE.with([kind]),
+            mailbox_depth: ACTOR_MAILBOX_DEPTH.with([kind]),
+            mailbox_wait: ACTOR_MAILBOX_WAIT_SECONDS.with([kind]),
+            handle: ACTOR_HANDLE_SECONDS.with([kind]),
+            activations: ACTOR_ACTIVATIONS_TOTAL.with([kind]),
+            restarts: ACTOR_RESTARTS_TOTAL.with([kind, "failed"]),
+            passivations_idle: ACTOR_PASSIVATIONS_TOTAL.with([kind, "idle"]),
+            passivations_drain: ACTOR_PASSIVATIONS_TOTAL.with([kind, "drain"]),
+            expired: ACTOR_EXPIRED_TOTAL.with([kind]),
+            replayed: IDEMPOTENCY_HITS_TOTAL.with(["replayed"]),
+            conflicts: IDEMPOTENCY_HITS_TOTAL.with(["conflict"]),
+        }
+    }
+}
+
+/// The metrics of one journal writer.
+pub(crate) struct JournalMetrics {
+    pub(crate) commit: Histogram,
+    pub(crate) batch_size: Histogram,
+    pub(crate) unknown: Counter,
+    pub(crate) fenced: Counter,
+    pub(crate) bisected: Counter,
+}
+
+impl JournalMetrics {
+    pub(crate) fn new() -> Self {
+        JournalMetrics {
+            commit: JOURNAL_COMMIT_SECONDS.get(),
+            batch_size: JOURNAL_BATCH_SIZE.get(),
+            unknown: JOURNAL_UNKNOWN_TOTAL.get(),
+            fenced: SHARD_FENCED_WRITES_TOTAL.get(),
+            bisected: JOURNAL_BISECTED_TOTAL.get(),
+        }
+    }
+}
+
+/// The metrics of the outbox relay.
+pub(crate) struct OutboxMetrics {
+    pub(crate) pending: Gauge,
+    pub(crate) oldest: Gauge,
+    pub(crate) delivered: Counter,
+    pub(crate) postponed: Counter,
+    pub(crate) buried: Counter,
+    pub(crate) dead_letters: Counter,
+}
+
+impl OutboxMetrics {
+    pub(crate) fn new() -> Self {
+        let outcome = |outcome| OUTBOX_DELIVERIES_TOTAL.with([outcome]);
+        OutboxMetrics {
+            pending: OUTBOX_PENDING.get(),
+            oldest: OUTBOX_OLDEST_AGE_SECONDS.get(),
+            delivered: outcome("delivered"),
+            postponed: outcome("postponed"),
+            buried: outcome("buried"),
+            dead_letters: OUTBOX_DEAD_LETTERS_TOTAL.get(),
+        }
+    }
+}
+
+/// One Redis command: what took how long, well or not.
+#[derive(Clone)]
+pub(crate) struct RedisMetrics {
+    pub(crate) ok: Histogram,
+    pub(crate) error: Histogram,
+}
+
+impl RedisMetrics {
+    pub(crate) fn new(command: &'static str) -> Self {
+        RedisMetrics {
+            ok: REDIS_SECONDS.with([command, "ok"]),
+            error: REDIS_SECONDS.with([command, "error"]),
+        }
+    }
+}
+
+pub(crate) fn pool_wait() -> Histogram {
+    DB_POOL_WAIT_SECONDS.get()
+}
+
+pub(crate) fn worker_restarts(worker: &'static str) -> Counter {
+    WORKER_RESTARTS_TOTAL.with([worker])
+}
+
+/// Sets the gauges of shards and connections, which have to be looked up.
+#[expect(clippy::cast_precision_loss, reason = "gauges of small counts")]
+pub fn look_up(database: &Database, shards: &ShardMap) {
+    let (mut serving, mut fenced, mut unassigned) = (0_u32, 0_u32, 0_u32);
+    for (shard, epoch) in shards.all() {
+        match (epoch, shards.fenced_at(shard)) {
+            (0, Some(_)) => fenced += 1,
+            (0, None) => unassigned += 1,
+            _ => serving += 1,
+        }
+    }
+    SHARDS.with(["serving"]).set(f64::from(serving));
+    SHARDS.with(["fenced"]).set(f64::from(fenced));
+    SHARDS.with(["unassigned"]).set(f64::from(unassigned));
+    let (used, open) = database.connections();
+    DB_POOL_CONNECTIONS.with(["used"]).set(used as f64);
+    DB_POOL_CONNECTIONS
+        .with(["idle"])
+        .set(open.saturating_sub(used) as f64);
+}

@@ -1,0 +1,74 @@
+//! Every metric of the HTTP edge.
+
+use lyceum_runtime::metrics::{Area, Counter, Gauge, Histogram, Label, Metric};
+
+const ROUTE: Label = Label::program("route", "every route's template, or `unmatched`");
+const METHOD: Label = Label::program("method", "every route's method, or `other`");
+
+pub(super) static HTTP_SERVER_REQUESTS_TOTAL: Metric<Counter> =
+    Metric::new("http_server_requests_total", "Requests that were answered.")
+        .labels(&[
+            ROUTE,
+            METHOD,
+            Label::of("code_class", &["1xx", "2xx", "3xx", "4xx", "5xx"]),
+        ])
+        .worry("`5xx` above 0.1 % of a route");
+pub(super) static HTTP_SERVER_REQUEST_DURATION_SECONDS: Metric<Histogram> = Metric::new(
+    "http_server_request_duration_seconds",
+    "How long a request took, from its head to its answer.",
+)
+.labels(&[ROUTE, METHOD])
+.worry("p99 of a purchase above 500 ms, of the catalog above 100 ms");
+pub(super) static HTTP_SERVER_IN_FLIGHT: Metric<Gauge> =
+    Metric::new("http_server_in_flight", "Requests in progress.")
+        .worry("nears `http.in_flight`: the less important is shed then");
+pub(super) static HTTP_SERVER_SHED_TOTAL: Metric<Counter> = Metric::new(
+    "http_server_shed_total",
+    "Requests and connections refused for lack of room.",
+)
+.labels(&[
+    Label::of(
+        "reason",
+        &["in_flight", "lag", "connections", "connections_per_address"],
+    ),
+    Label::of("priority", &["callback", "purchase", "read", "recommend", "any"]),
+])
+.only(&[
+    &["in_flight", "callback"],
+    &["in_flight", "purchase"],
+    &["in_flight", "read"],
+    &["in_flight", "recommend"],
+    &["lag", "callback"],
+    &["lag", "purchase"],
+    &["lag", "read"],
+    &["lag", "recommend"],
+    &["connections", "any"],
+    &["connections_per_address", "any"],
+])
+.worry("`purchase` at all");
+pub(super) static HTTP_CONNECTIONS: Metric<Gauge> = Metric::new("http_connections", "Open connections.")
+    .labels(&[
+        Label::of("proto", &["unknown", "http1", "http2"]),
+        Label::of("state", &["idle", "active"]),
+    ])
+    .worry("nears `http.connections_max`");
+pub(super) static RATE_LIMITED_TOTAL: Metric<Counter> =
+    Metric::new("rate_limited_total", "Requests refused by a rate limit.")
+        .labels(&[Label::of(
+            "policy",
+            &["anonymous", "authenticated", "credentials", "purchase"],
+        )])
+        .worry("`credentials` for minutes: somebody guesses passwords");
+
+/// The metrics of the edge.
+pub static METERS: &[Area] = &[Area {
+    title: "HTTP",
+    families: &[
+        &HTTP_SERVER_REQUESTS_TOTAL,
+        &HTTP_SERVER_REQUEST_DURATION_SECONDS,
+        &HTTP_SERVER_IN_FLIGHT,
+        &HTTP_SERVER_SHED_TOTAL,
+        &HTTP_CONNECTIONS,
+        &RATE_LIMITED_TOTAL,
+    ],
+}];
