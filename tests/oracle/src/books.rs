@@ -1,0 +1,214 @@
+//! The books: what the journal of buyers and payments means, worked out again by rules of our own.
+//!
+//! Flow: events in order of their versions → orders, grants, refunds, payments, wallets and postings as they must be →
+//! compared row by row with the tables, in both directions. What the product wrote beside its events is thereby checked
+//! against the events, and an event that was changed or lost against everything that followed from it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::TryStreamExt;
+use serde_json::Value;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::Failure;
+use crate::report::{Report, Rule};
+use crate::typeid;
+
+mod buyer;
+mod compare;
+mod payment;
+mod posting;
+mod record;
+
+pub(crate) use compare::RULES as TABLE_RULES;
+pub(crate) use posting::Posting;
+
+/// The kinds of entities whose events are read, as numbered in the journal.
+const BUYER: i16 = 4;
+const PAYMENT: i16 = 5;
+
+/// Events must be readable: a rule that passes over what it does not know proves nothing.
+pub(crate) const READABLE: Rule = Rule {
+    name: "books.every_event_is_understood",
+    says: "Every event of a buyer or a payment is one that the oracle knows how to read.",
+};
+
+/// Records of operations agree with the journal.
+pub(crate) const RECORDED: Rule = Rule {
+    name: "books.recorded_answer_is_what_happened",
+    says: "The answer that is kept for a repeated request tells of an order or top-up as it was agreed.",
+};
+
+/// One order as its events tell it.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    pub(crate) user: Uuid,
+    pub(crate) payment: Uuid,
+    pub(crate) method: String,
+    pub(crate) state: &'static str,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) total: i64,
+    pub(crate) currency: String,
+    /// Whether access was ever granted.
+    pub(crate) fulfilled: bool,
+    pub(crate) refund: Option<Refund>,
+}
+
+/// One line of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) course: Uuid,
+    pub(crate) version: i64,
+    pub(crate) price: i64,
+    pub(crate) creator: Uuid,
+    pub(crate) share_bps: i64,
+}
+
+/// The refund of an order.
+#[derive(Clone, Debug)]
+pub(crate) struct Refund {
+    pub(crate) id: Uuid,
+    pub(crate) attempt: i64,
+    pub(crate) state: String,
+}
+
+/// One top-up as its events tell it.
+#[derive(Clone, Debug)]
+pub(crate) struct TopUp {
+    pub(crate) user: Uuid,
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) arrived: bool,
+}
+
+/// One payment as its events tell it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Payment {
+    /// The order it is for; none for a top-up.
+    pub(crate) order: Option<Uuid>,
+    pub(crate) provider: Option<String>,
+    pub(crate) amount: Option<i64>,
+    pub(crate) currency: Option<String>,
+    pub(crate) attempt: i64,
+    pub(crate) state: &'static str,
+    pub(crate) charge: Option<String>,
+    /// Surplus captures: charge, and whether it has gone back.
+    pub(crate) surplus: Vec<(String, bool)>,
+}
+
+/// Everything the journal says about money and access.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) orders: BTreeMap<Uuid, Order>,
+    pub(crate) top_ups: HashMap<Uuid, TopUp>,
+    pub(crate) payments: HashMap<Uuid, Payment>,
+    /// Imported grants: record and course, then user and version.
+    imports: HashMap<(Uuid, Uuid), (Uuid, i64)>,
+    /// Balances of wallets that ever moved.
+    wallets: HashMap<Uuid, i64>,
+    /// By source and step.
+    postings: HashMap<(Uuid, i16), Posting>,
+    events: usize,
+}
+
+impl Books {
+    /// Reads the journal of a snapshot.
+    ///
+    /// # Errors
+    /// When it cannot be read; an event that makes no sense is a violation instead.
+    pub(crate) async fn read(snapshot: &Transaction<'_>, report: &mut Report) -> Result<Self, Failure> {
+        report.examine(READABLE);
+        let mut books = Self::default();
+        // Payments come after all buyers, who say whose payment it is.
+        let rows = snapshot
+            .query_raw(
+                "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
+                 ORDER BY kind, entity, version",
+                [&[BUYER, PAYMENT][..]],
+            )
+            .await?;
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await? {
+            let (kind, entity): (i16, Uuid) = (row.get("kind"), row.get("entity"));
+            let events: Vec<Value> = serde_json::from_str(row.get("events")).unwrap_or_default();
+            books.events += events.len();
+            let understood = !events.is_empty()
+                && events.iter().all(|event| {
+                    let event_type = event["type"].as_str().unwrap_or_default();
+                    let carried_out = match kind {
+                        BUYER => buyer::apply(&mut books, entity, event_type, event),
+                        _ => payment::apply(&mut books, entity, event_type, event),
+                    };
+                    carried_out.is_some()
+                });
+            if !understood {
+                let version: i64 = row.get("version");
+                report.violate(
+                    READABLE,
+                    1,
+                    format!(
+                        "kind {kind} {entity} version {version}: {}",
+                        row.get::<_, &str>("events")
+                    ),
+                );
+            }
+        }
+        report.count("events of buyers and payments", books.events);
+        report.count("orders", books.orders.len());
+        report.count("payments", books.payments.len());
+        report.count("ledger transactions", books.postings.len());
+        Ok(books)
+    }
+
+    /// Compares the tables of the same snapshot with what the journal means.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub(crate) async fn compare(
+        &self,
+        snapshot: &Transaction<'_>,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        compare::tables(self, snapshot, report).await?;
+        record::examine(self, snapshot, report).await
+    }
+}
+
+impl Books {
+    /// The courses that somebody may study by orders, each with its order, as clients name them.
+    pub(crate) fn access_of(&self, user: Uuid) -> HashSet<(String, String)> {
+        let live = |order: &&Order| order.user == user && order.fulfilled && order.state != "refunded";
+        let orders = self.orders.iter().filter(|(_, order)| live(order));
+        orders
+            .flat_map(|(id, order)| {
+                let order_id = typeid::write("ord", *id);
+                let lines = order.lines.iter();
+                lines.map(move |line| (typeid::write("crs", line.course), order_id.clone()))
+            })
+            .collect()
+    }
+
+    /// What somebody may spend.
+    pub(crate) fn balance_of(&self, user: Uuid) -> i64 {
+        self.wallets.get(&user).copied().unwrap_or_default()
+    }
+}
+
+/// A money value `{"amount": …, "currency": …}`.
+fn money(value: &Value) -> Option<(i64, String)> {
+    let currency = value["currency"].as_str()?;
+    Some((value["amount"].as_i64()?, currency.to_owned()))
+}
+
+/// An id in a field of an event.
+fn id(prefix: &str, value: &Value) -> Option<Uuid> {
+    typeid::parse(prefix, value.as_str()?)
+}
+
+/// The name of a state that is written as a text, or as an object with one field of that name.
+fn state_name(value: &Value) -> Option<&str> {
+    value
+        .as_str()
+        .or_else(|| value.as_object()?.keys().next().map(String::as_str))
+}

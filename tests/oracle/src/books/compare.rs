@@ -1,0 +1,204 @@
+//! The tables beside the books, row by row and in both directions.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use super::{Books, Posting};
+use crate::Failure;
+use crate::report::{Report, Rule};
+
+const fn table(name: &'static str, says: &'static str) -> Rule {
+    Rule { name, says }
+}
+
+const ORDERS: Rule = table(
+    "books.orders_follow_the_journal",
+    "Every order is in its table as its events say, and no other.",
+);
+const GRANTS: Rule = table(
+    "books.grants_follow_the_journal",
+    "Every grant is in its table as the events say, and no other.",
+);
+const REFUNDS: Rule = table(
+    "books.refunds_follow_the_journal",
+    "Every refund is in its table as the events say, and no other.",
+);
+const PAYMENTS: Rule = table(
+    "books.payments_follow_the_journal",
+    "Every payment is in its table as its events say, and no other.",
+);
+const WALLETS: Rule = table(
+    "books.wallets_follow_the_journal",
+    "Every wallet holds what its owner's events add up to.",
+);
+const LEDGER: Rule = table(
+    "books.ledger_follows_the_journal",
+    "Every event that moves money has its transaction to the minor unit, and no other transaction exists.",
+);
+
+/// Every rule of this module.
+pub(crate) const RULES: [Rule; 6] = [ORDERS, GRANTS, REFUNDS, PAYMENTS, WALLETS, LEDGER];
+
+/// Compares every table.
+pub(super) async fn tables(
+    books: &Books,
+    snapshot: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let orders = books.orders.iter().map(|(id, order)| {
+        let text = format!(
+            "user {} payment {} method {} state {} lines {} total {}",
+            order.user,
+            order.payment,
+            order.method,
+            order.state,
+            order.lines.len(),
+            order.total
+        );
+        (id.to_string(), text)
+    });
+    let sql = "SELECT order_id::text, format('user %s payment %s method %s state %s lines %s total %s', \
+        user_id, payment_id, method, state, lines, total) FROM orders";
+    texts(ORDERS, orders.collect(), sql, snapshot, report).await?;
+
+    let sql = "SELECT format('%s of %s by %s', course_id, source, source_id), \
+        format('user %s version %s price %s revoked %s', user_id, course_version, price, \
+        CASE WHEN revoked_at IS NULL THEN 'no' ELSE 'yes' END) FROM grants";
+    texts(GRANTS, grants(books), sql, snapshot, report).await?;
+
+    let sql = "SELECT refund_id::text, format('order %s payment %s user %s method %s amount %s state %s attempt %s', \
+        order_id, payment_id, user_id, method, amount, state, attempt) FROM refunds";
+    texts(REFUNDS, refunds(books), sql, snapshot, report).await?;
+
+    let sql = "SELECT payment_id::text, format('user %s order %s provider %s amount %s state %s attempt %s charge %s', \
+        user_id, coalesce(order_id::text, '-'), coalesce(provider, '-'), coalesce(amount::text, '-'), state, attempt, \
+        coalesce(charge_id, '-')) FROM payments";
+    texts(PAYMENTS, payments(books), sql, snapshot, report).await?;
+
+    let wallets = books.wallets.iter();
+    let wallets = wallets.map(|(user, balance)| (user.to_string(), format!("balance {balance} held 0")));
+    let sql = "SELECT user_id::text, format('balance %s held %s', balance, held) FROM wallets";
+    texts(WALLETS, wallets.collect(), sql, snapshot, report).await?;
+
+    ledger(books, snapshot, report).await
+}
+
+fn grants(books: &Books) -> HashMap<String, String> {
+    let mut grants = HashMap::new();
+    for (order_id, order) in books.orders.iter().filter(|(_, order)| order.fulfilled) {
+        let revoked = if order.state == "refunded" { "yes" } else { "no" };
+        for line in &order.lines {
+            grants.insert(
+                format!("{} of order by {order_id}", line.course),
+                format!(
+                    "user {} version {} price {} revoked {revoked}",
+                    order.user, line.version, line.price
+                ),
+            );
+        }
+    }
+    for ((record, course), (user, version)) in &books.imports {
+        grants.insert(
+            format!("{course} of import by {record}"),
+            format!("user {user} version {version} price 0 revoked no"),
+        );
+    }
+    grants
+}
+
+fn refunds(books: &Books) -> HashMap<String, String> {
+    let refund = |(order_id, order): (&Uuid, &super::Order)| {
+        let refund = order.refund.as_ref()?;
+        let text = format!(
+            "order {order_id} payment {} user {} method {} amount {} state {} attempt {}",
+            order.payment, order.user, order.method, order.total, refund.state, refund.attempt
+        );
+        Some((refund.id.to_string(), text))
+    };
+    books.orders.iter().filter_map(refund).collect()
+}
+
+fn payments(books: &Books) -> HashMap<String, String> {
+    let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let payment = |(id, payment): (&Uuid, &super::Payment)| {
+        let text = format!(
+            "user {} order {} provider {} amount {} state {} attempt {} charge {}",
+            shown(books.user_of(*id).map(|user| user.to_string())),
+            shown(payment.order.map(|order| order.to_string())),
+            shown(payment.provider.clone()),
+            shown(payment.amount.map(|amount| amount.to_string())),
+            payment.state,
+            payment.attempt,
+            shown(payment.charge.clone())
+        );
+        (id.to_string(), text)
+    };
+    books.payments.iter().map(payment).collect()
+}
+
+/// Compares rows as texts: the query gives a key and what the row says.
+async fn texts(
+    rule: Rule,
+    mut expected: HashMap<String, String>,
+    sql: &str,
+    snapshot: &Transaction<'_>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    report.examine(rule);
+    let rows = snapshot.query_raw(sql, std::iter::empty::<i32>()).await?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let (key, says): (&str, &str) = (row.get(0), row.get(1));
+        match expected.remove(key) {
+            None => report.violate(rule, 1, format!("{key} is in no event: {says}")),
+            Some(means) if means != says => {
+                report.violate(rule, 1, format!("{key} says {says}, its events mean {means}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (key, means) in expected {
+        report.violate(rule, 1, format!("{key} is missing: {means}"));
+    }
+    Ok(())
+}
+
+async fn ledger(books: &Books, snapshot: &Transaction<'_>, report: &mut Report) -> Result<(), Failure> {
+    report.examine(LEDGER);
+    let mut left: HashMap<(Uuid, i16), &Posting> = books
+        .postings
+        .iter()
+        .map(|(key, posting)| (*key, posting))
+        .collect();
+    let sql = "SELECT source_id, step, user_id, currency, accounts, owners, amounts FROM ledger_transactions";
+    let rows = snapshot.query_raw(sql, std::iter::empty::<i32>()).await?;
+    let mut rows = std::pin::pin!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let key: (Uuid, i16) = (row.get("source_id"), row.get("step"));
+        let mut posted = Posting::new(row.get("user_id"), row.get("currency"));
+        let owners: Vec<Option<Uuid>> = row.get("owners");
+        let amounts: Vec<Option<i64>> = row.get("amounts");
+        let accounts: Vec<Option<i16>> = row.get("accounts");
+        for ((account, owner), amount) in accounts.into_iter().zip(owners).zip(amounts) {
+            posted.add(account.unwrap_or_default(), owner, amount.unwrap_or_default());
+        }
+        match left.remove(&key) {
+            None => report.violate(LEDGER, 1, format!("{key:?} follows from no event: {posted:?}")),
+            Some(means) if *means != posted => {
+                report.violate(
+                    LEDGER,
+                    1,
+                    format!("{key:?} is posted as {posted:?}, its event means {means:?}"),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    for (key, means) in left {
+        report.violate(LEDGER, 1, format!("{key:?} is missing: {means:?}"));
+    }
+    Ok(())
+}

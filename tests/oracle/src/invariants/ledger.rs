@@ -1,0 +1,148 @@
+//! The ledger balances, and says the same as wallets, orders, payments and refunds.
+
+use super::Holds::{Always, AtRest, Sampled};
+use super::{Invariant, invariant};
+
+pub(super) const INVARIANTS: &[Invariant] = &[
+    invariant(
+        "ledger.trial_balance_is_zero",
+        Sampled,
+        "All entries of a currency add up to zero.",
+        "SELECT currency, sum(amount) AS balance FROM ledger_entries GROUP BY currency HAVING sum(amount) <> 0",
+    ),
+    invariant(
+        "ledger.transaction_balances",
+        Sampled,
+        "Every transaction has at least two entries, none of them zero, which add up to zero.",
+        "SELECT source_id, step, accounts, amounts FROM ledger_transactions AS t \
+         WHERE (SELECT coalesce(sum(amount), 0) FROM unnest(amounts) AS amount) <> 0 \
+            OR cardinality(amounts) < 2 OR cardinality(accounts) <> cardinality(amounts) \
+            OR cardinality(owners) <> cardinality(amounts) OR 0 = ANY (amounts) \
+            OR array_position(amounts, NULL) IS NOT NULL OR array_position(accounts, NULL) IS NOT NULL",
+    ),
+    invariant(
+        "ledger.wallet_equals_entries",
+        Sampled,
+        "What a wallet may spend and has reserved is the sum of its entries.",
+        "SELECT coalesce(w.user_id, e.owner_id) AS user_id, w.balance, w.held, \
+            e.balance AS posted_balance, e.held AS posted_held \
+         FROM wallets AS w FULL JOIN ( \
+            SELECT owner_id, coalesce(sum(amount) FILTER (WHERE account = 'user_wallet'), 0) AS balance, \
+                coalesce(sum(amount) FILTER (WHERE account = 'wallet_hold'), 0) AS held \
+            FROM ledger_entries WHERE account IN ('user_wallet', 'wallet_hold') GROUP BY owner_id) AS e \
+            ON e.owner_id = w.user_id \
+         WHERE coalesce(w.balance, 0) <> coalesce(e.balance, 0) OR coalesce(w.held, 0) <> coalesce(e.held, 0)",
+    ),
+    invariant(
+        "ledger.no_wallet_is_negative",
+        Sampled,
+        "Nobody can have spent or reserved more than there was.",
+        "SELECT user_id, balance, held FROM wallets WHERE balance < 0 OR held < 0",
+    ),
+    invariant(
+        "ledger.wallet_change_is_its_entries",
+        Always,
+        "What a statement shows as the change of a wallet is what the transaction's entries do to it.",
+        "SELECT t.source_id, t.step, t.wallet_change, coalesce(e.amount, 0) AS posted FROM ledger_transactions AS t \
+         LEFT JOIN ( \
+            SELECT source_id, step, owner_id, sum(amount) AS amount FROM ledger_entries WHERE account = 'user_wallet' \
+            GROUP BY source_id, step, owner_id) AS e \
+            ON e.source_id = t.source_id AND e.step = t.step AND e.owner_id = t.user_id \
+         WHERE t.wallet_change <> coalesce(e.amount, 0)",
+    ),
+    invariant(
+        "ledger.entries_have_an_account_and_its_owner",
+        Always,
+        "Every entry is of an account of the chart, which has an owner exactly if it is somebody's.",
+        "SELECT t.source_id, t.step, e.account, e.owner_id FROM ledger_transactions AS t \
+         CROSS JOIN LATERAL unnest(t.accounts, t.owners) AS e (account, owner_id) \
+         LEFT JOIN ledger_accounts AS a USING (account) \
+         WHERE a.name IS NULL OR (e.owner_id IS NOT NULL) <> \
+            (a.name IN ('user_wallet', 'wallet_hold', 'creator_payable', 'affiliate_payable', 'refund_payable'))",
+    ),
+    invariant(
+        "ledger.money_is_whole",
+        Always,
+        "Every column that holds money is an integer of 64 bits.",
+        "SELECT table_name, column_name, udt_name FROM information_schema.columns \
+         WHERE table_schema = 'public' \
+            AND column_name IN ('amount', 'amounts', 'balance', 'held', 'price', 'total', 'wallet_change') \
+            AND udt_name NOT IN ('int8', '_int8')",
+    ),
+    invariant(
+        "ledger.one_currency",
+        Always,
+        "Everything is posted in the currency that courses are sold in.",
+        "SELECT t.source_id, t.step, t.currency FROM ledger_transactions AS t \
+         WHERE t.currency NOT IN (SELECT currency FROM course_versions) AND EXISTS (SELECT FROM course_versions)",
+    ),
+    invariant(
+        "ledger.sale_of_each_paid_order",
+        Always,
+        "An order with access was posted once as a sale of its total, paid by its method.",
+        "SELECT o.order_id, o.state, o.method, o.total, s.paid FROM orders AS o LEFT JOIN ( \
+            SELECT t.source_id, -sum(e.amount) AS paid, min(e.account) AS account FROM ledger_transactions AS t \
+            CROSS JOIN LATERAL unnest(t.accounts, t.amounts) AS e (account, amount) \
+            WHERE t.step = 1 AND e.amount < 0 GROUP BY t.source_id) AS s ON s.source_id = o.order_id \
+         WHERE o.total > 0 AND EXISTS (SELECT FROM grants AS g WHERE g.source = 'order' AND g.source_id = o.order_id) \
+            AND (s.paid IS DISTINCT FROM o.total OR s.account <> CASE o.method WHEN 'wallet' THEN 2 ELSE 1 END)",
+    ),
+    invariant(
+        "ledger.fulfilled_order_is_posted",
+        Always,
+        "A fulfilled order that cost money has its sale in the ledger.",
+        "SELECT o.order_id, o.total FROM orders AS o WHERE o.state = 'fulfilled' AND o.total > 0 \
+            AND NOT EXISTS (SELECT FROM ledger_transactions AS t WHERE t.source_id = o.order_id AND t.step = 1)",
+    ),
+    invariant(
+        "ledger.top_up_of_each_capture",
+        AtRest,
+        "A top-up is in the wallet exactly if its payment succeeded, and to the same amount.",
+        "SELECT p.payment_id, p.state, p.amount, t.wallet_change FROM payments AS p \
+         LEFT JOIN ledger_transactions AS t ON t.source_id = p.payment_id AND t.step = 2 \
+         WHERE p.purpose = 'top_up' \
+            AND t.wallet_change IS DISTINCT FROM CASE p.state WHEN 'succeeded' THEN p.amount END",
+    ),
+    invariant(
+        "ledger.every_posting_has_its_cause",
+        Always,
+        "No transaction stands for an order, payment or refund that does not exist or belongs to somebody else.",
+        "SELECT t.source_id, t.step, t.user_id FROM ledger_transactions AS t WHERE NOT CASE \
+            WHEN t.step IN (1, 3) THEN EXISTS ( \
+                SELECT FROM orders AS o WHERE o.order_id = t.source_id AND o.user_id = t.user_id) \
+            WHEN t.step = 4 THEN EXISTS ( \
+                SELECT FROM refunds AS r WHERE r.refund_id = t.source_id AND r.user_id = t.user_id \
+                    AND r.state = 'succeeded') \
+            ELSE EXISTS (SELECT FROM payments AS p WHERE p.payment_id = t.source_id AND p.user_id = t.user_id) END",
+    ),
+    invariant(
+        "ledger.refund_reverses_its_sale",
+        Always,
+        "A refund takes back entry for entry what the sale, or the capture without a sale, had posted.",
+        "SELECT r.refund_id, r.order_id, r.amount FROM refunds AS r \
+         LEFT JOIN ledger_transactions AS back ON back.source_id = r.refund_id AND back.step = 4 \
+         WHERE r.state = 'succeeded' AND r.amount > 0 AND (back.source_id IS NULL OR EXISTS ( \
+            SELECT FROM (SELECT e.account, e.owner_id, e.amount FROM ledger_transactions AS t \
+                CROSS JOIN LATERAL unnest(t.accounts, t.owners, t.amounts) AS e (account, owner_id, amount) \
+                WHERE t.source_id = r.order_id AND t.step IN (1, 3) \
+                UNION ALL SELECT e.account, e.owner_id, e.amount \
+                FROM unnest(back.accounts, back.owners, back.amounts) AS e (account, owner_id, amount)) AS both_ways \
+            GROUP BY account, owner_id HAVING sum(amount) <> 0))",
+    ),
+    invariant(
+        "ledger.nothing_is_owed_at_rest",
+        AtRest,
+        "Money that was captured without a sale has gone back.",
+        "SELECT owner_id, sum(amount) AS owed FROM ledger_entries WHERE account = 'refund_payable' \
+         GROUP BY owner_id HAVING sum(amount) <> 0",
+    ),
+    invariant(
+        "ledger.rows_commit_with_their_events",
+        Always,
+        "Every row of the ledger was written, once, by a transaction that wrote the journal.",
+        "SELECT t.source_id, t.step, t.xmin::text AS written_by FROM ledger_transactions AS t \
+         LEFT JOIN (SELECT DISTINCT txid::text::bigint % 4294967296 AS id FROM events) AS e \
+            ON e.id = t.xmin::text::bigint \
+         WHERE e.id IS NULL",
+    ),
+];

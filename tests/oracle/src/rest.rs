@@ -1,0 +1,51 @@
+//! Rest: the state in which nothing is under way. That it comes in time is a check itself.
+//!
+//! Under way is every saga that has not ended, every message that is due or was tried in vain, and every callback that
+//! was taken in and not worked through. A message that is due later and was never tried is a timer and may stay.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::Failure;
+use crate::report::{Report, Rule};
+
+/// The check that rest comes.
+pub(crate) const REACHED: Rule = Rule {
+    name: "rest.is_reached",
+    says: "Once nobody asks for anything, every saga, message and callback comes to its end within the limit.",
+};
+
+const POLL: Duration = Duration::from_millis(200);
+
+const UNDER_WAY: &str = "\
+    SELECT format('saga %s %s is %s, due %s', kind, id, state, due_at) AS what FROM sagas \
+    UNION ALL \
+    SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
+    WHERE due_at <= now() OR attempts > 0 \
+    UNION ALL \
+    SELECT format('callback %s %s', provider, event_id) FROM provider_events WHERE processed_at IS NULL";
+
+/// Waits until nothing is under way, at most this long.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(crate) async fn wait(client: &Client, limit: Duration, report: &mut Report) -> Result<(), Failure> {
+    report.examine(REACHED);
+    let began = Instant::now();
+    loop {
+        let left = client.query(UNDER_WAY, &[]).await?;
+        if left.is_empty() {
+            let took = began.elapsed().as_millis();
+            report.at_rest_after_ms = Some(u64::try_from(took).unwrap_or(u64::MAX));
+            return Ok(());
+        }
+        if began.elapsed() >= limit {
+            for row in left {
+                report.violate(REACHED, 1, row.get("what"));
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
