@@ -1,0 +1,58 @@
+//! Every damage, and the rule that must find it.
+//!
+//! A damage usually breaks several rules; it is listed for the one that speaks of it most directly.
+
+use lyceum_oracle::history::Request;
+use lyceum_oracle::provider::Statement;
+
+mod commerce;
+mod journal;
+mod ledger;
+mod seen;
+
+/// One damage.
+#[derive(Clone, Copy)]
+pub(crate) struct Damage {
+    /// What is done.
+    pub(crate) what: &'static str,
+    /// The rule that must find it.
+    pub(crate) breaks: &'static str,
+    /// How it is done.
+    pub(crate) harm: Harm,
+}
+
+/// What a damage is done to.
+#[derive(Clone, Copy)]
+pub(crate) enum Harm {
+    /// The tables.
+    Tables(&'static str),
+    /// The tables, from which a server is then started.
+    Served(&'static str),
+    /// The tables, so that they are not at rest.
+    Unrest(&'static str),
+    /// What the provider says.
+    Provider(fn(&mut Statement)),
+    /// What the clients remember.
+    History(fn(&mut Vec<Request>)),
+    /// What the clients remember, while a server runs over undamaged tables.
+    ServedHistory(fn(&mut Vec<Request>)),
+}
+
+/// Every damage.
+pub(crate) fn all() -> Vec<Damage> {
+    [
+        ledger::DAMAGES,
+        commerce::DAMAGES,
+        journal::DAMAGES,
+        seen::DAMAGES,
+    ]
+    .concat()
+}
+
+const fn tables(breaks: &'static str, what: &'static str, sql: &'static str) -> Damage {
+    Damage {
+        what,
+        breaks,
+        harm: Harm::Tables(sql),
+    }
+}

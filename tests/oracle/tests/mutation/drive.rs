@@ -1,0 +1,285 @@
+//! Honest clients: they register, bring money, buy in every way there is, give back, and write all of it into a history.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use lyceum_oracle::history::{History, Intent, Outcome, Request};
+use lyceum_oracle::node::{Answer, Ask, Node};
+use serde_json::{Value, json};
+
+use super::server::{OPERATOR, Server, scratch};
+
+const PASSWORD: &str = "plum-Otter-42-violin";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Clients of one server and their history.
+pub(crate) struct Drive {
+    node: Node,
+    history: History,
+    path: PathBuf,
+    keys: AtomicU64,
+}
+
+/// Somebody who is logged in.
+struct Learner {
+    name: String,
+    token: String,
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        // The folder of scratch files is emptied with the build.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Drive {
+    pub(crate) fn over(server: &Server) -> Self {
+        let path = scratch("history.jsonl");
+        Self {
+            node: Node::new(&server.url()),
+            history: History::open(&path).unwrap(),
+            path,
+            keys: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every kind of purchase, payment and refund.
+    pub(crate) async fn everything(&self) {
+        let courses = self.courses(&[1_990, 2_990, 4_999, 0, 3_333]).await;
+        let mut learners = Vec::new();
+        for name in ["ada", "ben", "cleo", "dan"] {
+            let learner = self.register(name).await;
+            self.top_up(&learner, 20_000).await;
+            learners.push(learner);
+        }
+        let [ada, ben, cleo, dan] = learners.try_into().ok().unwrap();
+
+        // From the wallet: two lines at once, one that is given back, one that costs nothing, and one too many.
+        self.bought(&ada, &courses[..2], "wallet", None).await;
+        let returned = self.bought(&ada, &courses[2..3], "wallet", None).await;
+        self.give_back(&ada, &returned).await;
+        self.bought(&ada, &courses[3..4], "wallet", None).await;
+        assert_eq!(self.buy(&ada, &courses[..1], "wallet", None).await.status, 409);
+
+        // Through the provider: paid, declined, called back twice, answer lost, given back, cancelled.
+        let returned = self.bought(&ben, &courses[..2], "sandbox", Some("tok_ok")).await;
+        let declined = self
+            .bought(&ben, &courses[2..3], "sandbox", Some("tok_declined"))
+            .await;
+        self.bought(&ben, &courses[4..], "sandbox", Some("tok_twice"))
+            .await;
+        self.bought(&cleo, &courses[..1], "sandbox", Some("tok_lost_reply"))
+            .await;
+        self.bought(&cleo, &courses[1..2], "sandbox", Some("tok_ok"))
+            .await;
+        self.becomes(&ben, &returned, "fulfilled").await;
+        self.becomes(&ben, &declined, "cancelled").await;
+        self.give_back(&ben, &returned).await;
+        let cancelled = self
+            .bought(&dan, &courses[..1], "sandbox", Some("tok_slow"))
+            .await;
+        let path = format!("/v1/orders/{cancelled}/cancel");
+        assert_eq!(self.ask("cancel", Some(&dan), &path, "").await.status, 202);
+
+        // A client that was told and asked again, and one that never heard the answer.
+        self.twice(&dan, &courses[4..]).await;
+        self.unheard(&dan, &courses[1..2]).await;
+    }
+
+    /// Publishes courses at these prices, as an operator whose doing no history holds.
+    async fn courses(&self, prices: &[i64]) -> Vec<String> {
+        let operator = self.log_in(OPERATOR.0, OPERATOR.1).await;
+        let mut courses = Vec::new();
+        for price in prices {
+            let body = json!({
+                "course": {
+                    "title": format!("A course of {price}"), "category": "programming", "tags": [], "level": "all",
+                    "language": "en", "price": {"amount": price, "currency": "CNY"},
+                },
+                "chapters": [{"title": "Begin", "lessons": [{
+                    "title": "The first lesson", "kind": "article", "content": {"text": "text"},
+                }]}],
+            });
+            let ask = Ask {
+                method: "POST",
+                path: "/admin/v1/courses",
+                token: Some(&operator.token),
+                body: &body.to_string(),
+                ..Ask::default()
+            };
+            let answer = self.node.ask(ask).await.unwrap();
+            assert_eq!(answer.status, 201, "{}", answer.json());
+            courses.push(answer.json()["id"].as_str().unwrap().to_owned());
+        }
+        for course in &courses {
+            let path = format!("/v1/courses/{course}");
+            self.until(&operator, &path, |answer| answer.status == 200).await;
+        }
+        courses
+    }
+
+    async fn log_in(&self, name: &str, password: &str) -> Learner {
+        let body = json!({"username": name, "password": password}).to_string();
+        let ask = Ask {
+            method: "POST",
+            path: "/v1/sessions",
+            body: &body,
+            ..Ask::default()
+        };
+        let answer = self.node.ask(ask).await.unwrap();
+        Learner {
+            name: name.to_owned(),
+            token: answer.json()["access_token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    async fn register(&self, name: &str) -> Learner {
+        let body = json!({"username": name, "password": PASSWORD, "email": format!("{name}@example.com")});
+        let answer = self.ask("register", None, "/v1/users", &body.to_string()).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        self.log_in(name, PASSWORD).await
+    }
+
+    async fn top_up(&self, learner: &Learner, amount: i64) {
+        let body = json!({
+            "amount": {"amount": amount, "currency": "CNY"}, "provider": "sandbox", "payment_token": "tok_ok",
+        });
+        let answer = self
+            .ask(
+                "top_up",
+                Some(learner),
+                "/v1/me/wallet/top-ups",
+                &body.to_string(),
+            )
+            .await;
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        let path = format!("/v1/me/wallet/top-ups/{id}");
+        self.until(learner, &path, |answer| answer.json()["state"] == "succeeded")
+            .await;
+    }
+
+    async fn buy(&self, learner: &Learner, courses: &[String], method: &str, token: Option<&str>) -> Answer {
+        let body = cart(courses, method, token);
+        self.ask("buy", Some(learner), "/v1/orders", &body).await
+    }
+
+    /// Buys, and names the order.
+    async fn bought(
+        &self,
+        learner: &Learner,
+        courses: &[String],
+        method: &str,
+        token: Option<&str>,
+    ) -> String {
+        let answer = self.buy(learner, courses, method, token).await;
+        assert!([201, 202].contains(&answer.status), "{}", answer.json());
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn give_back(&self, learner: &Learner, order: &str) {
+        let path = format!("/v1/orders/{order}/refunds");
+        let answer = self
+            .ask("refund", Some(learner), &path, r#"{"reason":"not for me"}"#)
+            .await;
+        assert!([201, 202].contains(&answer.status), "{}", answer.json());
+        self.becomes(learner, order, "refunded").await;
+    }
+
+    async fn becomes(&self, learner: &Learner, order: &str, state: &str) {
+        let path = format!("/v1/orders/{order}");
+        self.until(learner, &path, |answer| answer.json()["state"] == state)
+            .await;
+    }
+
+    async fn until(&self, learner: &Learner, path: &str, condition: impl Fn(&Answer) -> bool) {
+        let began = Instant::now();
+        loop {
+            let answer = self.node.get(path, Some(&learner.token)).await.unwrap();
+            if condition(&answer) {
+                return;
+            }
+            assert!(began.elapsed() < DEADLINE, "{path}: {}", answer.json());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// One request between its intent and its outcome, under a key of its own.
+    async fn ask(&self, kind: &str, learner: Option<&Learner>, path: &str, body: &str) -> Answer {
+        let intent = self.intent(kind, learner, path, body);
+        let ticket = self.history.begin(&intent).await.unwrap();
+        let answer = self.send(learner, &intent).await;
+        let outcome = Outcome::of_answer(answer.status, &answer.body);
+        self.history.end(ticket, outcome).await.unwrap();
+        answer
+    }
+
+    /// The same purchase once more under its key.
+    async fn twice(&self, learner: &Learner, courses: &[String]) {
+        let intent = self.intent("buy", Some(learner), "/v1/orders", &cart(courses, "wallet", None));
+        for _ in 0..2 {
+            let ticket = self.history.begin(&intent).await.unwrap();
+            let answer = self.send(Some(learner), &intent).await;
+            let outcome = Outcome::of_answer(answer.status, &answer.body);
+            self.history.end(ticket, outcome).await.unwrap();
+        }
+    }
+
+    /// A purchase whose answer the client does not hear.
+    async fn unheard(&self, learner: &Learner, courses: &[String]) {
+        let intent = self.intent("buy", Some(learner), "/v1/orders", &cart(courses, "wallet", None));
+        let ticket = self.history.begin(&intent).await.unwrap();
+        assert_eq!(self.send(Some(learner), &intent).await.status, 201);
+        let why = "the connection broke".to_owned();
+        self.history.end(ticket, Outcome::Unknown { why }).await.unwrap();
+    }
+
+    fn intent(&self, kind: &str, learner: Option<&Learner>, path: &str, body: &str) -> Intent {
+        let number = self.keys.fetch_add(1, Ordering::Relaxed);
+        Intent {
+            client: 1,
+            kind: kind.to_owned(),
+            method: "POST".to_owned(),
+            path: path.to_owned(),
+            idempotency_key: Some(format!("key-{number}")),
+            user: learner.map(|learner| learner.name.clone()),
+            body: body.to_owned(),
+        }
+    }
+
+    async fn send(&self, learner: Option<&Learner>, intent: &Intent) -> Answer {
+        let ask = Ask {
+            method: &intent.method,
+            path: &intent.path,
+            token: learner.map(|learner| learner.token.as_str()),
+            key: intent.idempotency_key.as_deref(),
+            body: &intent.body,
+        };
+        self.node.ask(ask).await.unwrap()
+    }
+}
+
+fn cart(courses: &[String], method: &str, token: Option<&str>) -> String {
+    let items: Vec<Value> = courses.iter().map(|id| json!({"course_id": id})).collect();
+    let mut body = json!({"items": items, "payment_method": method});
+    if let Some(token) = token {
+        body["payment_token"] = token.into();
+    }
+    body.to_string()
+}
+
+/// Writes requests as a history of their own.
+pub(crate) async fn write(path: &Path, requests: &[Request]) {
+    let history = History::open(path).unwrap();
+    for request in requests {
+        let ticket = history.begin(&request.intent).await.unwrap();
+        if let Some(outcome) = request.outcome.clone() {
+            history.end(ticket, outcome).await.unwrap();
+        }
+    }
+}
