@@ -22,6 +22,7 @@ use crate::http::{self, Api, SigningKey, TokenError, TokenSettings, Tokens, rout
 use crate::migrate::{self, MigrateError};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
+use crate::telemetry::otlp::Exporter;
 
 /// How long Postgres and Redis may take to answer a health check.
 const HEALTH_BUDGET: Duration = Duration::from_millis(450);
@@ -56,6 +57,7 @@ pub enum AppError {
 pub struct App {
     platform: Arc<Platform>,
     server: Server,
+    exporter: Option<Exporter>,
     drain_timeout: Duration,
 }
 
@@ -66,6 +68,7 @@ impl App {
     /// A part could not be started; nothing is left running that serves.
     pub async fn start(settings: Settings, metrics: Metrics) -> Result<Self, AppError> {
         migrate::run(&settings.database).await?;
+        let exporter = Exporter::start(&settings.telemetry);
         let platform = Platform::start(settings.platform()?).await?;
         ensure_operator(&platform, &settings).await?;
         let tokens = Arc::new(Tokens::new(
@@ -97,6 +100,7 @@ impl App {
         Ok(App {
             platform,
             server,
+            exporter,
             drain_timeout: *settings.http.drain_timeout_ms,
         })
     }
@@ -118,6 +122,9 @@ impl App {
         // One budget for all; clients that used it up leave the entities a quarter.
         let left = self.drain_timeout.saturating_sub(began.elapsed());
         let finished = self.platform.drain(left.max(self.drain_timeout / 4)).await;
+        if let Some(exporter) = self.exporter {
+            exporter.close().await;
+        }
         cut == 0 && finished
     }
 }

@@ -40,6 +40,7 @@ const MIGRATIONS: &[Migration] = migrations![
     3 "0003_catalog",
     4 "0004_commerce",
     5 "0005_recommend",
+    6 "0006_traces",
 ];
 
 /// Why the database was left as it was.

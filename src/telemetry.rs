@@ -1,8 +1,9 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
 //!
 //! [`start`] runs once, before anything else: from then on `tracing` writes to stderr (stdout is for results) and
 //! every counter stands at 0. [`Metrics::render`] is what `/metrics` answers, [`catalogue`] what docs/metrics.md says.
 
+pub(crate) mod otlp;
 mod process;
 
 use std::io::{self, IsTerminal};
@@ -31,6 +32,7 @@ pub fn areas() -> impl Iterator<Item = &'static Area> {
         http::METERS,
         lyceum_runtime::METERS,
         lyceum_entities::METERS,
+        otlp::METERS,
         process::METERS,
     ];
     parts.into_iter().flatten()

@@ -52,6 +52,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],
     ),
@@ -60,6 +61,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
             // Ready-made answers carry their entity tag as the header that it will be.
             "actors/entities/src/catalog/",
@@ -70,6 +72,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],
     ),

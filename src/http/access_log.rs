@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use hyper::header::HeaderValue;
+use lyceum_runtime::Trace;
 
 use super::limits::Limit;
 use super::settings::HttpSettings;
@@ -62,6 +63,7 @@ impl AccessLog {
 
     pub(super) fn record(
         &self,
+        trace: Trace,
         route: Option<(&'static str, &Method, Limit)>,
         status: u16,
         code: &'static str,
@@ -72,6 +74,8 @@ impl AccessLog {
         let Some(reason) = self.reason(status, elapsed, money) else {
             return;
         };
+        // A line of a sampled trace names it.
+        let _trace = trace.named().entered();
         let request_id = request_id();
         let request_id = request_id
             .as_ref()

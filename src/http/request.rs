@@ -11,7 +11,7 @@ use hyper::header::{AsHeaderName, HeaderMap, HeaderName, HeaderValue, IF_MATCH, 
 use hyper::http::request::Parts;
 use lyceum_domain::accounts::Role;
 use lyceum_kernel::Class;
-use lyceum_runtime::{Context, Operation};
+use lyceum_runtime::{Context, Operation, Trace};
 use serde::de::DeserializeOwned;
 
 use super::body::{self, Body};
@@ -19,7 +19,6 @@ use super::guard::{Caller, Identity};
 use super::idempotency::{self, IdempotencyKey};
 use super::problem::Problem;
 use super::reply::version_tag;
-use super::trace;
 
 /// No template has more parameters.
 const PARAMS_MAX: usize = 4;
@@ -33,6 +32,7 @@ pub struct Request {
     pub(super) identity: Identity,
     pub(super) address: IpAddr,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) trace: Trace,
     pub(super) deadline: Instant,
     pub(super) budgets: Budgets,
     /// Of the request with the body read last.
@@ -185,7 +185,7 @@ impl Request {
         Context {
             deadline: self.deadline,
             operation: self.operation(),
-            trace: trace::read(&self.head.headers),
+            trace: self.trace,
         }
     }
 
@@ -318,6 +318,7 @@ pub(super) mod tests {
             identity: Identity::Anonymous,
             address: Ipv4Addr::LOCALHOST.into(),
             key: None,
+            trace: Trace::default(),
             deadline: Instant::now(),
             budgets: Budgets {
                 body_bytes_max: 1024,

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::Method;
+use lyceum_runtime::Trace;
 use lyceum_runtime::metrics::{Counter, Histogram};
 
 use super::admission::Priority;
@@ -52,11 +53,11 @@ impl RouteMetrics {
         RouteMetrics { requests, seconds }
     }
 
-    pub(super) fn record(&self, status: u16, elapsed: Duration) {
+    pub(super) fn record(&self, status: u16, elapsed: Duration, trace: Trace) {
         if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
             counter.increment();
         }
-        self.seconds.record(elapsed);
+        self.seconds.record_in(elapsed, trace);
     }
 }
 

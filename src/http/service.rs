@@ -18,6 +18,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 use lyceum_kernel::Class;
+use lyceum_runtime::Trace;
 
 use super::access_log::{AccessLog, RequestIds};
 use super::admission::{Admission, Priority};
@@ -33,6 +34,7 @@ use super::request::{Budgets, Params, Request, X_REQUEST_ID, client_request_id};
 use super::route::{Entry, Found, RouteMetrics};
 use super::settings::HttpSettings;
 use super::token::Tokens;
+use super::trace;
 
 /// The handler is given this much longer than its deadline, so that the part that ran out of time says so.
 const LAST_RESORT: Duration = Duration::from_secs(1);
@@ -88,6 +90,8 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
     let began = Instant::now();
     let _open = link.pulse.request();
     let (head, body) = request.into_parts();
+    let span = trace::begin(&head.headers);
+    let trace = span.context();
     let version = head.version;
     let echoed = client_request_id(&head.headers).cloned();
     let reads = matches!(head.method, Method::GET | Method::HEAD);
@@ -103,7 +107,7 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
         Err(problem) => (None, Err(problem)),
         Ok(()) => match link.routes.find(&head.method, head.uri.path()) {
             Found::Route(entry, params) => {
-                let outcome = handle(link, entry, params, head, body, began, &mut allowance).await;
+                let outcome = handle(link, entry, params, head, body, began, trace, &mut allowance).await;
                 (Some(entry), outcome)
             }
             Found::OtherMethods(allowed) => (None, other_method(&head.method, &allowed)),
@@ -144,9 +148,14 @@ pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>)
     let status = response.status().as_u16();
     entry
         .map_or(&edge.unmatched, |entry| &entry.metrics)
-        .record(status, elapsed);
+        .record(status, elapsed, trace);
     let route = entry.map(|entry| &entry.route);
+    let named = route.map_or(("other", "unmatched"), |route| {
+        (route.method.as_str(), route.template)
+    });
+    trace::end(span, named.0, named.1, status);
     edge.log.record(
+        trace,
         route.map(|route| (route.template, &route.method, route.limit)),
         status,
         code,
@@ -185,6 +194,10 @@ fn screen<A>(link: &Link<A>, head: &Parts) -> Result<(), Problem> {
     Ok(())
 }
 
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of one request, named at the only call site"
+)]
 async fn handle<'a, A>(
     link: &'a Link<A>,
     entry: &'a Entry<A>,
@@ -192,6 +205,7 @@ async fn handle<'a, A>(
     head: Parts,
     body: Incoming,
     began: Instant,
+    trace: Trace,
     allowance: &mut Option<Allowance<'a>>,
 ) -> Result<Reply, Problem> {
     let edge = &*link.edge;
@@ -216,6 +230,7 @@ async fn handle<'a, A>(
         identity,
         address,
         key,
+        trace,
         deadline: began + edge.budgets.request_timeout,
         budgets: edge.budgets,
         fingerprint: None,

@@ -1,8 +1,9 @@
-//! Settings of logs and metrics.
+//! Settings of logs and traces.
 
 use serde::{Deserialize, Serialize};
 
 use super::Checks;
+use crate::telemetry::otlp;
 
 /// What is logged, and how.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -12,6 +13,12 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// Levels by module, in `tracing`'s filter language.
     pub log_filter: String,
+    /// One request in so many begins a trace that is kept; 0 for none.
+    pub trace_sample: u32,
+    /// Where spans are sent; empty for nowhere.
+    pub otlp_url: String,
+    /// Spans waiting to be sent, at most.
+    pub otlp_queue_max: usize,
 }
 
 /// Shape of a log line.
@@ -32,6 +39,12 @@ impl Telemetry {
             checks.refuse(
                 "telemetry.log_filter",
                 format!("`{}` is not a filter: {error}", self.log_filter),
+            );
+        }
+        if !self.otlp_url.is_empty() && otlp::endpoint(&self.otlp_url).is_none() {
+            checks.refuse(
+                "telemetry.otlp_url",
+                format!("`{}` is not of the form http://host:port", self.otlp_url),
             );
         }
     }

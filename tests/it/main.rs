@@ -19,3 +19,4 @@ mod payments;
 mod recommend;
 mod refunds;
 mod repetition;
+mod tracing;

@@ -12,6 +12,60 @@ pub(crate) const OPEN_STATES: &[&str] = &[
     "processing",
     "unknown",
 ];
+/// Every step of a checkout or a payment.
+const STEPS: &[&str] = &[
+    "new",
+    "awaiting_payment",
+    "closing",
+    "completed",
+    "refunding",
+    "refund_unknown",
+    "refund_failed",
+    "compensated",
+    "requires_payment",
+    "processing",
+    "unknown",
+    "succeeded",
+    "declined",
+    "cancelled",
+];
+/// From which step to which: first of checkouts, then of payments.
+const TRANSITIONS: &[&[&str]] = &[
+    &["new", "awaiting_payment"],
+    &["new", "completed"],
+    &["awaiting_payment", "closing"],
+    &["awaiting_payment", "completed"],
+    &["awaiting_payment", "compensated"],
+    &["awaiting_payment", "refunding"],
+    &["closing", "completed"],
+    &["closing", "compensated"],
+    &["closing", "refunding"],
+    &["completed", "refunding"],
+    &["completed", "compensated"],
+    &["compensated", "completed"],
+    &["compensated", "refunding"],
+    &["refunding", "refund_unknown"],
+    &["refunding", "refund_failed"],
+    &["refunding", "compensated"],
+    &["refund_unknown", "refunding"],
+    &["refund_unknown", "refund_failed"],
+    &["refund_unknown", "compensated"],
+    &["refund_failed", "refunding"],
+    &["refund_failed", "refund_unknown"],
+    &["refund_failed", "compensated"],
+    &["requires_payment", "processing"],
+    &["requires_payment", "cancelled"],
+    &["processing", "unknown"],
+    &["processing", "succeeded"],
+    &["processing", "declined"],
+    &["processing", "cancelled"],
+    &["unknown", "succeeded"],
+    &["unknown", "declined"],
+    &["unknown", "cancelled"],
+    &["declined", "processing"],
+    &["declined", "succeeded"],
+    &["cancelled", "succeeded"],
+];
 const STATE: Label = Label::of("state", OPEN_STATES);
 const PROVIDER: Label = Label::of("provider", &["sandbox"]);
 
@@ -25,6 +79,19 @@ pub(crate) static SAGA_OLDEST_AGE_SECONDS: Metric<Gauge> = Metric::new(
 )
 .labels(&[STATE])
 .worry("`unknown` above 15 minutes");
+pub(crate) static SAGA_TRANSITIONS_TOTAL: Metric<Counter> = Metric::new(
+    "saga_transitions_total",
+    "Steps of checkouts and payments, once they are durable.",
+)
+.labels(&[Label::of("from", STEPS), Label::of("to", STEPS)])
+.only(TRANSITIONS)
+.worry("`refund_failed` at all; many more to `unknown` than from it");
+pub(crate) static SAGA_DURATION_SECONDS: Metric<Histogram> = Metric::new(
+    "saga_duration_seconds",
+    "How long a checkout took from the order to its end: with access, or without and nothing kept.",
+)
+.labels(&[Label::of("outcome", &["completed", "compensated"])])
+.worry("`completed` above 60 s for more than 0.1 %");
 pub(crate) static PAYMENT_PROVIDER_SECONDS: Metric<Histogram> = Metric::new(
     "payment_provider_seconds",
     "How long a call to a payment provider took.",
@@ -120,6 +187,8 @@ pub static METERS: &[Area] = &[
         families: &[
             &SAGA_IN_STATE,
             &SAGA_OLDEST_AGE_SECONDS,
+            &SAGA_TRANSITIONS_TOTAL,
+            &SAGA_DURATION_SECONDS,
             &PAYMENT_PROVIDER_SECONDS,
             &PAYMENT_UNKNOWN_RESOLVED_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::context::Operation;
 use crate::entity::{CommandOf, Entity, ErrorOf};
 use crate::metrics::Risen;
+use crate::trace::Trace;
 
 /// Why an entity did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +140,7 @@ pub(crate) struct Request<E: Entity> {
     pub(crate) command: Option<CommandOf<E>>,
     pub(crate) question: Option<E::Question>,
     pub(crate) operation: Option<Operation>,
+    pub(crate) trace: Trace,
     pub(crate) deadline: Instant,
     pub(crate) queued_at: Instant,
     /// Until it is begun.

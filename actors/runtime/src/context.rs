@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::trace::{self, Trace};
+
 /// Identifies one operation, so that repeating it has one effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Operation {
@@ -11,17 +13,6 @@ pub struct Operation {
     pub id: u128,
     /// Derived from the body: a repeated id with another body is refused.
     pub fingerprint: u128,
-}
-
-/// The W3C trace that a request belongs to; all zero when there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trace {
-    /// `trace-id` of the `traceparent` header.
-    pub trace_id: u128,
-    /// `parent-id` of the `traceparent` header.
-    pub parent_id: u64,
-    /// Whether the caller sampled it.
-    pub sampled: bool,
 }
 
 /// The circumstances of one request.
@@ -36,12 +27,12 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context without operation or trace that expires after `budget`.
+    /// A context without operation that expires after `budget`, within the trace of this task.
     pub fn within(budget: Duration) -> Self {
         Context {
             deadline: Instant::now() + budget,
             operation: None,
-            trace: Trace::default(),
+            trace: trace::current(),
         }
     }
 

@@ -9,6 +9,8 @@ use lyceum_kernel::{Id, Money, Timestamp};
 use serde::Serialize;
 use smallvec::SmallVec;
 
+use crate::trace::Trace;
+
 /// The values of one row, in the order of its table's columns.
 pub type Values = SmallVec<[Value; 12]>;
 
@@ -132,6 +134,8 @@ pub struct Message {
     pub(crate) id: u128,
     pub(crate) due: Timestamp,
     pub(crate) payload: String,
+    /// Of the decision that sends it.
+    pub(crate) trace: Trace,
 }
 
 /// A signal to run after the commit.
@@ -140,12 +144,33 @@ pub(crate) type Signal = Box<dyn FnOnce() + Send>;
 /// Collects what one decision changes.
 #[derive(Default)]
 pub struct Effects {
+    pub(crate) trace: Trace,
+    pub(crate) step_before: Option<&'static str>,
     pub(crate) rows: Vec<RowChange>,
     pub(crate) messages: Vec<Message>,
     pub(crate) signals: Vec<Signal>,
 }
 
 impl Effects {
+    /// Collects for a decision within a trace that finds its saga at a step.
+    pub(crate) fn of(trace: Trace, step_before: Option<&'static str>) -> Self {
+        Effects {
+            trace,
+            step_before,
+            ..Effects::default()
+        }
+    }
+
+    /// The trace of the decision.
+    pub fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    /// The step of the saga before the decision, as [`Entity::saga_step`](crate::Entity::saga_step) said.
+    pub fn step_before(&self) -> Option<&'static str> {
+        self.step_before
+    }
+
     /// Adds a row of `table`.
     ///
     /// # Panics
@@ -162,6 +187,7 @@ impl Effects {
             id: uuid::Uuid::now_v7().as_u128(),
             due,
             payload: to_json(payload),
+            trace: self.trace,
         });
     }
 

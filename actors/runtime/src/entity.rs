@@ -106,6 +106,13 @@ pub trait Entity: Sized + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Self::Answer, ErrorOf<Self>>;
 
+    /// The step of the saga that `events` are about, in a state before or after them; asked for both, so that
+    /// [`Entity::effects`] can tell how it moved.
+    fn saga_step(&self, state: &Self::State, events: &[EventOf<Self>]) -> Option<&'static str> {
+        let _ = (state, events);
+        None
+    }
+
     /// Collects the rows, messages and signals of one decision; `state` is the state after `events`.
     ///
     /// Only journaled entities have rows and messages; signals of snapshotted ones run at once.

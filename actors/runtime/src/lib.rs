@@ -34,10 +34,11 @@ mod shell;
 mod snapshots;
 mod store_error;
 mod stream;
+pub mod trace;
 mod worker;
 
 pub use ask::AskError;
-pub use context::{Context, Operation, Trace};
+pub use context::{Context, Operation};
 pub use cpu::{CpuError, CpuPool};
 pub use database::{Database, DatabaseSettings};
 pub use effects::{Column, Effects, Message, RowChange, Table, Value, Values};
@@ -53,4 +54,5 @@ pub use shard::Supervisors;
 pub use snapshots::{MemorySnapshots, SnapshotStore};
 pub use store_error::StoreError;
 pub use stream::{Followed, Position, Stream};
+pub use trace::Trace;
 pub use worker::supervise;

@@ -117,6 +117,12 @@ static WORKER_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
 .labels(&[Label::program("worker", "every long-lived worker")])
 .worry("at all: a failure is a bug");
 
+static TRACE_SPANS_DROPPED_TOTAL: Metric<Counter> = Metric::new(
+    "trace_spans_dropped_total",
+    "Spans of sampled traces that were lost because the exporter was behind.",
+)
+.worry("at all: sample fewer, or raise `telemetry.otlp_queue_max`");
+
 /// The metrics of the runtime.
 pub static METERS: &[Area] = &[
     Area {
@@ -158,6 +164,10 @@ pub static METERS: &[Area] = &[
             &OUTBOX_DEAD_LETTERS_TOTAL,
             &WORKER_RESTARTS_TOTAL,
         ],
+    },
+    Area {
+        title: "Traces",
+        families: &[&TRACE_SPANS_DROPPED_TOTAL],
     },
 ];
 
@@ -261,6 +271,10 @@ pub(crate) fn pool_wait() -> Histogram {
 
 pub(crate) fn worker_restarts(worker: &'static str) -> Counter {
     WORKER_RESTARTS_TOTAL.with([worker])
+}
+
+pub(crate) fn spans_dropped() -> Counter {
+    TRACE_SPANS_DROPPED_TOTAL.get()
 }
 
 /// Sets the gauges of shards and connections, which have to be looked up.

@@ -21,6 +21,7 @@ use crate::meters::OutboxMetrics;
 use crate::ownership::ShardMap;
 use crate::placement::Shard;
 use crate::store_error::StoreError;
+use crate::trace::{self, Span, SpanKind, Trace};
 use crate::worker;
 
 /// Limits of the relay; each a setting.
@@ -76,6 +77,8 @@ pub struct Delivery {
     pub faults: i16,
     /// The JSON payload.
     pub payload: String,
+    /// The trace of the decision that sent it.
+    pub trace: Trace,
 }
 
 /// Why a message was not delivered.
@@ -148,7 +151,9 @@ impl Relay {
             for CommittedMessage {
                 sender,
                 shard,
-                message: Message { id, payload, .. },
+                message: Message {
+                    id, payload, trace, ..
+                },
             } in messages
             {
                 self.clone()
@@ -159,6 +164,7 @@ impl Relay {
                         attempts: 0,
                         faults: 0,
                         payload,
+                        trace,
                     })
                     .await;
             }
@@ -168,7 +174,7 @@ impl Relay {
     /// Reads the table for what is due.
     async fn poll(self: Arc<Self>) {
         // A second late, so that what the writer has just handed over is not read as well.
-        const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text FROM outbox \
+        const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text, trace FROM outbox \
             WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) ORDER BY due_at LIMIT $2";
         const STATE: &str = "SELECT count(*), \
             coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM outbox WHERE due_at <= now()";
@@ -208,6 +214,10 @@ impl Relay {
                     attempts: row.get(4),
                     faults: row.get(5),
                     payload: row.get(6),
+                    trace: row
+                        .get::<_, Option<&str>>(7)
+                        .and_then(|text| Trace::parse(text.as_bytes()))
+                        .unwrap_or_default(),
                 };
                 self.clone().dispatch(delivery).await;
             }
@@ -223,12 +233,17 @@ impl Relay {
             return;
         };
         tokio::spawn(async move {
+            let mut span = Span::begin(delivery.trace, SpanKind::Consumer, "outbox delivery");
+            span.note("attempts", i64::from(delivery.attempts));
             let deliver = async { self.deliver.deliver(delivery.clone()).await };
+            let deliver = trace::scope(span.context(), deliver);
             let outcome = AssertUnwindSafe(deliver)
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| Err(DeliveryError::Fault("the delivery panicked".to_owned())));
             drop(place);
+            span.ended(outcome.is_ok());
+            drop(span);
             match self.settle(&delivery, outcome).await {
                 Ok(()) => {}
                 Err(error) => {

@@ -26,6 +26,7 @@ use crate::placement::{SHARDS, Shard, shard_of};
 use crate::shard::{ShardMessage, Supervisors};
 use crate::shell::{Shell, Start, recorded_answer};
 use crate::snapshots::SnapshotStore;
+use crate::trace;
 
 /// Limits on actors; each a setting.
 #[derive(Clone, Debug)]
@@ -373,6 +374,7 @@ impl<E: Entity> Region<E> {
             command: Some(command),
             question: None,
             operation: None,
+            trace: trace::current(),
             deadline: now + self.shared.node.limits.tell_timeout,
             queued_at: now,
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
@@ -412,6 +414,7 @@ impl<E: Entity> Region<E> {
             question: Some(question),
             // A question alone has no effect that a repetition could double.
             operation: context.operation.filter(|_| changes),
+            trace: context.trace,
             deadline: context.deadline,
             queued_at: Instant::now(),
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),

@@ -29,6 +29,7 @@ use crate::journal::{CommitError, Entry, Snapshot, Submission, Turn};
 use crate::placement::shard_of;
 use crate::region::{Resident, Shared};
 use crate::store_error::StoreError;
+use crate::trace::{self, Span, SpanKind};
 
 /// The actor of one entity.
 pub(crate) struct Shell<E: Entity> {
@@ -78,6 +79,9 @@ impl<E: Entity> Actor for Shell<E> {
         live: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match envelope {
+            Envelope::Request(request) if request.trace.sampled => {
+                Box::pin(trace::scope(request.trace, self.request(&myself, *request, live))).await;
+            }
             Envelope::Request(request) => self.request(&myself, *request, live).await,
             Envelope::Flush => self.flush(&myself, live),
             Envelope::Flushed(true) => live.flushed(&myself, &self.shared),
@@ -135,10 +139,14 @@ impl<E: Entity> Shell<E> {
             self.shared.metrics.expired.increment();
             return request.reply.send(Err(AskError::Expired));
         }
+        let mut span = Span::begin(request.trace, SpanKind::Internal, "turn");
+        span.rename(|| format!("{} turn", E::KIND.name));
+        request.trace = span.context();
         if (!live.recovered || live.lineage.has_failed())
             && let Err(error) = Box::pin(self.recover(live)).await
         {
             tracing::warn!(entity.kind = E::KIND.name, %error, "entity could not be recovered");
+            span.ended(false);
             return request.reply.send(Err(AskError::Unavailable));
         }
 
@@ -171,6 +179,7 @@ impl<E: Entity> Shell<E> {
                 );
             }
         };
+        let mut effects = Effects::of(request.trace, self.shared.entity.saga_step(&live.state, &events));
         for event in &events {
             live.state.apply(event);
         }
@@ -178,7 +187,6 @@ impl<E: Entity> Shell<E> {
             Some(question) => self.shared.entity.answer(&live.state, question, now).map(Some),
             None => Ok(None),
         };
-        let mut effects = Effects::default();
         if !events.is_empty() {
             self.shared
                 .entity
@@ -254,6 +262,7 @@ impl<E: Entity> Shell<E> {
     ) {
         let lineage = live.lineage.clone();
         let in_flight = lineage.begin();
+        let mut span = Span::begin(effects.trace(), SpanKind::Internal, "journal commit");
         self.shared.node.journal.submit(Entry::Write(Box::new(Submission {
             entity: EntityRef {
                 kind: E::KIND.number,
@@ -269,6 +278,8 @@ impl<E: Entity> Shell<E> {
             snapshot,
             done: Some(Box::new(move |outcome| {
                 drop(in_flight);
+                span.ended(outcome.is_ok());
+                drop(span);
                 done(outcome);
             })),
         })));

@@ -10,7 +10,7 @@ use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
-use super::{ledger_rows, outgoing, rows};
+use super::{ledger_rows, outgoing, rows, sagas};
 
 /// Hears which courses a user has bought, after the commit; it must be quick and may be lost with the process.
 pub type Purchased = Arc<dyn Fn(UserId, &[CourseId]) + Send + Sync>;
@@ -151,7 +151,12 @@ impl Entity for Buyers {
         })
     }
 
+    fn saga_step(&self, state: &Buyer, events: &[Event]) -> Option<&'static str> {
+        sagas::checkout_step(state, events)
+    }
+
     fn effects(&self, key: UserId, state: &Buyer, events: &[Event], now: Timestamp, effects: &mut Effects) {
+        sagas::checkout_moved(state, events, now, effects);
         for event in events {
             rows::collect(key, state, event, now, effects);
             ledger_rows::collect(key, state, event, now, effects);

@@ -17,7 +17,6 @@ use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use crate::flows::undelivered;
-use crate::meters::PAYMENT_UNKNOWN_RESOLVED_TOTAL;
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -303,25 +302,13 @@ impl CommercePorts {
             .charge(payment.to_string(), &job)
             .await
             .map_err(|_| DeliveryError::Unavailable)?;
-        let was_unknown = job.next.tries > 0;
-        let resolved = match &outcome {
-            ChargeOutcome::Succeeded { .. } => Some("succeeded"),
-            ChargeOutcome::Declined { .. } => Some("declined"),
-            ChargeOutcome::Closed => Some("cancelled"),
-            ChargeOutcome::Unknown | ChargeOutcome::NeverSeen => None,
-        };
         let report = |outcome| payment::Command::Report {
             attempt: job.attempt,
             step: Some(job.next.step),
             outcome,
         };
         match self.ask_payment(user, payment, report(outcome)).await {
-            Ok(()) => {
-                if let Some(outcome) = resolved.filter(|_| was_unknown) {
-                    PAYMENT_UNKNOWN_RESOLVED_TOTAL.with([outcome]).increment();
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(AskError::Refused(Error::AmountMismatch)) => {
                 // Nobody may take such a charge for ours: people have to look, and until then it is asked about.
                 tracing::error!(payment.id = %payment, "provider captured another amount than was asked for");

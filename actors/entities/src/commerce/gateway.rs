@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use lyceum_domain::commerce::Provider;
 use lyceum_domain::commerce::payment::{Action, ChargeOutcome, SendOutcome};
 use lyceum_kernel::Money;
+use lyceum_runtime::trace::{self, Span, SpanKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::payments::{ChargeJob, RefundJob};
@@ -102,37 +103,29 @@ impl Gateway {
             return Ok(ChargeOutcome::Unknown);
         };
         let _turn = turn(line).await?;
-        let began = Instant::now();
         let key = job.key.clone();
-        let outcome = match job.next.action {
+        let (op, call) = match job.next.action {
             Action::Send => {
                 let (amount, token) = (job.amount, job.token.clone());
-                line.provider
-                    .charge(ChargeRequest {
-                        key,
-                        amount,
-                        token,
-                        reference,
-                    })
-                    .await
+                let request = ChargeRequest {
+                    key,
+                    amount,
+                    token,
+                    reference,
+                };
+                ("charge", line.provider.charge(request))
             }
-            Action::Query => line.provider.query(key).await,
-            Action::Close => line.provider.close(key).await,
+            Action::Query => ("query", line.provider.query(key)),
+            Action::Close => ("close", line.provider.close(key)),
         };
-        let name = match outcome {
+        let name = |outcome: &ChargeOutcome| match outcome {
             ChargeOutcome::Succeeded { .. } => "succeeded",
             ChargeOutcome::Declined { .. } => "declined",
             ChargeOutcome::Closed => "closed",
             ChargeOutcome::Unknown => "unknown",
             ChargeOutcome::NeverSeen => "never_seen",
         };
-        let op = match job.next.action {
-            Action::Send => "charge",
-            Action::Query => "query",
-            Action::Close => "close",
-        };
-        record(job.provider, op, name, began);
-        Ok(outcome)
+        Ok(watched(job.provider, op, call, name).await)
     }
 
     /// Takes the next action of a refund.
@@ -141,40 +134,28 @@ impl Gateway {
             return Ok(SendOutcome::Unknown);
         };
         let _turn = turn(line).await?;
-        let began = Instant::now();
         let key = job.key.clone();
-        let outcome = match job.next.action {
+        let (op, call) = match job.next.action {
             Action::Send => {
                 let (charge_id, amount) = (job.charge_id.clone(), job.amount);
-                line.provider
-                    .refund(RefundRequest {
-                        key,
-                        charge_id,
-                        amount,
-                        reference,
-                    })
-                    .await
+                let request = RefundRequest {
+                    key,
+                    charge_id,
+                    amount,
+                    reference,
+                };
+                ("refund", line.provider.refund(request))
             }
             // There is no closing a refund: it is owed.
-            Action::Query | Action::Close => line.provider.query_refund(key).await,
+            Action::Query | Action::Close => ("query_refund", line.provider.query_refund(key)),
         };
-        let name = match outcome {
+        let name = |outcome: &SendOutcome| match outcome {
             SendOutcome::Succeeded => "succeeded",
             SendOutcome::Failed => "failed",
             SendOutcome::Unknown => "unknown",
             SendOutcome::NeverSeen => "never_seen",
         };
-        record(
-            job.provider,
-            if job.next.action == Action::Send {
-                "refund"
-            } else {
-                "query_refund"
-            },
-            name,
-            began,
-        );
-        Ok(outcome)
+        Ok(watched(job.provider, op, call, name).await)
     }
 }
 
@@ -185,8 +166,22 @@ async fn turn(line: &Line) -> Result<SemaphorePermit<'_>, Busy> {
     }
 }
 
-fn record(provider: Provider, op: &'static str, outcome: &'static str, began: Instant) {
+/// Makes a call under a clock and within a span of its own, which the provider hears of.
+async fn watched<T>(
+    provider: Provider,
+    op: &'static str,
+    call: Call<'_, T>,
+    name: impl FnOnce(&T) -> &'static str,
+) -> T {
+    let mut span = Span::begin(trace::current(), SpanKind::Client, op);
+    let began = Instant::now();
+    let outcome = trace::scope(span.context(), call).await;
+    let name = name(&outcome);
     PAYMENT_PROVIDER_SECONDS
-        .with([provider.name(), op, outcome])
+        .with([provider.name(), op, name])
         .record(began.elapsed());
+    span.note("provider", provider.name());
+    span.note("outcome", name);
+    span.ended(name != "unknown");
+    outcome
 }

@@ -19,6 +19,7 @@ mod payments;
 mod queries;
 mod receiver;
 mod rows;
+mod sagas;
 mod sandbox;
 #[cfg(test)]
 mod testing;

@@ -7,7 +7,7 @@ use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Key, Kind};
 use serde::{Deserialize, Serialize};
 
-use super::{ledger_rows, outgoing, rows};
+use super::{ledger_rows, outgoing, rows, sagas};
 
 /// Identifies a payment, and places it with its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -150,6 +150,10 @@ impl Entity for Payments {
         })
     }
 
+    fn saga_step(&self, state: &Payment, events: &[Event]) -> Option<&'static str> {
+        sagas::payment_step(state, events)
+    }
+
     fn effects(
         &self,
         key: PaymentKey,
@@ -158,6 +162,7 @@ impl Entity for Payments {
         now: Timestamp,
         effects: &mut Effects,
     ) {
+        sagas::payment_moved(state, events, effects);
         for event in events {
             rows::collect_payment(key, state, event, now, effects);
             ledger_rows::collect_payment(key, state, event, now, effects);

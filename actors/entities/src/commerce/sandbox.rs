@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lyceum_domain::commerce::payment::{ChargeOutcome, SendOutcome};
 use lyceum_kernel::{Currency, Money};
-use lyceum_runtime::StoreError;
+use lyceum_runtime::{StoreError, trace};
 use serde::{Deserialize, Serialize};
 
 use super::gateway::{Call, ChargeRequest, PaymentProvider, RefundRequest};
@@ -129,6 +129,10 @@ impl Sandbox {
         }
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
+        }
+        let trace = trace::current();
+        if trace.exists() {
+            request = request.header("traceparent", trace.to_string());
         }
         let request = request.body(Full::new(Bytes::from(body))).ok()?;
         let exchange = async {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::family::{About, Reading, Type};
-use crate::context::Trace;
+use crate::trace::Trace;
 
 /// More threads than this record seldom at the same time.
 const STRIPES: usize = 8;

@@ -135,8 +135,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::context::Trace;
     use crate::metrics::{Counter, Histogram, Metric};
+    use crate::trace::Trace;
 
     static SHED: Metric<Counter> =
         Metric::new("shed_total", "Refused.").labels(&[Label::of("why", &["a \"b\" \\"])]);

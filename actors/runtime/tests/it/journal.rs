@@ -20,7 +20,11 @@ use uuid::Uuid;
 
 use crate::counter::{Bench, Command, CounterId, Counters, Error, entity, named, soon, until};
 
-const MIGRATION: &str = include_str!("../../../../config/migrations/0001_journal.sql");
+/// The migrations of what the runtime keeps itself.
+const MIGRATIONS: &str = concat!(
+    include_str!("../../../../config/migrations/0001_journal.sql"),
+    include_str!("../../../../config/migrations/0006_traces.sql")
+);
 const COUNTERS: &str =
     "CREATE TABLE counters (id uuid PRIMARY KEY, total bigint NOT NULL CHECK (total >= 0))";
 
@@ -49,7 +53,7 @@ impl Store {
             .client()
             .await
             .unwrap()
-            .batch_execute(&format!("{MIGRATION}; {COUNTERS}"))
+            .batch_execute(&format!("{MIGRATIONS}; {COUNTERS}"))
             .await
             .unwrap();
         Store { settings, database }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::super::Submission;
 use super::columns::{Array, TableRows, Text, by_table};
+use crate::effects::Message;
 
 /// Parameters 1 to 3; those of the inserts follow.
 const FENCE: &str = "SELECT fence($1::smallint[], $2::bigint[], $3::uuid)";
@@ -38,10 +39,10 @@ const SNAPSHOTS: &str = "INSERT INTO snapshots (kind, entity, version, state, op
     ON CONFLICT (kind, entity) DO UPDATE \
     SET version = excluded.version, state = excluded.state, operations = excluded.operations \
     WHERE snapshots.version < excluded.version";
-const OUTBOX: &str = "INSERT INTO outbox (id, shard, kind, entity, due_at, payload) \
-    SELECT id, shard, kind, entity, to_timestamp(due_at / 1000.0), payload \
-    FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::uuid[], $5::bigint[], $6::json[]) \
-    AS t (id, shard, kind, entity, due_at, payload)";
+const OUTBOX: &str = "INSERT INTO outbox (id, shard, kind, entity, due_at, payload, trace) \
+    SELECT id, shard, kind, entity, to_timestamp(due_at / 1000.0), payload, trace \
+    FROM unnest($1::uuid[], $2::smallint[], $3::smallint[], $4::uuid[], $5::bigint[], $6::json[], $7::text[]) \
+    AS t (id, shard, kind, entity, due_at, payload, trace)";
 
 /// A connection with the statements it has prepared.
 pub(super) struct Prepared {
@@ -262,8 +263,14 @@ fn outbox(batch: &[Box<Submission>]) -> Option<Vec<Array>> {
             uuids(rows.iter().map(|(submission, _)| submission.entity.id)),
             ints(rows.iter().map(|(_, message)| message.due.as_millis())),
             texts(rows.iter().map(|(_, message)| &message.payload)),
+            Array::Text(rows.iter().map(|(_, message)| traceparent(message)).collect()),
         ]
     })
+}
+
+fn traceparent(message: &Message) -> Option<Text> {
+    let trace = message.trace;
+    trace.exists().then(|| Text::Owned(trace.to_string()))
 }
 
 /// The newest snapshot of each entity: one statement cannot touch a row twice.
