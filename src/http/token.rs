@@ -190,7 +190,8 @@ impl Tokens {
             iat: issued,
             nbf: issued,
             exp: issued + i64::from(self.settings.lifetime_s),
-            jti: uuid::Uuid::now_v7().simple().to_string(),
+            // Not random: a login that is repeated under its Idempotency-Key is answered with the same token.
+            jti: format!("{:032x}-{:x}", session.as_u128(), now.as_millis()),
         };
         let text = jsonwebtoken::encode(&header, &claims, key).map_err(|_| TokenError::Keys)?;
         Ok(AccessToken {

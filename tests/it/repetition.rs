@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-use lyceum_domain::ids::{CourseKind, UserKind};
+use lyceum_domain::ids::{CourseKind, SessionKind, UserKind};
 use lyceum_kernel::{Id, IdKind};
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Client, CourseSpec, Site, registration, unique};
+use crate::harness::{Answer, Client, CourseSpec, PASSWORD, Site, registration, unique};
 
 const CROWD: usize = 64;
 
@@ -69,6 +69,26 @@ async fn a_crowd_of_equal_drafts_makes_one_course() {
         .await
         .refused(422, "http.idempotency_key_reused");
     assert_eq!(site.stores.count("SELECT count(*) FROM courses").await, 1);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_repeated_under_its_key_is_one_login() {
+    let site = Site::start().await;
+    let user = site.user().await;
+    let key = unique("key-");
+    let body = json!({"username": user.username, "password": PASSWORD});
+    let requests = (0..8).map(|_| user.post_as(&key, "/v1/sessions", &body));
+
+    let answers = futures_util::future::join_all(requests).await;
+
+    for answer in &answers {
+        assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
+    }
+    let session = &answers[0].json()["session"];
+    drawn::<SessionKind>(session["id"].as_str().unwrap());
+    let sessions = user.get("/v1/me/sessions").await.expect(200).ids();
+    assert_eq!(sessions.len(), 2, "the test's own, and this one");
     site.finish().await;
 }
 

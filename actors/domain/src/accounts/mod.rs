@@ -4,6 +4,7 @@
 //! rebuilt empty: whoever loses a login logs in again. Neither ever sees a password or a token, only their hashes.
 
 mod account;
+mod login;
 mod role;
 mod session;
 mod values;
@@ -13,10 +14,9 @@ use std::borrow::Cow;
 use lyceum_kernel::{Class, Coded};
 
 pub use account::{Account, Command, Event, Member, Profile, ProfileChange, Standing};
+pub use login::{Device, EndReason, Login, Policy, SessionState, TokenHash};
 pub use role::{Role, Roles};
-pub use session::{
-    Device, EndReason, Login, Policy, SessionCommand, SessionEvent, SessionState, Sessions, TokenHash,
-};
+pub use session::{SessionCommand, SessionEvent, Sessions};
 pub use values::{
     Bio, DisplayName, Email, INTERESTS_MAX, Interest, Interests, Language, PASSWORD_CHARS_MAX,
     PASSWORD_CHARS_MIN, PasswordHash, Reason, Username,

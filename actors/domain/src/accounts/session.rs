@@ -7,111 +7,21 @@
 //! Invariants: at most [`Policy::logins_max`] active logins; a login that has ended never becomes active again.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use lyceum_kernel::{Aggregate, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Device, EndReason, Error, Login, Policy, TokenHash};
 use crate::ids::SessionId;
 
 /// How many ended logins are remembered, so that a token of theirs is told what became of it.
 const ENDED_MAX: usize = 20;
-const DEVICE_CHARS_MAX: usize = 120;
 
 /// All logins of one user.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
     logins: BTreeMap<SessionId, Login>,
 }
-
-/// One login on one device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Login {
-    /// What it was done from, as the client said.
-    pub device: Device,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When its token was last refreshed.
-    pub refreshed_at: Timestamp,
-    /// When it expires unless it is refreshed before.
-    pub expires_at: Timestamp,
-    /// When it expires whatever happens.
-    pub ends_at: Timestamp,
-    /// Why and when it was revoked, if it was.
-    pub revoked: Option<(EndReason, Timestamp)>,
-    /// The hash of the token that serves next.
-    current: TokenHash,
-    /// Hashes of tokens that have served, the latest last.
-    spent: VecDeque<TokenHash>,
-}
-
-/// Limits on logins, given with each command because they are settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// How long a login lasts without being refreshed.
-    pub idle: Duration,
-    /// How long a login lasts at most.
-    pub absolute: Duration,
-    /// How many logins one user may have; the oldest gives way.
-    pub logins_max: usize,
-    /// How many spent token hashes a login keeps. An older one is refused without revoking anything.
-    pub spent_max: usize,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(86_400);
-        Policy {
-            idle: DAY * 30,
-            absolute: DAY * 90,
-            logins_max: 20,
-            spent_max: 32,
-        }
-    }
-}
-
-/// Where a login stands at some time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SessionState {
-    /// Its refresh token is good.
-    Active,
-    /// Ended before its time.
-    Revoked,
-    /// Ended by time.
-    Expired,
-}
-
-/// Why a login was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EndReason {
-    /// The user logged out.
-    LoggedOut,
-    /// A refresh token was presented twice.
-    RefreshReused,
-    /// The user has logged in on too many devices since.
-    Displaced,
-    /// The password was changed elsewhere.
-    PasswordChanged,
-    /// The account was suspended or erased.
-    AccountClosed,
-    /// A role was taken away, which the access tokens still carry.
-    RoleRevoked,
-}
-
-/// The name of a device: at most 120 printable characters of whatever the client sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String")]
-pub struct Device(Arc<str>);
-
-/// The SHA-256 of a refresh token. In JSON 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenHash([u8; 32]);
 
 /// What somebody wants to happen to a user's logins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +35,8 @@ pub enum SessionCommand {
         device: Device,
         /// The hash of its first refresh token.
         refresh_hash: TokenHash,
+        /// The hash of what names the operation, if it has a name: repeating it begins no other login.
+        attempt: Option<TokenHash>,
         /// The limits.
         policy: Policy,
     },
@@ -165,6 +77,8 @@ pub enum SessionEvent {
         device: Device,
         /// The hash of its refresh token.
         refresh_hash: TokenHash,
+        /// The hash of what names the operation, if it has a name.
+        attempt: Option<TokenHash>,
         /// When.
         at: Timestamp,
         /// When it expires unless refreshed.
@@ -207,6 +121,15 @@ impl Sessions {
     /// The login `id`, active or ended not long ago.
     pub fn login(&self, id: SessionId) -> Option<&Login> {
         self.logins.get(&id)
+    }
+
+    /// The login that a named operation began.
+    pub fn begun_by(&self, attempt: TokenHash) -> Option<(SessionId, &Login)> {
+        let (id, login) = self
+            .logins
+            .iter()
+            .find(|(_, login)| login.attempt == Some(attempt))?;
+        Some((*id, login))
     }
 
     /// The active logins, the oldest first.
@@ -272,28 +195,6 @@ impl Sessions {
     }
 }
 
-impl Login {
-    /// Where the login stands at the time `now`.
-    pub fn state(&self, now: Timestamp) -> SessionState {
-        if self.revoked.is_some() {
-            SessionState::Revoked
-        } else if now >= self.expires_at {
-            SessionState::Expired
-        } else {
-            SessionState::Active
-        }
-    }
-
-    /// Whether `hash` is that of the token that serves next.
-    pub fn serves(&self, hash: TokenHash) -> bool {
-        self.revoked.is_none() && self.current == hash
-    }
-
-    fn is_active(&self, now: Timestamp) -> bool {
-        self.state(now) == SessionState::Active
-    }
-}
-
 impl Aggregate for Sessions {
     type Command = SessionCommand;
     type Event = SessionEvent;
@@ -305,12 +206,12 @@ impl Aggregate for Sessions {
                 session_id,
                 device,
                 refresh_hash,
+                attempt,
                 policy,
             } => {
-                if let Some(login) = self.logins.get(&session_id) {
-                    // Redelivered: already true. Under another token it is somebody else's id.
-                    let same = login.serves(refresh_hash);
-                    return if same {
+                if let Some((_, login)) = attempt.and_then(|attempt| self.begun_by(attempt)) {
+                    // Repeated: already true. Its first token is all that can be told again.
+                    return if login.is_unused() {
                         Ok(vec![])
                     } else {
                         Err(Error::SessionEnded)
@@ -333,6 +234,7 @@ impl Aggregate for Sessions {
                     session_id,
                     device,
                     refresh_hash,
+                    attempt,
                     at: now,
                     expires_at,
                     ends_at,
@@ -371,6 +273,7 @@ impl Aggregate for Sessions {
                 session_id,
                 device,
                 refresh_hash,
+                attempt,
                 at,
                 expires_at,
                 ends_at,
@@ -382,6 +285,7 @@ impl Aggregate for Sessions {
                     expires_at: *expires_at,
                     ends_at: *ends_at,
                     revoked: None,
+                    attempt: *attempt,
                     current: *refresh_hash,
                     spent: VecDeque::new(),
                 };
@@ -423,72 +327,6 @@ impl Sessions {
         if let Some(login) = self.logins.get_mut(&id) {
             login.revoked = Some((reason, at));
         }
-    }
-}
-
-impl Device {
-    /// The device's name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Device {
-    fn from(text: &str) -> Self {
-        let kept: String = text
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(DEVICE_CHARS_MAX)
-            .collect();
-        Device(kept.into())
-    }
-}
-
-impl From<String> for Device {
-    fn from(text: String) -> Self {
-        Device::from(text.as_str())
-    }
-}
-
-impl TokenHash {
-    /// Takes the 32 bytes of a SHA-256.
-    pub fn new(hash: [u8; 32]) -> Self {
-        TokenHash(hash)
-    }
-}
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl From<TokenHash> for String {
-    fn from(hash: TokenHash) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let nibbles = hash.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        nibbles
-            .map(|nibble| char::from(DIGITS[usize::from(nibble)]))
-            .collect()
-    }
-}
-
-impl TryFrom<String> for TokenHash {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        let mut hash = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(Error::RefreshInvalid);
-        }
-        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            let (high, low) = digit(digits[0])
-                .zip(digit(digits[1]))
-                .ok_or(Error::RefreshInvalid)?;
-            *byte = high << 4 | low;
-        }
-        Ok(TokenHash(hash))
     }
 }
 

@@ -1,6 +1,9 @@
 //! The rules of logins, each as a sentence.
 
+use std::time::Duration;
+
 use super::*;
+use crate::accounts::SessionState;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -21,6 +24,7 @@ fn log_in(n: u8) -> SessionCommand {
         session_id: id(n.into()),
         device: "browser".into(),
         refresh_hash: hash(n),
+        attempt: None,
         policy: Policy::default(),
     }
 }
@@ -225,10 +229,24 @@ fn a_redelivered_refresh_changes_nothing() {
 }
 
 #[test]
-fn a_redelivered_login_changes_nothing() {
-    let mut sessions = one_login();
+fn a_login_that_is_repeated_under_its_name_begins_no_other() {
+    let mut sessions = Sessions::default();
+    let named = |n| SessionCommand::LogIn {
+        session_id: id(n),
+        device: "browser".into(),
+        refresh_hash: hash(1),
+        attempt: Some(hash(200)),
+        policy: Policy::default(),
+    };
+    run(&mut sessions, named(1), day(0)).expect("a first login is allowed");
 
-    assert_eq!(run(&mut sessions, log_in(1), day(1)), Ok(vec![]));
+    assert_eq!(run(&mut sessions, named(2), day(1)), Ok(vec![]));
+    assert_eq!(
+        sessions.begun_by(hash(200)).map(|(session_id, _)| session_id),
+        Some(id(1))
+    );
+    run(&mut sessions, refresh(1, 1, 101), day(1)).expect("allowed");
+    assert_eq!(run(&mut sessions, named(3), day(1)), Err(Error::SessionEnded));
 }
 
 #[test]

@@ -206,19 +206,24 @@ impl Identity {
             .await?;
 
         let nonce = Nonce::of(context.operation);
-        let session_id = match context.operation {
-            Some(_) => self.secret.session_id(user, &nonce),
-            None => ids::new(),
-        };
-        let refresh_token = self.secret.first(user, session_id, &nonce);
-        let refresh_hash = refresh_token.hash();
+        let attempt = context.operation.map(|_| nonce.hash());
+        let session_id = ids::new();
         let command = SessionCommand::LogIn {
             session_id,
             device,
-            refresh_hash,
+            refresh_hash: self.secret.first(user, session_id, &nonce).hash(),
+            attempt,
             policy: self.policy,
         };
-        self.admit(refresh_token, command, context).await
+        let question = SessionQuestion::Begun { session_id, attempt };
+        let (login, roles) = self.admit(user, command, question, context).await?;
+        let refresh_token = self.secret.first(user, login.id, &nonce);
+        Ok(Admitted {
+            user,
+            roles,
+            login,
+            refresh_token,
+        })
     }
 
     /// Exchanges a refresh token for the next.
@@ -231,27 +236,36 @@ impl Identity {
         if self.revoked.contains(presented.session_id) {
             return Err(AskError::Refused(Error::SessionEnded));
         }
-        let next = self.secret.next(&presented, &Nonce::of(context.operation));
+        let (user, session_id) = (presented.user, presented.session_id);
+        let refresh_token = self.secret.next(&presented, &Nonce::of(context.operation));
+        let (presented, next) = (presented.hash(), refresh_token.hash());
         let command = SessionCommand::Refresh {
-            session_id: presented.session_id,
-            presented: presented.hash(),
-            next: next.hash(),
+            session_id,
+            presented,
+            next,
             policy: self.policy,
         };
-        self.admit(next, command, context).await
-    }
-
-    async fn admit(
-        &self,
-        refresh_token: RefreshToken,
-        command: SessionCommand,
-        context: &Context,
-    ) -> Result<Admitted, AskError<Error>> {
-        let RefreshToken { user, session_id, .. } = refresh_token;
         let question = SessionQuestion::Served {
             session_id,
-            token: refresh_token.hash(),
+            token: next,
         };
+        let (login, roles) = self.admit(user, command, question, context).await?;
+        Ok(Admitted {
+            user,
+            roles,
+            login,
+            refresh_token,
+        })
+    }
+
+    /// Carries out what begins or prolongs a login of `user`; the login, and what its owner may do.
+    async fn admit(
+        &self,
+        user: UserId,
+        command: SessionCommand,
+        question: SessionQuestion,
+        context: &Context,
+    ) -> Result<(LoginView, Roles), AskError<Error>> {
         let logins = self.sessions.ask(user, command, question, context).await?;
         let login = logins
             .into_iter()
@@ -263,12 +277,7 @@ impl Identity {
             .accounts
             .read(user, AccountQuestion::ActiveView, &unnamed(context))
             .await?;
-        Ok(Admitted {
-            user,
-            roles: account.roles,
-            login,
-            refresh_token,
-        })
+        Ok((login, account.roles))
     }
 
     /// Replaces a password; every other login of the user ends.
@@ -314,11 +323,6 @@ impl Identity {
             .await?;
         Ok(())
     }
-}
-
-/// Marks 128 bits as a UUID of version 8, "whatever the application likes", so that ids stay valid UUIDs.
-pub(super) fn as_uuid(bits: u128) -> u128 {
-    bits & !(0xf << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62
 }
 
 /// The context of a step that reads: the operation's name belongs to the one step that changes something, and its

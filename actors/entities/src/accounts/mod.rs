@@ -96,6 +96,13 @@ pub struct AccountView {
 pub enum SessionQuestion {
     /// The active logins, the oldest first.
     Active,
+    /// The login that a named operation began; without a name, the login of this id.
+    Begun {
+        /// The login, if the operation has begun no other.
+        session_id: SessionId,
+        /// The hash of the operation's name.
+        attempt: Option<TokenHash>,
+    },
     /// One login, given that the token of this hash serves next.
     Served {
         /// The login.
@@ -264,6 +271,14 @@ impl Entity for Sessions {
                 .active(now)
                 .map(|(id, login)| login_view(id, login))
                 .collect()),
+            SessionQuestion::Begun { session_id, attempt } => {
+                let begun = attempt.and_then(|attempt| state.begun_by(attempt));
+                let (id, login) = begun
+                    .or_else(|| Some((session_id, state.login(session_id)?)))
+                    .filter(|(_, login)| login.state(now) == SessionState::Active)
+                    .ok_or(Error::SessionEnded)?;
+                Ok(vec![login_view(id, login)])
+            }
             SessionQuestion::Served { session_id, token } => {
                 let login = state.login(session_id).ok_or(Error::SessionEnded)?;
                 match login.revoked {

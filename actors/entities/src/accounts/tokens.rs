@@ -111,15 +111,6 @@ impl TokenSecret {
         }
     }
 
-    /// Derives the id of the login that an operation begins: the same whenever it is repeated.
-    pub(super) fn session_id(&self, user: UserId, nonce: &Nonce) -> SessionId {
-        let mac = self.mac(&[b"session", &user.as_u128().to_be_bytes(), &nonce.0]);
-        let bits = mac[..16]
-            .iter()
-            .fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
-        SessionId::from_u128(super::identity::as_uuid(bits))
-    }
-
     /// The parts have fixed lengths, so no two lists of parts run into the same bytes.
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
@@ -151,6 +142,11 @@ impl Nonce {
             None => getrandom::fill(&mut nonce).expect("the system has randomness"),
         }
         Nonce(nonce)
+    }
+
+    /// What is kept of the name of an operation.
+    pub(super) fn hash(&self) -> TokenHash {
+        TokenHash::new(Sha256::digest(self.0).into())
     }
 }
 
