@@ -5,8 +5,7 @@
 mod wire;
 
 use lyceum_domain::accounts::{
-    Bio, Command, DisplayName, Email, Error, Interest, Interests, ProfileChange, Reason, Role,
-    SessionCommand, Username,
+    Bio, Command, DisplayName, Email, Error, Interest, Interests, ProfileChange, Reason, Role, Username,
 };
 use lyceum_domain::ids::{SessionId, UserId};
 use lyceum_entities::accounts::{
@@ -152,10 +151,9 @@ pub async fn log_out(api: &Api, request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
     let session_id: SessionId = request.path("id")?;
 
-    let command = SessionCommand::LogOut { session_id };
     api.platform
-        .sessions
-        .ask(caller.user, command, SessionQuestion::Active, &request.context())
+        .identity
+        .log_out(caller.user, session_id, &request.context())
         .await?;
 
     Ok(Reply::no_content())

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::{CourseSpec, Site, Stores, User, order, script, unique, until_within};
+use crate::harness::{CourseSpec, PASSWORD, Site, Stores, User, order, script, unique, until_within};
 
 const BUYERS: usize = 8;
 const BALANCE: i64 = 1_000_000;
@@ -185,4 +185,45 @@ async fn purchases_survive_a_postgres_that_crashes_again_and_again() {
     );
     verify(site, &buyers, &outcomes).await;
     script("stores.sh", &["stop", "faults"]).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_that_have_ended_stay_ended_when_the_server_is_killed() {
+    let mut site = Site::start_process().await;
+    let out = site.user().await;
+    let reused = site.user().await;
+    let changed = site.user().await;
+    let kept = User::log_in(&site.client(), &changed.username, PASSWORD).await;
+    let refresh = async |client: &User, token: &str| {
+        let body = json!({"refresh_token": token});
+        client.anonymous().post("/v1/sessions/refresh", &body).await
+    };
+    let rotated = refresh(&reused, &reused.refresh_token).await.expect(200);
+    let rotated = rotated.text("refresh_token");
+    // A drain writes everything, so a kill can only lose what comes after it.
+    site.terminate();
+    site.process().ended().await;
+    site.restart().await;
+
+    out.call("DELETE", &format!("/v1/sessions/{}", out.session))
+        .send()
+        .await
+        .expect(204);
+    refresh(&reused, &reused.refresh_token)
+        .await
+        .refused(401, "accounts.refresh_reused");
+    let passwords = json!({"current_password": PASSWORD, "new_password": "quince-Heron-17-oboe"});
+    kept.post("/v1/me/password", &passwords).await.expect(204);
+    site.process().kill();
+    site.restart().await;
+
+    for (user, token) in [
+        (&out, &out.refresh_token),
+        (&reused, &rotated),
+        (&changed, &changed.refresh_token),
+    ] {
+        refresh(user, token).await.refused(401, "accounts.session_ended");
+    }
+    refresh(&kept, &kept.refresh_token).await.expect(200);
+    site.finish().await;
 }

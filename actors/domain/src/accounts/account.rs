@@ -1,13 +1,14 @@
 //! The account of one person: `absent → active ⇄ suspended`, `active | suspended → erased`.
 //!
-//! Invariants: every account has the learner role; [`Member::version`] rises with every change, so that an edit of
-//! what the editor has not seen is refused; after erasure nothing personal is left in the state.
+//! Invariants: every account has the learner role; [`Member::version`] rises with every change that its owner sees, so
+//! that an edit of what the editor has not seen is refused; after erasure nothing personal is left in the state.
 
 use lyceum_kernel::{Aggregate, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bio, DisplayName, Email, Error, Interests, Language, PasswordHash, Reason, Role, Roles, Username,
+    Bio, DisplayName, Email, EndedLogins, Error, Interests, Language, PasswordHash, Reason, Role, Roles,
+    Username,
 };
 use crate::ids::SessionId;
 
@@ -46,6 +47,9 @@ pub struct Member {
     pub registered_at: Timestamp,
     /// How many changes led here; the first is 1.
     pub version: u64,
+    /// Which of their logins have ended.
+    #[serde(default)]
+    pub ended: EndedLogins,
 }
 
 /// Whether somebody may use the platform.
@@ -135,6 +139,11 @@ pub enum Command {
     },
     /// Lets a suspended account in again.
     Reinstate,
+    /// Puts on record that a login has ended.
+    EndLogin {
+        /// The login.
+        session_id: SessionId,
+    },
     /// Gives a role.
     GrantRole {
         /// The role.
@@ -181,6 +190,9 @@ pub enum Event {
         password_hash: PasswordHash,
         /// The one login that stays.
         keep_session: Option<SessionId>,
+        /// When; the other logins that began until then have ended.
+        #[serde(default)]
+        at: Timestamp,
     },
     /// The account was locked out.
     Suspended {
@@ -191,6 +203,11 @@ pub enum Event {
     },
     /// The account was let in again.
     Reinstated,
+    /// A login was ended.
+    LoginEnded {
+        /// The login.
+        session_id: SessionId,
+    },
     /// A role was given.
     RoleGranted {
         /// The role.
@@ -352,6 +369,7 @@ impl Aggregate for Account {
                 Ok(vec![Event::PasswordChanged {
                     password_hash,
                     keep_session,
+                    at: now,
                 }])
             }
             Command::Suspend { reason } => match self.open()?.standing {
@@ -362,6 +380,14 @@ impl Aggregate for Account {
                 Standing::Active => Err(Error::WrongState { state: self.state() }),
                 Standing::Suspended { .. } => Ok(vec![Event::Reinstated]),
             },
+            Command::EndLogin { session_id } => {
+                let known = self.open()?.ended.lists(session_id);
+                Ok(if known {
+                    vec![]
+                } else {
+                    vec![Event::LoginEnded { session_id }]
+                })
+            }
             Command::GrantRole { role } => {
                 let known = self.open()?.roles.contains(role);
                 Ok(if known {
@@ -415,10 +441,16 @@ impl Aggregate for Account {
                     },
                     registered_at: *at,
                     version: 1,
+                    ended: EndedLogins::default(),
                 }));
             }
             Event::Erased { at } => *self = Account::Erased { at: *at },
             Event::Redacted => {}
+            Event::LoginEnded { session_id } => {
+                if let Account::Open(member) = self {
+                    member.ended.end(*session_id);
+                }
+            }
             _ => {
                 let Account::Open(member) = self else { return };
                 member.version += 1;
@@ -432,8 +464,16 @@ impl Member {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::ProfileChanged { change } => self.profile.change(change),
-            Event::PasswordChanged { password_hash, .. } => self.password_hash = password_hash.clone(),
+            Event::PasswordChanged {
+                password_hash,
+                keep_session,
+                at,
+            } => {
+                self.password_hash = password_hash.clone();
+                self.ended.end_all(*at, *keep_session);
+            }
             Event::Suspended { reason, at } => {
+                self.ended.end_all(*at, None);
                 self.standing = Standing::Suspended {
                     reason: reason.clone(),
                     since: *at,
@@ -442,7 +482,7 @@ impl Member {
             Event::Reinstated => self.standing = Standing::Active,
             Event::RoleGranted { role } => self.roles = self.roles.with(*role),
             Event::RoleRevoked { role } => self.roles = self.roles.without(*role),
-            Event::Registered { .. } | Event::Erased { .. } | Event::Redacted => {}
+            Event::Registered { .. } | Event::LoginEnded { .. } | Event::Erased { .. } | Event::Redacted => {}
         }
     }
 }

@@ -57,6 +57,12 @@ fn change_password(replaces: &str) -> Command {
     }
 }
 
+fn end_login(session: u128) -> Command {
+    Command::EndLogin {
+        session_id: SessionId::from_u128(session),
+    }
+}
+
 /// Every command, for the table of transitions.
 fn commands() -> Vec<(&'static str, Command)> {
     vec![
@@ -65,6 +71,7 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("change password", change_password("old")),
         ("suspend", suspend()),
         ("reinstate", Command::Reinstate),
+        ("end login", end_login(1)),
         ("grant role", Command::GrantRole { role: Role::Creator }),
         ("revoke role", Command::RevokeRole { role: Role::Creator }),
         ("erase", Command::Erase),
@@ -80,11 +87,12 @@ fn every_transition_that_is_not_listed_is_refused_and_changes_nothing() {
                 "change profile",
                 "change password",
                 "suspend",
+                "end login",
                 "grant role",
                 "revoke role",
                 "erase",
             ],
-            "suspended" => &["reinstate", "grant role", "revoke role", "erase"],
+            "suspended" => &["reinstate", "end login", "grant role", "revoke role", "erase"],
             _ => &[],
         }
     };
@@ -115,6 +123,42 @@ fn a_new_account_is_an_active_learner_at_version_one() {
     assert_eq!(Vec::from(member.roles), [Role::Learner]);
     assert_eq!(member.version, 1);
     assert!(member.profile.personalised);
+}
+
+#[test]
+fn the_end_of_a_login_is_recorded_once_and_stands_in_the_way_of_no_edit() {
+    let mut account = after([register()]);
+
+    assert_eq!(run(&mut account, end_login(1)), Ok(1));
+    assert_eq!(run(&mut account, end_login(1)), Ok(0));
+    assert_eq!(run(&mut account, rename("Countess", Some(1))), Ok(1));
+    let ended = &account.member().expect("open").ended;
+    let later = NOW.plus(std::time::Duration::from_secs(1));
+    assert!(ended.contains(SessionId::from_u128(1), later));
+    assert!(!ended.contains(SessionId::from_u128(2), later));
+}
+
+#[test]
+fn another_password_and_a_suspension_end_the_logins_that_had_begun() {
+    for (command, kept) in [(change_password("old"), true), (suspend(), false)] {
+        let command = match command {
+            Command::ChangePassword {
+                password_hash,
+                replaces,
+                ..
+            } => Command::ChangePassword {
+                password_hash,
+                replaces,
+                keep_session: Some(SessionId::from_u128(1)),
+            },
+            command => command,
+        };
+        let account = after([register(), command]);
+        let ended = &account.member().expect("open").ended;
+
+        assert_eq!(ended.contains(SessionId::from_u128(1), NOW), !kept);
+        assert!(ended.contains(SessionId::from_u128(2), NOW));
+    }
 }
 
 #[test]

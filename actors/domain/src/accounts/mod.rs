@@ -4,6 +4,7 @@
 //! rebuilt empty: whoever loses a login logs in again. Neither ever sees a password or a token, only their hashes.
 
 mod account;
+mod ended;
 mod login;
 mod role;
 mod session;
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 use lyceum_kernel::{Class, Coded};
 
 pub use account::{Account, Command, Event, Member, Profile, ProfileChange, Standing};
+pub use ended::EndedLogins;
 pub use login::{Device, EndReason, Login, Policy, SessionState, TokenHash};
 pub use role::{Role, Roles};
 pub use session::{SessionCommand, SessionEvent, Sessions};

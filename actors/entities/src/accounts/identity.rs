@@ -1,7 +1,8 @@
 //! Who somebody is: registers, logs in, refreshes, changes passwords.
 //!
 //! Each of these needs the account, its sessions and the password hash together, in an order that leaves no gap: a
-//! login that races with a suspension either sees the suspension or is ended by it.
+//! login that races with a suspension either sees the suspension or is ended by it. A login ends in the account first,
+//! where that is durable, and then among the sessions, which forget it again if they crash soon enough.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use lyceum_domain::accounts::{
 };
 use lyceum_domain::ids::{SessionId, UserId};
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{AskError, Context, Region, StoreError, ids};
+use lyceum_runtime::{AskError, Context, Region, StoreError, clock, ids};
 
 use super::tokens::Nonce;
 use super::{
@@ -176,6 +177,7 @@ impl Identity {
         device: Device,
         context: &Context,
     ) -> Result<Admitted, AskError<Error>> {
+        let began = clock::now();
         let user = match Username::parse(username) {
             Ok(username) => self
                 .queries
@@ -216,7 +218,9 @@ impl Identity {
             policy: self.policy,
         };
         let question = SessionQuestion::Begun { session_id, attempt };
-        let (login, roles) = self.admit(user, command, question, context).await?;
+        let login = self.login(user, command, question, context).await?;
+        // A password that was changed since `began` is not the one that was checked.
+        let roles = self.roles(user, login.id, began, context).await?;
         let refresh_token = self.secret.first(user, login.id, &nonce);
         Ok(Admitted {
             user,
@@ -249,7 +253,14 @@ impl Identity {
             session_id,
             token: next,
         };
-        let (login, roles) = self.admit(user, command, question, context).await?;
+        let login = match self.login(user, command, question, context).await {
+            Err(AskError::Refused(Error::RefreshReused)) => {
+                self.put_on_record(user, session_id, context).await?;
+                return Err(AskError::Refused(Error::RefreshReused));
+            }
+            login => login?,
+        };
+        let roles = self.roles(user, session_id, login.started_at, context).await?;
         Ok(Admitted {
             user,
             roles,
@@ -258,26 +269,77 @@ impl Identity {
         })
     }
 
-    /// Carries out what begins or prolongs a login of `user`; the login, and what its owner may do.
-    async fn admit(
+    /// Ends a login.
+    ///
+    /// # Errors
+    /// `accounts.session_not_found`, also for one that has ended.
+    pub async fn log_out(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        context: &Context,
+    ) -> Result<(), AskError<Error>> {
+        let context = &unnamed(context);
+        let active = self.sessions.read(user, SessionQuestion::Active, context).await?;
+        if !active.iter().any(|login| login.id == session_id) {
+            return Err(AskError::Refused(Error::SessionNotFound));
+        }
+        self.put_on_record(user, session_id, context).await?;
+        let command = SessionCommand::LogOut { session_id };
+        self.sessions
+            .ask(user, command, SessionQuestion::Active, context)
+            .await?;
+        Ok(())
+    }
+
+    async fn put_on_record(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        context: &Context,
+    ) -> Result<(), AskError<Error>> {
+        let command = Command::EndLogin { session_id };
+        self.accounts
+            .ask(user, command, AccountQuestion::View, &unnamed(context))
+            .await?;
+        Ok(())
+    }
+
+    /// Carries out what begins or prolongs a login of `user`.
+    async fn login(
         &self,
         user: UserId,
         command: SessionCommand,
         question: SessionQuestion,
         context: &Context,
-    ) -> Result<(LoginView, Roles), AskError<Error>> {
+    ) -> Result<LoginView, AskError<Error>> {
         let logins = self.sessions.ask(user, command, question, context).await?;
-        let login = logins
+        logins
             .into_iter()
             .next()
-            .ok_or(AskError::Refused(Error::SessionEnded))?;
-        // Read after the login is in place: a suspension that commits later finds the login and ends it, one that
-        // has committed is seen here.
-        let account = self
-            .accounts
-            .read(user, AccountQuestion::ActiveView, &unnamed(context))
-            .await?;
-        Ok((login, account.roles))
+            .ok_or(AskError::Refused(Error::SessionEnded))
+    }
+
+    /// What the owner of a login may do, read after the login is in place: a suspension that commits later finds the
+    /// login and ends it, one that has committed is seen here.
+    async fn roles(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        began: Timestamp,
+        context: &Context,
+    ) -> Result<Roles, AskError<Error>> {
+        let question = AccountQuestion::LoginOf { session_id, began };
+        match self.accounts.read(user, question, &unnamed(context)).await {
+            Ok(account) => Ok(account.roles),
+            Err(error) => {
+                if error == AskError::Refused(Error::SessionEnded) {
+                    // The sessions have it as it was before a crash, or it has just begun with an old password.
+                    self.sessions.tell(user, SessionCommand::LogOut { session_id });
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Replaces a password; every other login of the user ends.

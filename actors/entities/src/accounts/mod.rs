@@ -2,7 +2,8 @@
 //!
 //! Flow of a suspension: `Suspend` commits together with an [`AccountsFlow::EndSessions`] message; its delivery ends
 //! every login of the user; each ended login enters [`Revoked`], where the guard finds it before its access token
-//! expires. A crash between any two of these steps only delays the rest, because the message is delivered again.
+//! expires. A crash between any two of these steps only delays the rest, because the message is delivered again. What
+//! the logins' own memory loses in a crash after it, the account has on record: see [`Identity::refresh`].
 
 mod identity;
 mod keys;
@@ -65,6 +66,13 @@ pub enum AccountQuestion {
     View,
     /// Who it is; refused if they are suspended.
     ActiveView,
+    /// As `ActiveView`; refused also if a login of theirs has ended.
+    LoginOf {
+        /// The login.
+        session_id: SessionId,
+        /// When it began.
+        began: Timestamp,
+    },
     /// As `View`, with the hash of the password.
     Credentials,
 }
@@ -191,6 +199,13 @@ impl Entity for Accounts {
         match question {
             AccountQuestion::View => state.member().map(view),
             AccountQuestion::ActiveView => state.active().map(view),
+            AccountQuestion::LoginOf { session_id, began } => {
+                let member = state.active()?;
+                if member.ended.contains(session_id, began) {
+                    return Err(Error::SessionEnded);
+                }
+                Ok(view(member))
+            }
             AccountQuestion::Credentials => state.member().map(|member| AccountView {
                 password_hash: Some(member.password_hash.clone()),
                 ..view(member)
@@ -199,6 +214,9 @@ impl Entity for Accounts {
     }
 
     fn effects(&self, key: UserId, state: &Account, events: &[Event], now: Timestamp, effects: &mut Effects) {
+        if matches!(events, [Event::LoginEnded { .. }]) {
+            return;
+        }
         rows::write(key, state, now, effects);
         for event in events {
             let (reason, except) = match event {
@@ -218,6 +236,7 @@ impl Entity for Accounts {
                 Event::RoleRevoked { .. } => (EndReason::RoleRevoked, None),
                 Event::Registered { .. }
                 | Event::Reinstated
+                | Event::LoginEnded { .. }
                 | Event::RoleGranted { .. }
                 | Event::Redacted => continue,
             };
@@ -253,7 +272,8 @@ impl Entity for Sessions {
     };
 
     fn durability(&self) -> Durability {
-        // A rotation that is lost with Redis' last second logs one device out; nothing else follows from it.
+        // A rotation that is lost with Redis' last second logs one device out; an end that is lost is on record in the
+        // account. Nothing else follows from it.
         Durability::Snapshotted {
             ttl: self.ttl,
             flush_after: Duration::from_millis(200),
