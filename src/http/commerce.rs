@@ -67,7 +67,10 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
 
     let data = lines
         .iter()
-        .map(|line| QuoteLine::of(line, owned.contains(&line.course_id)))
+        .map(|line| {
+            let own = line.creator == caller.user;
+            QuoteLine::of(line, own || owned.contains(&line.course_id))
+        })
         .collect();
     Ok(Reply::ok(&QuoteBody { items: data, total }))
 }
@@ -75,7 +78,8 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
 /// `POST /v1/orders`: buys courses, from the wallet at once, or through a provider.
 ///
 /// # Errors
-/// 402 `commerce.insufficient_funds`; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`.
+/// 402 `commerce.insufficient_funds`; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`,
+/// `commerce.own_course`.
 #[utoipa::path(
     post, path = "/v1/orders", tag = "commerce", request_body = OrderRequest,
     params(("Idempotency-Key" = String, Header, description = "names the purchase; repeating it buys nothing more")),
@@ -86,7 +90,7 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             headers(("Location" = String, description = "the order"))),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
         (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
-            `commerce.course_in_pending_order`"),
+            `commerce.course_in_pending_order`, `commerce.own_course`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
@@ -94,7 +98,7 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     )
 )]
 pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    request.caller()?;
+    let buyer = request.caller()?.user;
     let OrderRequest {
         items,
         coupon_code,
@@ -118,6 +122,7 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let command = Command::PlaceOrder(Box::new(PlaceOrder {
         order_id: ids::new(),
         payment_id: ids::new(),
+        buyer,
         lines,
         method,
         payment_token,

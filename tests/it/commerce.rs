@@ -226,6 +226,21 @@ async fn a_cart_is_priced_as_it_is_sold_and_bought_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_buys_a_course_of_their_own() {
+    let site = Site::start().await;
+    let (creator, operator) = (site.user_with(10_000).await, site.operator().await);
+    let course = site.publish(&creator, &operator, &CourseSpec::default()).await;
+
+    let items = json!({"items": [{"course_id": course}]});
+    let quote = creator.post("/v1/quotes", &items).await.expect(200).json();
+    assert_eq!(quote["items"][0]["owned"], true);
+    creator.buy(&[&course]).await.refused(409, "commerce.own_course");
+
+    assert_eq!(creator.wallet().await, (10_000, 0));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn carts_that_cannot_be_sold_are_refused() {
     let site = Site::start().await;
     let buyer = site.user_with(10_000).await;

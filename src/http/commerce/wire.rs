@@ -92,7 +92,7 @@ pub(in crate::http) struct QuoteLine {
     title: String,
     #[schema(value_type = Object)]
     price: Money,
-    /// Whether the caller has it, so that an order of this cart would be refused.
+    /// Whether the caller has bought or made it, so that an order of this cart would be refused.
     owned: bool,
 }
 

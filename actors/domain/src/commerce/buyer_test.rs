@@ -36,6 +36,7 @@ pub(super) fn place(n: u128, method: Method, lines: &[(u128, i64)]) -> Command {
     Command::PlaceOrder(Box::new(PlaceOrder {
         order_id: OrderId::from_u128(n),
         payment_id: PaymentId::from_u128(n),
+        buyer: USER,
         lines: lines
             .iter()
             .map(|(course, price)| line(*course, *price))

@@ -25,6 +25,8 @@ mod late_test;
 #[cfg(test)]
 mod payment_test;
 #[cfg(test)]
+mod place_test;
+#[cfg(test)]
 mod property_test;
 
 pub use access::{Grant, ImportId, Source};
@@ -69,6 +71,9 @@ pub enum Error {
     /// A pending order of the buyer contains the course.
     #[error("a pending order contains the course already")]
     CourseInPendingOrder,
+    /// The buyer made the course.
+    #[error("the course is the buyer's own")]
+    OwnCourse,
     /// The wallet does not cover the total.
     #[error("the wallet does not hold enough money")]
     InsufficientFunds,
@@ -141,6 +146,7 @@ impl Coded for Error {
             Error::CourseNotForSale => "commerce.course_not_for_sale",
             Error::CourseAlreadyOwned => "commerce.course_already_owned",
             Error::CourseInPendingOrder => "commerce.course_in_pending_order",
+            Error::OwnCourse => "commerce.own_course",
             Error::InsufficientFunds => "commerce.insufficient_funds",
             Error::TooManyOpenOrders => "commerce.too_many_open_orders",
             Error::TooManyOpenTopUps => "commerce.too_many_open_top_ups",
@@ -166,6 +172,7 @@ impl Coded for Error {
             }
             Error::CourseAlreadyOwned
             | Error::CourseInPendingOrder
+            | Error::OwnCourse
             | Error::WrongState { .. }
             | Error::RefundExceedsCapture => Class::Conflict,
             Error::InsufficientFunds => Class::PaymentRequired,
@@ -217,6 +224,7 @@ mod tests {
             Error::CourseNotForSale,
             Error::CourseAlreadyOwned,
             Error::CourseInPendingOrder,
+            Error::OwnCourse,
             Error::InsufficientFunds,
             Error::TooManyOpenOrders,
             Error::TooManyOpenTopUps,

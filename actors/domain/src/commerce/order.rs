@@ -28,6 +28,8 @@ pub struct PlaceOrder {
     pub order_id: OrderId,
     /// The id of its payment, drawn at the edge.
     pub payment_id: PaymentId,
+    /// Who buys.
+    pub buyer: UserId,
     /// What is bought.
     pub lines: Vec<Line>,
     /// Who pays.

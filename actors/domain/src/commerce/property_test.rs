@@ -51,6 +51,7 @@ impl Random {
             0..=2 => Command::PlaceOrder(Box::new(PlaceOrder {
                 order_id,
                 payment_id,
+                buyer: UserId::from_u128(1),
                 lines: (0..=self.below(3)).map(|_| self.line()).collect(),
                 method: if self.below(2) == 0 {
                     Method::Wallet

@@ -55,6 +55,7 @@ fn place(method: Method) -> Command {
     Command::PlaceOrder(Box::new(PlaceOrder {
         order_id: OrderId::from_u128(2),
         payment_id: PAYMENT,
+        buyer: USER,
         lines: vec![Line {
             course_id: CourseId::from_u128(7),
             course_version: 1,

@@ -21,11 +21,16 @@ impl Buyer {
         }
         let total = order::total(&place.lines)?;
         for line in &place.lines {
+            // A sale to oneself would be money going in a circle, and a way to appear popular.
+            if line.creator == place.buyer {
+                return Err(Error::OwnCourse);
+            }
             self.may_buy(line.course_id, now)?;
         }
         let PlaceOrder {
             order_id,
             payment_id,
+            buyer: _,
             lines,
             method,
             payment_token,
