@@ -79,7 +79,7 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
 ///
 /// # Errors
 /// 402 `commerce.insufficient_funds`; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`,
-/// `commerce.own_course`.
+/// `commerce.own_course`, `commerce.price_changed`.
 #[utoipa::path(
     post, path = "/v1/orders", tag = "commerce", request_body = OrderRequest,
     params(("Idempotency-Key" = String, Header, description = "names the purchase; repeating it buys nothing more")),
@@ -90,7 +90,7 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             headers(("Location" = String, description = "the order"))),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
         (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
-            `commerce.course_in_pending_order`, `commerce.own_course`"),
+            `commerce.course_in_pending_order`, `commerce.own_course`, `commerce.price_changed`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
@@ -102,6 +102,7 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let OrderRequest {
         items,
         coupon_code,
+        expected_total,
         payment_method,
         payment_token,
     } = request.json().await?;
@@ -124,6 +125,7 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         payment_id: ids::new(),
         buyer,
         lines,
+        expected_total,
         method,
         payment_token,
         expires_at: now.plus(*settings.order_ttl_s),

@@ -226,6 +226,23 @@ async fn a_cart_is_priced_as_it_is_sold_and_bought_as_a_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_binds_the_price_that_was_agreed_to() {
+    let site = Site::start().await;
+    let (buyer, course) = (site.user_with(10_000).await, site.course(PRICE).await);
+    let mut body = order(&[&course], "wallet", None);
+    let buy = async |body: &Value| buyer.post_as(&unique("key-"), "/v1/orders", body).await;
+
+    body["expected_total"] = cny(PRICE - 1);
+    buy(&body).await.refused(409, "commerce.price_changed");
+    assert_eq!(buyer.wallet().await, (10_000, 0));
+    body["expected_total"] = cny(PRICE);
+    let bought = buy(&body).await.expect(201).json();
+
+    assert_eq!(bought["total"], cny(PRICE));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_buys_a_course_of_their_own() {
     let site = Site::start().await;
     let (creator, operator) = (site.user_with(10_000).await, site.operator().await);

@@ -40,6 +40,9 @@ pub(in crate::http) struct OrderRequest {
     pub(super) items: Vec<ItemBody>,
     /// A coupon.
     pub(super) coupon_code: Option<String>,
+    /// The total of the quote that was agreed to: the order is refused if it costs anything else by now.
+    #[schema(value_type = Option<Object>, example = json!({"amount": 19900, "currency": "CNY"}))]
+    pub(super) expected_total: Option<Money>,
     /// `wallet`, or the name of a provider such as `sandbox`.
     #[schema(example = "wallet")]
     pub(super) payment_method: String,

@@ -41,6 +41,7 @@ pub(super) fn place(n: u128, method: Method, lines: &[(u128, i64)]) -> Command {
             .iter()
             .map(|(course, price)| line(*course, *price))
             .collect(),
+        expected_total: None,
         method,
         payment_token: Some("tok_ok".into()),
         expires_at: NOW.plus(Duration::from_secs(900)),

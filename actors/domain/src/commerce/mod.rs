@@ -74,6 +74,9 @@ pub enum Error {
     /// The buyer made the course.
     #[error("the course is the buyer's own")]
     OwnCourse,
+    /// The total is another than the buyer agreed to.
+    #[error("the price has changed meanwhile; ask for a new quote")]
+    PriceChanged,
     /// The wallet does not cover the total.
     #[error("the wallet does not hold enough money")]
     InsufficientFunds,
@@ -147,6 +150,7 @@ impl Coded for Error {
             Error::CourseAlreadyOwned => "commerce.course_already_owned",
             Error::CourseInPendingOrder => "commerce.course_in_pending_order",
             Error::OwnCourse => "commerce.own_course",
+            Error::PriceChanged => "commerce.price_changed",
             Error::InsufficientFunds => "commerce.insufficient_funds",
             Error::TooManyOpenOrders => "commerce.too_many_open_orders",
             Error::TooManyOpenTopUps => "commerce.too_many_open_top_ups",
@@ -173,6 +177,7 @@ impl Coded for Error {
             Error::CourseAlreadyOwned
             | Error::CourseInPendingOrder
             | Error::OwnCourse
+            | Error::PriceChanged
             | Error::WrongState { .. }
             | Error::RefundExceedsCapture => Class::Conflict,
             Error::InsufficientFunds => Class::PaymentRequired,
@@ -225,6 +230,7 @@ mod tests {
             Error::CourseAlreadyOwned,
             Error::CourseInPendingOrder,
             Error::OwnCourse,
+            Error::PriceChanged,
             Error::InsufficientFunds,
             Error::TooManyOpenOrders,
             Error::TooManyOpenTopUps,

@@ -32,6 +32,8 @@ pub struct PlaceOrder {
     pub buyer: UserId,
     /// What is bought.
     pub lines: Vec<Line>,
+    /// The sum of the prices that the buyer agreed to, if they said so.
+    pub expected_total: Option<Money>,
     /// Who pays.
     pub method: Method,
     /// What the provider needs to charge; unused by the wallet.

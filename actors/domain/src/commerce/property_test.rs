@@ -53,6 +53,7 @@ impl Random {
                 payment_id,
                 buyer: UserId::from_u128(1),
                 lines: (0..=self.below(3)).map(|_| self.line()).collect(),
+                expected_total: None,
                 method: if self.below(2) == 0 {
                     Method::Wallet
                 } else {

@@ -64,6 +64,7 @@ fn place(method: Method) -> Command {
             creator: UserId::from_u128(9),
             share_bps: 7_000,
         }],
+        expected_total: None,
         method,
         payment_token: Some("tok_ok".into()),
         expires_at: NOW.plus(Duration::from_secs(60)),

@@ -27,11 +27,15 @@ impl Buyer {
             }
             self.may_buy(line.course_id, now)?;
         }
+        if place.expected_total.is_some_and(|expected| expected != total) {
+            return Err(Error::PriceChanged);
+        }
         let PlaceOrder {
             order_id,
             payment_id,
             buyer: _,
             lines,
+            expected_total: _,
             method,
             payment_token,
             expires_at,
