@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use lyceum_kernel::Class;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
@@ -135,6 +135,23 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
         "http.unsupported_media_type",
         "The body must be JSON: Content-Type: application/json.",
     ))
+}
+
+/// Refuses a body that is compressed: what it unpacks to has no limit that could be kept before it is unpacked.
+pub(super) fn unencoded_only(headers: &HeaderMap) -> Result<(), Problem> {
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if !encoded {
+        return Ok(());
+    }
+    Err(Problem::protocol(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "http.unsupported_content_encoding",
+        "The body must come as it is, without Content-Encoding.",
+    )
+    .header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 /// Parses JSON; whatever does not fit is named by pointer. Nesting is limited to 128 levels by the parser.
@@ -300,6 +317,21 @@ mod tests {
         assert!(!accepted("text/plain"));
         assert!(!accepted("application/x-www-form-urlencoded"));
         assert!(json_only(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn only_bodies_that_come_as_they_are_are_accepted() {
+        let accepted = |coding: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+            unencoded_only(&headers).is_ok()
+        };
+
+        assert!(unencoded_only(&HeaderMap::new()).is_ok());
+        assert!(accepted("Identity"));
+        for coding in ["gzip", "br", "identity, gzip", ""] {
+            assert!(!accepted(coding), "{coding}");
+        }
     }
 
     #[tokio::test]

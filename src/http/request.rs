@@ -142,7 +142,7 @@ impl Request {
     /// The JSON body.
     ///
     /// # Errors
-    /// 415 for another content type, 413 above the limit, 408 when it does not arrive in time, and 400
+    /// 415 for another content type or a content encoding, 413 above the limit, 408 when it does not arrive in time, and 400
     /// `http.invalid_body` with the place by JSON pointer.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         body::json_only(&self.head.headers)?;
@@ -166,8 +166,9 @@ impl Request {
     /// The body as it came, for signatures over the raw bytes.
     ///
     /// # Errors
-    /// 413 above the limit, 408 when it does not arrive in time, 400 when the client breaks off.
+    /// 415 `http.unsupported_content_encoding` if it is compressed, 413 above the limit, 408 when it does not arrive in time, 400 when the client breaks off.
     pub async fn bytes(&mut self) -> Result<Bytes, Problem> {
+        body::unencoded_only(&self.head.headers)?;
         let body = std::mem::replace(&mut self.body, Body::Whole(Bytes::new()));
         let bytes = body
             .read(self.budgets.body_bytes_max, self.budgets.body_timeout)

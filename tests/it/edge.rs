@@ -57,6 +57,12 @@ async fn whatever_cannot_be_understood_is_a_problem_that_says_what_and_where() {
         .await
         .refused(415, "http.unsupported_media_type");
     users()
+        .json(&registration("newcomer"))
+        .header("content-encoding", "gzip")
+        .send()
+        .await
+        .refused(415, "http.unsupported_content_encoding");
+    users()
         .json(&unknown_field)
         .send()
         .await
