@@ -1,5 +1,7 @@
 //! Makes data set texts readable: titles from slugs, tags from concepts.
 
+use lyceum_domain::text::is_hidden;
+
 /// Words that are written in capitals.
 const CAPITALS: [&str; 46] = [
     "3d", "ai", "api", "asp", "aws", "b2b", "cad", "ccna", "cms", "crm", "css", "diy", "dj", "erp", "gis",
@@ -64,11 +66,11 @@ pub(super) fn slug(text: &str) -> Option<String> {
     (!slug.is_empty()).then(|| slug.to_owned())
 }
 
-/// The first characters of a text without control characters.
+/// The first characters of a text without hidden ones.
 pub(super) fn clipped(text: &str, chars_max: usize) -> String {
     let clean = text
         .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter });
+        .map(|letter| if is_hidden(letter) { ' ' } else { letter });
     clean.take(chars_max).collect::<String>().trim().to_owned()
 }
 

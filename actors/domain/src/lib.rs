@@ -8,3 +8,4 @@ pub mod catalog;
 pub mod commerce;
 pub mod ids;
 pub mod recommend;
+pub mod text;

@@ -4,6 +4,7 @@ use lyceum_domain::commerce::order::{CloseReason, Stage};
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState, Refund};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId};
+use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -290,15 +291,15 @@ impl TopUpBody {
     }
 }
 
-/// A text of 1 to `chars_max` characters without control characters.
+/// A text of 1 to `chars_max` characters without hidden ones.
 pub(super) fn checked_text(text: String, chars_max: usize, pointer: &'static str) -> Result<String, Problem> {
     let fits = !text.trim().is_empty() && text.chars().count() <= chars_max;
-    if fits && !text.chars().any(|symbol| symbol.is_control() && symbol != '\n') {
+    if fits && !text.chars().any(|symbol| is_hidden(symbol) && symbol != '\n') {
         return Ok(text);
     }
     Err(malformed(
         pointer,
-        format!("from 1 to {chars_max} characters, without control characters"),
+        format!("from 1 to {chars_max} characters, none of them hidden"),
     ))
 }
 

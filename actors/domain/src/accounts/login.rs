@@ -9,6 +9,7 @@ use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::text::is_hidden;
 
 const DEVICE_CHARS_MAX: usize = 120;
 
@@ -91,7 +92,7 @@ pub enum EndReason {
     RoleRevoked,
 }
 
-/// The name of a device: at most 120 printable characters of whatever the client sent.
+/// The name of a device: at most 120 visible characters of whatever the client sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String")]
 pub struct Device(Arc<str>);
@@ -139,7 +140,7 @@ impl From<&str> for Device {
     fn from(text: &str) -> Self {
         let kept: String = text
             .chars()
-            .filter(|c| !c.is_control())
+            .filter(|c| !is_hidden(*c))
             .take(DEVICE_CHARS_MAX)
             .collect();
         Device(kept.into())

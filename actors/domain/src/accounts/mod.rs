@@ -48,19 +48,19 @@ pub enum Error {
     #[error("this is not an email address")]
     EmailInvalid,
     /// Not a name to display.
-    #[error("a display name has 1 to 64 characters, none of them a control character")]
+    #[error("a display name has 1 to 64 characters, none of them hidden")]
     DisplayNameInvalid,
     /// Not a text about oneself.
-    #[error("a bio has at most 500 characters, none of them a control character")]
+    #[error("a bio has at most 500 characters, none of them hidden")]
     BioInvalid,
     /// Not an interest.
-    #[error("an interest has 1 to 64 characters, none of them a control character")]
+    #[error("an interest has 1 to 64 characters, none of them hidden")]
     InterestInvalid,
     /// More interests than a profile holds.
     #[error("a profile has at most 16 interests")]
     TooManyInterests,
     /// Not a reason for an operator's action.
-    #[error("a reason has 1 to 500 characters, none of them a control character")]
+    #[error("a reason has 1 to 500 characters, none of them hidden")]
     ReasonInvalid,
     /// The password is too short or too long.
     #[error("a password has 8 to 64 characters")]

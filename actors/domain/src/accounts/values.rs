@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::text::is_hidden;
 
 /// The fewest characters of a password; shorter ones are found by trying.
 pub const PASSWORD_CHARS_MIN: usize = 8;
@@ -285,16 +286,6 @@ fn printable(text: &str, chars_min: usize, chars_max: usize, refused: impl Fn(ch
     ((chars_min..=chars_max).contains(&length) && !text.chars().any(refused)).then_some(text)
 }
 
-/// Control characters, those that turn the direction of the text around them, and those that are blank.
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-        || matches!(
-            character,
-            '\u{115F}' | '\u{1160}' | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{3164}'
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,7 +378,16 @@ mod tests {
 
     #[test]
     fn texts_with_control_or_direction_characters_are_refused() {
-        for text in ["a\0", "a\nb", "a\u{202e}b", "\u{200b}", "\u{3164}", "", "   "] {
+        for text in [
+            "a\0",
+            "a\nb",
+            "a\u{202e}b",
+            "\u{200b}",
+            "a\u{ad}b",
+            "\u{3164}",
+            "",
+            "   ",
+        ] {
             assert_eq!(
                 DisplayName::parse(text),
                 Err(Error::DisplayNameInvalid),

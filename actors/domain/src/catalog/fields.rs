@@ -7,8 +7,9 @@ use lyceum_kernel::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::text::is_hidden;
 
-/// Declares a text with a length range in characters, trimmed, without control characters.
+/// Declares a text with a length range in characters, trimmed, without hidden characters.
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident $field:literal $chars_max:literal $newlines:literal;)*) => {$(
         $(#[$doc])*
@@ -20,9 +21,9 @@ macro_rules! texts {
             /// Makes the text after trimming it.
             ///
             /// # Errors
-            /// `catalog.invalid_field`: empty, too long, or with control characters.
+            /// `catalog.invalid_field`: empty, too long, or with hidden characters.
             pub fn new(text: &str) -> Result<Self, Error> {
-                text_of(text, $field, $chars_max, $newlines, concat!("1 to ", $chars_max, " characters, none of them a control character")).map($name)
+                text_of(text, $field, $chars_max, $newlines, concat!("1 to ", $chars_max, " characters, none of them hidden")).map($name)
             }
 
             /// The text.
@@ -76,7 +77,7 @@ fn text_of(
     rule: &'static str,
 ) -> Result<Arc<str>, Error> {
     let text = text.trim();
-    let clean = |c: char| !c.is_control() || (newlines && matches!(c, '\n' | '\t' | '\r'));
+    let clean = |c: char| !is_hidden(c) || (newlines && matches!(c, '\n' | '\t' | '\r'));
     // Counting characters of a text that is far too long in bytes would be wasted: one has at most four.
     let fits = text.len() <= chars_max * 4 && text.chars().count() <= chars_max;
     if text.is_empty() || !fits || !text.chars().all(clean) {
@@ -293,7 +294,7 @@ impl MediaUrl {
             .or_else(|| text.strip_prefix("media:"));
         let valid = text.len() <= 2048
             && rest.is_some_and(|rest| !rest.is_empty())
-            && text.chars().all(|c| !c.is_whitespace() && !c.is_control());
+            && text.chars().all(|c| !c.is_whitespace() && !is_hidden(c));
         if valid {
             return Ok(MediaUrl(text.into()));
         }
@@ -339,6 +340,25 @@ mod tests {
             assert!(Title::new(text).is_err(), "{text}");
         }
         assert!(Description::new("two\nlines").is_ok());
+    }
+
+    #[test]
+    fn texts_show_all_that_they_hold() {
+        for text in [
+            "Rust \u{202E}tsuR",
+            "Ru\u{200B}st",
+            "\u{FEFF}Rust",
+            "Rust\u{2066}",
+            "Rust\0",
+        ] {
+            assert!(Title::new(text).is_err(), "{text:?}");
+            assert!(Description::new(text).is_err(), "{text:?}");
+            assert!(Tag::new(text).is_err(), "{text:?}");
+        }
+        // Persian is not spelled without the non-joiner, nor some emoji without the joiner.
+        for text in ["می\u{200C}خواهم", "👩\u{200D}💻 Rust"] {
+            assert!(Title::new(text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]
