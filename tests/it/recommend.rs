@@ -121,6 +121,23 @@ async fn what_was_bought_is_not_in_the_very_next_list() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_refunded_may_be_in_the_very_next_list_again() {
+    let site = Site::start().await;
+    let (_, programming) = two_subjects(&site).await;
+    let user = site.user_interested_in(&["rust"]).await;
+    user.top_up(10_000).await;
+    let order = user.buy(&[&programming[0]]).await.expect(201).text("id");
+    let owned = ids(&list(&user).await);
+    assert!(!owned.contains(&programming[0]), "{owned:?}");
+
+    user.refund(&order).await.expect(201);
+
+    let refunded = ids(&list(&user).await);
+    assert!(refunded.contains(&programming[0]), "{refunded:?}");
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_changes_the_next_list() {
     let site = Site::start().await;
     let (cooking, programming) = two_subjects(&site).await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lyceum_domain::accounts::{Policy, Roles};
 use lyceum_domain::commerce::{Error as CommerceError, Provider};
-use lyceum_domain::ids::{CourseId, UserId};
+use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
@@ -26,7 +26,7 @@ use crate::accounts::{
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
 use crate::commerce::{
     Answer as BuyerAnswer, Buyers, CallbackSecret, CommercePorts, CommerceQueries, Gateway, PaymentProvider,
-    Payments, Purchased, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings,
+    Payments, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings, Trade, Traded,
 };
 use crate::flows::Flows;
 use crate::gauges;
@@ -211,8 +211,8 @@ impl Platform {
             node.clone(),
             Courses::new(catalog.clone(), settings.snapshot_every),
         );
-        let purchased = on_purchase(profiles.clone(), catalog.clone());
-        let buyers = Region::open(node.clone(), Buyers::new(purchased, settings.snapshot_every));
+        let traded = on_trade(profiles.clone(), catalog.clone());
+        let buyers = Region::open(node.clone(), Buyers::new(traded, settings.snapshot_every));
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let identity = Identity {
             accounts: accounts.clone(),
@@ -342,14 +342,20 @@ impl Platform {
     }
 }
 
-/// What follows a purchase on this node: the courses leave the buyer's recommendations and gain a student.
+/// What follows a trade on this node: what was bought leaves the buyer's recommendations and gains a student, what was
+/// refunded may be recommended again.
 ///
-/// It runs before the buyer hears of the purchase, so the very next list is without them.
-fn on_purchase(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Purchased {
-    Arc::new(move |user: UserId, courses: &[CourseId]| {
-        for course in courses {
-            profiles.tell(user, ProfileCommand::Exclude { course: *course });
-            catalog.count_purchase(*course);
+/// It runs before the buyer hears of the trade, so the very next list knows of it.
+fn on_trade(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Traded {
+    Arc::new(move |user, trade, courses| {
+        for course in courses.iter().copied() {
+            match trade {
+                Trade::Bought => {
+                    profiles.tell(user, ProfileCommand::Exclude { course });
+                    catalog.count_purchase(course);
+                }
+                Trade::Refunded => profiles.tell(user, ProfileCommand::Include { course }),
+            }
         }
     })
 }

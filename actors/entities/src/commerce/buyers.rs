@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lyceum_domain::commerce::access::Grant;
 use lyceum_domain::commerce::wallet::TopUp;
-use lyceum_domain::commerce::{Buyer, Error, Event, Order};
+use lyceum_domain::commerce::{Buyer, Error, Event, Order, RefundState};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Kind};
@@ -12,20 +12,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{ledger_rows, outgoing, rows, sagas};
 
-/// Hears which courses a user has bought, after the commit; it must be quick and may be lost with the process.
-pub type Purchased = Arc<dyn Fn(UserId, &[CourseId]) + Send + Sync>;
+/// What became of a user's access to some courses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trade {
+    /// They have bought them.
+    Bought,
+    /// They have been given their money back, and have not bought them otherwise.
+    Refunded,
+}
+
+/// Hears which courses a user has traded, after the commit; it must be quick and may be lost with the process.
+pub type Traded = Arc<dyn Fn(UserId, Trade, &[CourseId]) + Send + Sync>;
 
 /// Binds [`Buyer`] to the runtime.
 pub struct Buyers {
-    purchased: Purchased,
+    traded: Traded,
     snapshot_every: u32,
 }
 
 impl Buyers {
-    /// Buyers whose purchases are signalled to `purchased`; recovery reads at most `snapshot_every` decisions.
-    pub fn new(purchased: Purchased, snapshot_every: u32) -> Self {
+    /// Buyers whose purchases and refunds are signalled to `traded`; recovery reads at most `snapshot_every` decisions.
+    pub fn new(traded: Traded, snapshot_every: u32) -> Self {
         Buyers {
-            purchased,
+            traded,
             snapshot_every,
         }
     }
@@ -161,18 +170,27 @@ impl Entity for Buyers {
             rows::collect(key, state, event, now, effects);
             ledger_rows::collect(key, state, event, now, effects);
             outgoing::after_buyer(key, state, event, now, effects);
-            let order = match event {
-                Event::Purchased(placement) => Some(&**placement),
-                Event::OrderFulfilled { order_id, .. } => {
-                    state.order(*order_id).ok().map(|order| &order.placement)
-                }
-                _ => None,
+            let (trade, order_id) = match event {
+                Event::Purchased(placement) => (Trade::Bought, placement.order_id),
+                Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),
+                Event::RefundedToWallet { order_id, .. }
+                | Event::RefundMoved {
+                    order_id,
+                    state: RefundState::Succeeded,
+                    ..
+                } => (Trade::Refunded, *order_id),
+                _ => continue,
             };
-            if let Some(order) = order {
-                let courses: Vec<CourseId> = order.lines.iter().map(|line| line.course_id).collect();
-                let purchased = self.purchased.clone();
-                effects.after_commit(move || purchased(key, &courses));
+            let Ok(order) = state.order(order_id) else {
+                continue;
+            };
+            let mut courses: Vec<CourseId> =
+                order.placement.lines.iter().map(|line| line.course_id).collect();
+            if trade == Trade::Refunded {
+                courses.retain(|course| state.access().live(*course, now).is_none());
             }
+            let traded = self.traded.clone();
+            effects.after_commit(move || traded(key, trade, &courses));
         }
     }
 

@@ -24,7 +24,7 @@ mod sandbox;
 #[cfg(test)]
 mod testing;
 
-pub use buyers::{Answer, Buyers, Purchased, Question};
+pub use buyers::{Answer, Buyers, Question, Trade, Traded};
 pub use callback::{Callback, CallbackSecret, sign};
 pub use flows::{CommerceFlow, CommercePorts};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};

@@ -22,7 +22,7 @@ fn cny(amount: i64) -> Money {
 /// A buyer with 1,000.00, and the binding.
 fn buyer() -> (Buyer, Buyers) {
     let mut buyer = Buyer::default();
-    let binding = Buyers::new(Arc::new(|_, _| ()), 100);
+    let binding = Buyers::new(Arc::new(|_, _, _| ()), 100);
     let payment_id = PaymentId::from_u128(900);
     let top_up = Command::StartTopUp {
         payment_id,

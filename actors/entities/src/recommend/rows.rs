@@ -55,7 +55,7 @@ impl RecommendRows {
             Some(row) => serde_json::from_str(row.get(0)).map_err(StoreError::refused)?,
             None => Vec::new(),
         };
-        let owned = owned.iter().map(|row| course(row.get(0)));
+        let owned: Vec<CourseId> = owned.iter().map(|row| course(row.get(0))).collect();
         let signals = recent.iter().filter_map(|row| {
             Some(Signal {
                 course: course(row.get(0)),
@@ -65,6 +65,8 @@ impl RecommendRows {
                 id: row.get::<_, Option<i64>>(4).and_then(|id| u32::try_from(id).ok()),
             })
         });
+        // What was bought and is not owned was refunded since.
+        let signals = signals.filter(|one| one.activity != Activity::Purchase || owned.contains(&one.course));
         // Oldest first, so that the newest event ids are those that are remembered.
         let mut signals: Vec<Signal> = signals.collect();
         signals.reverse();
