@@ -18,7 +18,9 @@ use super::{accounts, admin, catalog, commerce, health, imports, keys, learning,
     info(
         title = "Lyceum",
         description = "A knowledge-commerce platform. Conventions: TypeIDs, money in minor units, \
-            problem details (RFC 9457), Idempotency-Key, ETag and If-Match, cursors.",
+            problem details (RFC 9457), Idempotency-Key, ETag and If-Match, cursors. \
+            A head that is not HTTP, or beyond the limits of the protocol's parser (400, 414, 431), is \
+            answered with a status alone: no request came into being that a problem could be about.",
     ),
     paths(
         accounts::register, accounts::log_in, accounts::refresh, accounts::log_out, accounts::list_sessions,

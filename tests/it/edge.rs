@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::harness::{Answer, Call, PASSWORD, Site, registration};
+use crate::harness::{Answer, Call, PASSWORD, Site, registration, unknown_course};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_cannot_be_understood_is_a_problem_that_says_what_and_where() {
@@ -73,6 +73,12 @@ async fn whatever_cannot_be_understood_is_a_problem_that_says_what_and_where() {
         .await
         .refused(400, "http.invalid_body");
     assert_eq!(refused.json()["errors"][0]["pointer"], "/items/0/course_id");
+    let nested_by_position = json!({"items": [[unknown_course()]], "payment_method": "wallet"});
+    let refused = user
+        .post_as("key", "/v1/orders", &nested_by_position)
+        .await
+        .refused(400, "http.invalid_body");
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/items/0");
 
     for id in [
         "x",
