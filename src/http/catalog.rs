@@ -34,27 +34,31 @@ const SEARCH_CHARS_MAX: usize = 200;
 #[into_params(parameter_in = Query)]
 pub struct CoursesQuery {
     /// Words to search for, up to 200 characters; the best matches come first unless `sort` is given.
-    #[param(example = "rust 编程")]
+    #[param(max_length = 200, example = "rust 编程")]
     q: Option<String>,
     /// The slug of a category.
     category: Option<String>,
     /// A topic, in any case.
     tag: Option<String>,
     /// `all`, `beginner`, `intermediate` or `advanced`.
+    #[param(pattern = "^(all|beginner|intermediate|advanced)$")]
     level: Option<String>,
     /// A language tag such as `zh` or `en`.
     language: Option<String>,
     /// `free` or `paid`.
+    #[param(pattern = "^(free|paid)$")]
     price: Option<String>,
     /// The id of a creator.
     #[param(value_type = Option<String>)]
     creator: Option<UserId>,
     /// `newest` (default), `popular`, `price`, `-price` or `title`; `relevance` with `q`.
+    #[param(pattern = "^(newest|popular|price|-price|title|relevance)$")]
     sort: Option<String>,
     /// Entries wanted, from 1 to 100; 20 if left out.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<u16>,
     /// Where the page before this one ended: its `next`.
+    #[param(min_length = 1)]
     after: Option<String>,
 }
 

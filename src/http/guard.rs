@@ -165,7 +165,7 @@ impl Guard {
 }
 
 /// The token of `Bearer <token>`; the scheme's name is case-insensitive.
-fn bearer(value: &str) -> Option<&str> {
+pub(super) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

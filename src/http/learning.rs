@@ -131,7 +131,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
 /// 401 without a token and 403 `commerce.access_required` without access; 404 `catalog.course_not_found`,
 /// `catalog.lesson_not_found`.
 #[utoipa::path(
-    get, path = "/v1/courses/{id}/lessons/{lesson_id}/content", tag = "learning",
+    get, path = "/v1/courses/{id}/lessons/{lesson_id}/content", tag = "learning", security((), ("bearer" = [])),
     params(
         ("id" = String, Path, description = "the course"),
         ("lesson_id" = String, Path, description = "the lesson"),

@@ -43,9 +43,11 @@ pub mod router;
 pub mod server;
 mod service;
 pub mod settings;
+mod shapes;
 mod socket;
 mod token;
 mod trace;
+pub mod untrusted;
 
 pub use self::admission::Priority;
 pub use self::guard::{Access, Caller, Revocations};

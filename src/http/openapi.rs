@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 description, collected from the handlers.
 
+mod patterns;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use utoipa::openapi::{Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::{FieldError, ProblemBody};
+use super::shapes::Money;
 use super::token::etag;
 use super::{accounts, admin, catalog, commerce, health, imports, keys, learning, recommend};
 
@@ -40,7 +43,7 @@ use super::{accounts, admin, catalog, commerce, health, imports, keys, learning,
         keys::keys, admin::cluster, admin::entity, imports::import,
         health::live, health::ready, health::started, health::metrics,
     ),
-    components(schemas(ProblemBody<'static>, FieldError)),
+    components(schemas(ProblemBody<'static>, FieldError, Money)),
     security(("bearer" = [])),
     modifiers(&Conventions),
 )]
@@ -65,6 +68,7 @@ impl Modify for Conventions {
             .description("Not carried out")
             .content("application/problem+json", problem)
             .build();
+        patterns::describe(description);
         for item in description.paths.paths.values_mut() {
             let operations = [
                 &mut item.get,

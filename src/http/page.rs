@@ -19,6 +19,7 @@ pub struct PageQuery {
     #[param(minimum = 1, maximum = 100)]
     pub limit: Option<u16>,
     /// Where the page before this one ended: its `next`.
+    #[param(min_length = 1)]
     pub after: Option<String>,
 }
 

@@ -211,6 +211,11 @@ impl Problem {
         self.0.code
     }
 
+    /// What is wrong with the parts of the request.
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
     /// The status it is sent with.
     pub fn status(&self) -> StatusCode {
         self.0.status

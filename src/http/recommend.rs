@@ -166,6 +166,7 @@ pub struct RecommendationsQuery {
     pub limit: Option<u16>,
     /// Where the list will be shown, for instance `home`: at most 32 letters, digits, `_` and `-`. All surfaces
     /// share one ranking.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,32}$")]
     pub surface: Option<String>,
 }
 

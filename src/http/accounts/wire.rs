@@ -9,6 +9,8 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::shapes;
+
 /// What somebody registers with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +61,7 @@ pub(super) struct ProfileBody {
     /// Up to 500 characters.
     pub(super) bio: Option<String>,
     /// The language to read the platform in.
-    #[schema(value_type = Option<String>, example = "zh")]
+    #[schema(value_type = Option<String>, pattern = "^(zh|en)$", example = "zh")]
     pub(super) language: Option<Language>,
     /// Up to 16 subjects; replaces all earlier ones.
     pub(super) interests: Option<Vec<String>>,
@@ -100,7 +102,7 @@ pub(super) struct SuspendBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct RoleBody {
     /// The role.
-    #[schema(value_type = String, example = "creator")]
+    #[schema(value_type = String, pattern = "^(learner|creator|operator)$", example = "creator")]
     pub(super) role: Role,
     /// Whether the account has it from now on; true if left out.
     #[serde(default = "yes")]
@@ -157,7 +159,7 @@ pub(super) struct UserWithBalance {
     #[serde(flatten)]
     pub(super) user: UserBody,
     /// What the wallet holds, beside what is held for open orders.
-    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     pub(super) balance: Money,
 }
 

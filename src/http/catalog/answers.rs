@@ -10,6 +10,8 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::http::shapes;
+
 /// A course as its creator sees it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AuthoredBody {
@@ -97,7 +99,7 @@ pub(super) struct CardBody {
     id: String,
     title: String,
     subtitle: Option<String>,
-    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     price: Money,
     category: Option<String>,
     tags: Vec<String>,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{Problem, at};
+use crate::http::shapes;
 
 /// Reads a field that is there, `null` included, as a change.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -33,7 +34,7 @@ pub(super) struct NewCourseBody {
     /// A language tag; `zh` if left out.
     pub(super) language: Option<String>,
     /// `all` (default), `beginner`, `intermediate` or `advanced`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(all|beginner|intermediate|advanced)$")]
     pub(super) level: Option<Level>,
     /// A slug: lower-case letters, digits and hyphens.
     pub(super) category: Option<String>,
@@ -41,7 +42,7 @@ pub(super) struct NewCourseBody {
     #[serde(default)]
     pub(super) tags: Vec<String>,
     /// What it costs, in the settlement currency; zero is free.
-    #[schema(value_type = Option<Object>, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = Option<shapes::Money>)]
     pub(super) price: Option<Money>,
 }
 
@@ -80,7 +81,7 @@ pub(super) struct EditCourseBody {
     /// A language tag.
     language: Option<String>,
     /// `all`, `beginner`, `intermediate` or `advanced`.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(all|beginner|intermediate|advanced)$")]
     level: Option<Level>,
     /// A slug.
     #[serde(deserialize_with = "present")]
@@ -89,7 +90,7 @@ pub(super) struct EditCourseBody {
     /// Up to 16 topics, which replace the earlier ones.
     tags: Option<Vec<String>>,
     /// What it costs, in the settlement currency.
-    #[schema(value_type = Option<Object>, example = json!({"amount": 9900, "currency": "CNY"}))]
+    #[schema(value_type = Option<shapes::Money>)]
     price: Option<Money>,
 }
 
@@ -129,7 +130,7 @@ pub(super) struct LessonBody {
     /// 1 to 120 characters.
     title: String,
     /// `video`, `article`, `audio` or `quiz`.
-    #[schema(value_type = String, example = "video")]
+    #[schema(value_type = String, pattern = "^(video|article|audio|quiz)$", example = "video")]
     kind: LessonKind,
     /// How long it takes, in seconds.
     #[serde(default)]
@@ -238,7 +239,7 @@ pub(super) struct ImportLessonBody {
     /// 1 to 120 characters.
     title: String,
     /// `video`, `article`, `audio` or `quiz`.
-    #[schema(value_type = String, example = "video")]
+    #[schema(value_type = String, pattern = "^(video|article|audio|quiz)$", example = "video")]
     kind: LessonKind,
     /// How long it takes, in seconds.
     #[serde(default)]

@@ -11,16 +11,16 @@ use uuid::Uuid;
 
 use super::wire::{TopUpBody, TopUpRequest, checked_token};
 use super::{method, unexpected};
-use crate::http::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor};
+use crate::http::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor, shapes};
 
 /// A wallet.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct WalletBody {
     /// What may be spent.
-    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     balance: Money,
     /// What is reserved for purchases under way.
-    #[schema(value_type = Object, example = json!({"amount": 0, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     held: Money,
     /// A page of its statement, newest first.
     entries: Page<EntryBody>,

@@ -9,7 +9,7 @@ use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::Problem;
+use crate::http::{Problem, shapes};
 
 /// The longest payment token, bytes.
 const TOKEN_BYTES_MAX: usize = 256;
@@ -28,6 +28,7 @@ pub(in crate::http) struct ItemBody {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct QuoteRequest {
     /// From 1 to 20 different courses.
+    #[schema(min_items = 1, max_items = 20)]
     pub(super) items: Vec<ItemBody>,
     /// A coupon.
     pub(super) coupon_code: Option<String>,
@@ -38,6 +39,7 @@ pub(in crate::http) struct QuoteRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OrderRequest {
     /// From 1 to 20 different courses.
+    #[schema(min_items = 1, max_items = 20)]
     pub(super) items: Vec<ItemBody>,
     /// A coupon.
     pub(super) coupon_code: Option<String>,
@@ -57,9 +59,10 @@ pub(in crate::http) struct OrderRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct RefundRequest {
     /// Why, in up to 500 characters.
+    #[schema(min_length = 1, max_length = 500)]
     pub(super) reason: String,
     /// The order's total, or left out.
-    #[schema(value_type = Option<Object>, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = Option<shapes::Money>)]
     pub(super) amount: Option<Money>,
 }
 
@@ -68,7 +71,7 @@ pub(in crate::http) struct RefundRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct TopUpRequest {
     /// How much.
-    #[schema(value_type = Object, example = json!({"amount": 100_000, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     pub(super) amount: Money,
     /// The name of a provider.
     #[schema(example = "sandbox")]
@@ -84,7 +87,7 @@ pub(in crate::http) struct QuoteBody {
     /// The courses.
     pub(super) items: Vec<QuoteLine>,
     /// The sum of the prices.
-    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     pub(super) total: Money,
 }
 
@@ -94,7 +97,7 @@ pub(in crate::http) struct QuoteLine {
     #[schema(value_type = String)]
     course_id: CourseId,
     title: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = shapes::Money)]
     price: Money,
     /// Whether the caller has bought or made it, so that an order of this cart would be refused.
     owned: bool,
@@ -124,7 +127,7 @@ pub(in crate::http) struct OrderBody {
     #[schema(value_type = Option<String>)]
     reason: Option<CloseReason>,
     items: Vec<OrderLine>,
-    #[schema(value_type = Object, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = shapes::Money)]
     total: Money,
     payment_method: &'static str,
     payments: Vec<PaymentBody>,
@@ -146,7 +149,7 @@ struct OrderLine {
     course_id: CourseId,
     course_version: u32,
     title: String,
-    #[schema(value_type = Object)]
+    #[schema(value_type = shapes::Money)]
     price: Money,
 }
 
@@ -158,7 +161,7 @@ struct PaymentBody {
     method: &'static str,
     /// `processing`, `succeeded`, `declined` or `cancelled`.
     state: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = shapes::Money)]
     amount: Money,
 }
 
@@ -169,7 +172,7 @@ pub(in crate::http) struct RefundBody {
     id: RefundId,
     /// `processing`, `unknown`, `failed` (it is tried again) or `succeeded`.
     state: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = shapes::Money)]
     amount: Money,
     reason: String,
     #[schema(value_type = String, format = DateTime)]
@@ -263,7 +266,7 @@ pub(in crate::http) struct TopUpBody {
     id: PaymentId,
     /// `processing`, `succeeded`, `declined` or `cancelled`.
     state: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(value_type = shapes::Money)]
     amount: Money,
     provider: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,20 @@
+//! Shapes of values that are at home below the edge, where nothing knows of OpenAPI.
+//!
+//! Bodies refer to them by `#[schema(value_type = …)]`; nobody makes one.
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// Money in minor units of its currency.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"amount": 19900, "currency": "CNY"}))]
+#[expect(dead_code, reason = "describes a value of another package")]
+pub(super) struct Money {
+    /// Minor units.
+    #[schema(minimum = 0, maximum = 100_000_000_000_i64)]
+    amount: i64,
+    /// ISO 4217 code of a currency that there are wallets in.
+    #[schema(pattern = "^(CNY|USD|EUR)$")]
+    currency: String,
+}
