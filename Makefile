@@ -1,11 +1,11 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit lint doc bench bench-peers stop clean
+.PHONY: help run test test-unit test-contract chaos chaos-all lint doc bench bench-peers stop clean
 ARGS ?=
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: ## installs, starts and serves the demo on http://127.0.0.1:8080; Ctrl-C stops it
 	@exec bash config/dev/run.sh $(ARGS)
@@ -15,6 +15,15 @@ test: ## runs every test against a private Postgres and Redis; ARGS go to the ru
 
 test-unit: ## runs the tests that need no store
 	@cargo test --quiet --locked --lib -p lyceum-kernel -p lyceum-domain
+
+test-contract: ## tries every operation against its description, with right and wrong data
+	@exec bash config/dev/contract.sh
+
+chaos: ## breaks what a node stands on, row by row, and lets the oracle judge; ROW=13 for one
+	@exec bash config/dev/chaos.sh run
+
+chaos-all: ## breaks everything at once for ten minutes, by a seed that it prints; SEED=7 repeats one
+	@exec bash config/dev/chaos.sh all
 
 lint: ## checks format, lints, licences and dependencies
 	@exec bash config/dev/lint.sh
@@ -29,7 +38,7 @@ bench-peers: ## measures purchases beside the systems people use instead, if ../
 	@exec bash config/dev/bench.sh --peers $(ARGS)
 
 stop: ## stops the private Postgres and Redis; their data stays
-	@for instance in dev test bench faults; do bash config/dev/stores.sh stop $$instance; done
+	@for instance in dev test bench faults full; do bash config/dev/stores.sh stop $$instance; done
 
 clean: stop ## removes their data as well, and everything that was built
-	rm -rf $$(readlink -f .data/dev .data/test .data/bench .data/faults || true) .data target
+	rm -rf $$(readlink -f .data/dev .data/test .data/bench .data/faults .data/full || true) .data target

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The edges between our packages: a package and what it may depend on.
-const EDGES: [(&str, &[&str]); 8] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("actors/kernel", &[]),
     ("actors/domain", &["lyceum-kernel"]),
     ("actors/runtime", &["lyceum-kernel"]),
@@ -33,6 +33,13 @@ const EDGES: [(&str, &[&str]); 8] = [
     ("tests/sandbox", &[]),
     // The oracle judges the product and therefore shares nothing with it.
     ("tests/oracle", &[]),
+    // It breaks what the product stands on, and lets the oracle judge.
+    ("tests/chaos", &["lyceum-oracle", "lyceum-loadtest"]),
+    // It feeds the parsers, wherever they are.
+    (
+        "tests/fuzz",
+        &["lyceum", "lyceum-kernel", "lyceum-domain", "lyceum-entities"],
+    ),
     // It seeds a database and therefore knows ids and shards; what it measures, it reaches by HTTP.
     ("tests/bench", &["lyceum-domain", "lyceum-runtime"]),
 ];

@@ -4,14 +4,17 @@
 #   stores.sh start dev|test|bench|faults    starts what is not running; safe to repeat
 #   stores.sh stop  dev|test|bench|faults    stops both; the data stays
 #   stores.sh crash dev|test|bench|faults    stops Postgres as a crash would (immediate), for tests of recovery
+#   stores.sh crash-redis …                  ends Redis with kill -9, likewise
 #   stores.sh reset dev|test|bench|faults    empties both, e.g. after a migration that is still being written has changed
 #   stores.sh env   dev|test|bench|faults    prints the URLs as shell exports
+#   stores.sh folder …                       prints the folder of Postgres' data
 #
 # Flow of a start: folders, ports (remembered in `.data/<instance>/ports`), initdb once, configuration for this
 # machine's size, start, role and database. Durability stays at its defaults on `dev`: fsync, full_page_writes and
 # synchronous_commit on, Redis with an append-only file synced every second; `bench` is the same. The `test` instance runs with
 # fsync off, since nothing there outlives the machine; a killed process loses nothing either way. Tests of crashes
-# have `faults` to themselves.
+# have `faults` to themselves, and `full`, whose Postgres lies on a tmpfs of 384 MiB that a test can fill; its data is gone when it
+# is stopped, and mounting it needs root.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -21,7 +24,8 @@ case $instance in
   test) first_postgres_port=54429 first_redis_port=63899 fsync=off ;;
   bench) first_postgres_port=54529 first_redis_port=63999 fsync=on ;;
   faults) first_postgres_port=54629 first_redis_port=64099 fsync=on ;;
-  *) fail "stores.sh: there are the instances dev, test, bench and faults, not \`$instance\`." ;;
+  full) first_postgres_port=54729 first_redis_port=64199 fsync=on ;;
+  *) fail "stores.sh: there are the instances dev, test, bench, faults and full, not \`$instance\`." ;;
 esac
 
 choose_data "$instance"
@@ -77,8 +81,8 @@ work_mem = 16MB
 maintenance_work_mem = $((memory > 4096 ? 256 : 64))MB
 wal_buffers = 16MB
 wal_compression = lz4                       # full-page images are most of the log after a checkpoint
-min_wal_size = 256MB
-max_wal_size = $([ "$instance" = test ] && echo 512MB || echo 2GB)                      # checkpoints come by time, not by size
+min_wal_size = $([ "$instance" = full ] && echo 32MB || echo 256MB)
+max_wal_size = $(case $instance in test) echo 512MB ;; full) echo 96MB ;; *) echo 2GB ;; esac)                      # checkpoints come by time, not by size
 checkpoint_timeout = 15min
 random_page_cost = 1.1                      # solid state disks
 jit = off                                   # every query of ours is shorter than its compilation
@@ -88,7 +92,18 @@ log_line_prefix = '%m [%p] %a '
 CONF
 }
 
+# Puts the cluster of `full` on a disk of its own.
+mount_small_disk() {
+  [ "$instance" = full ] || return 0
+  if mountpoint -q "$cluster"; then return; fi
+  is_root || fail "a Postgres on a small disk needs root, to mount a tmpfs."
+  mkdir -p "$cluster"
+  mount -t tmpfs -o size=384m,mode=700 lyceum-full "$cluster" 2>/dev/null ||
+    fail "a Postgres on a small disk needs root with the right to mount a tmpfs, which this container does not give."
+}
+
 start_postgres() {
+  mount_small_disk
   choose_postgres "$cluster" || fail "Postgres is not installed; run \`make run\`, which installs it."
   if postgres_runs; then return; fi
   need_disk 1024
@@ -175,7 +190,7 @@ stop_postgres() {
 stop_redis() {
   local pid tries
   pid=$(redis_pid) || return 0
-  kill "$pid"
+  kill "-${1:-TERM}" "$pid"
   for ((tries = 0; tries < 100; tries++)); do
     [ -d "/proc/$pid" ] || { say "Redis of $instance is stopped"; return; }
     sleep 0.1
@@ -206,9 +221,12 @@ case $action in
   stop)
     stop_redis
     stop_postgres fast
+    if [ "$instance" = full ] && mountpoint -q "$cluster"; then umount "$cluster"; fi
     ;;
   crash) stop_postgres immediate ;;
+  crash-redis) stop_redis KILL ;;
   reset) reset_stores ;;
   env) print_env ;;
-  *) fail "usage: stores.sh start|stop|crash|reset|env dev|test|bench|faults" ;;
+  folder) printf '%s\n' "$cluster" ;;
+  *) fail "usage: stores.sh start|stop|crash|crash-redis|reset|env|folder dev|test|bench|faults|full" ;;
 esac

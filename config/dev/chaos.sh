@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# `make chaos`: tries the promises on one node, row by row: crashes, repeated keys, a full disk, a lost Redis, hostile clients.
+# `make chaos-all`: everything that can go wrong at once, for a while.
+#
+# Flow: release build → lyceum-chaos, which starts stores (the instances `faults` and `full`), server and sandbox, breaks them, lets
+# the oracle judge, and prints the figures beside their limits. Logs are kept below .data/chaos. Exit code 0: all promises held.
+#
+#   ROW=13 make chaos                   one row; several as ROW="1 3"
+#   SEED=7 make chaos-all               the seed that a run has printed
+#   MINUTES=2 make chaos-all            instead of 10
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$repo"
+
+scripts=config/dev
+bin="${CARGO_TARGET_DIR:-$repo/target}/release"
+command=${1:-run}
+arguments=()
+for row in ${ROW:-}; do arguments+=(--row "$row"); done
+[ -z "${SEED:-}" ] || arguments+=(--seed "$SEED")
+[ -z "${MINUTES:-}" ] || arguments+=(--minutes "$MINUTES")
+
+bash "$scripts/install.sh"
+if [ ! -x "$bin/lyceum-chaos" ]; then need_disk 6000; fi
+say "building; the first time takes some minutes"
+cargo build --release --quiet --locked -p lyceum -p lyceum-sandbox -p lyceum-chaos ||
+  fail "the build failed; the compiler's message is above."
+
+chaos=''
+cleanup() {
+  # A session of its own: what it has started goes with it.
+  [ -z "$chaos" ] || kill -TERM -- "-$chaos" 2>/dev/null || true
+  bash "$scripts/stores.sh" stop faults
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+mkdir -p .data/chaos
+setsid "$bin/lyceum-chaos" "$command" --lyceum "$bin/lyceum" --sandbox "$bin/lyceum-sandbox" --stores "$scripts/stores.sh" \
+  --out .data/chaos "${arguments[@]}" </dev/null &
+chaos=$!
+wait "$chaos"

@@ -1,0 +1,33 @@
+//! The faults suite: what a network, a crash, a full disk or somebody hostile does to Lyceum, and the verdict on each.
+//!
+//! Nothing here shares code with the product: it is reached by its sockets, its signals and its stores alone.
+//!
+//! ```text
+//! proxy             a TCP proxy that misbehaves as a network does
+//! wire, api         HTTP/1.1 as bytes; the API as a client of good will uses it
+//! process, site     programs; Lyceum under trial, kept alive over stores that may be broken
+//! stores            Postgres and Redis that may be broken
+//! buying, judge     clients that buy and write down what they were told; the oracle's word on it
+//! healthy           a client at a steady pace, to see what others cost it
+//! hostile           row 13: clients that nobody wants
+//! rows, all         every promise that is tried, one after the other; everything at once
+//! verdict           figures beside their limits
+//! ```
+
+mod all;
+pub mod api;
+pub mod buying;
+pub mod dice;
+pub mod healthy;
+mod hostile;
+pub mod judge;
+pub mod process;
+pub mod proxy;
+pub mod rows;
+pub mod site;
+pub mod stores;
+pub mod verdict;
+pub mod wire;
+
+/// Why a trial could not go on; told in one sentence.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

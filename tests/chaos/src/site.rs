@@ -1,0 +1,291 @@
+//! Lyceum under trial: its binary over stores that may be broken, the sandbox provider beside it, and courses to sell.
+//!
+//! The server keeps its address over every restart. All settings that differ from the demo's are in this file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::Failure;
+use crate::api::{self, Account, Client};
+use crate::process::{Process, free_address, resident};
+use crate::stores::Stores;
+
+/// The secret of the sandbox that the demo's settings hold.
+const SANDBOX_SECRET: &str = "sandbox-demo-secret-not-safe";
+/// The operator's name.
+pub const OPERATOR: &str = "operator";
+/// The operator's password.
+pub const OPERATOR_PASSWORD: &str = "a chaotic operator passphrase";
+/// Tokens outlive any trial.
+const TOKEN_TTL_S: u32 = 7200;
+/// A crash loop shall not keep two cores busy.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is tried, and where results go.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// The server's binary
+    #[arg(long, default_value = "target/release/lyceum")]
+    pub lyceum: PathBuf,
+    /// The payment sandbox's binary
+    #[arg(long, default_value = "target/release/lyceum-sandbox")]
+    pub sandbox: PathBuf,
+    /// The load generator's binary
+    #[arg(long, default_value = "target/release/lyceum-load")]
+    pub load: PathBuf,
+    /// The script that starts, crashes and empties stores
+    #[arg(long, default_value = "config/dev/stores.sh")]
+    pub stores: PathBuf,
+    /// Folder for results and logs
+    #[arg(long, default_value = ".data/chaos")]
+    pub out: PathBuf,
+}
+
+/// A server that is kept alive.
+#[derive(Debug)]
+pub struct Site {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Where the sandbox serves.
+    pub sandbox_address: SocketAddr,
+    /// The sandbox's own file.
+    pub sandbox_file: PathBuf,
+    log: PathBuf,
+    keeper: Option<Keeper>,
+    _sandbox: Process,
+}
+
+/// The runner that starts the server again whenever it has ended.
+#[derive(Debug)]
+struct Keeper {
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// End it as `kill -9` does; it is started again.
+    Kill,
+    /// Say which process it is.
+    Pid(oneshot::Sender<Option<u32>>),
+    /// End it as `kill` does, for good.
+    End,
+}
+
+impl Site {
+    /// Migrates, starts everything and waits until it is ready.
+    ///
+    /// # Errors
+    /// A program cannot be started or does not become ready.
+    pub async fn start(place: &Place, stores: &Stores, settings: &[(&str, String)]) -> Result<Self, Failure> {
+        std::fs::create_dir_all(&place.out)?;
+        let environment = [
+            ("LYCEUM__DATABASE__URL", stores.database.clone()),
+            ("LYCEUM__REDIS__URL", stores.redis.clone()),
+            (
+                "LYCEUM__ACCOUNTS__OPERATOR_PASSWORD",
+                OPERATOR_PASSWORD.to_owned(),
+            ),
+        ];
+        let migrated = Command::new(&place.lyceum)
+            .arg("migrate")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .output()
+            .await
+            .map_err(|error| format!("{} cannot be started: {error}", place.lyceum.display()))?;
+        if !migrated.status.success() {
+            return Err(format!("migrate: {}", String::from_utf8_lossy(&migrated.stderr)).into());
+        }
+
+        let (address, sandbox_address) = (free_address()?, free_address()?);
+        let sandbox_file = place.out.join("sandbox.jsonl");
+        // Charges of an earlier database would be asked for in vain.
+        let _ = std::fs::remove_file(&sandbox_file);
+        let arguments = [
+            "--listen",
+            &sandbox_address.to_string(),
+            "--file",
+            &sandbox_file.display().to_string(),
+            "--secret",
+            SANDBOX_SECRET,
+        ]
+        .map(ToOwned::to_owned);
+        let mut sandbox = Process::start("sandbox", &place.sandbox, &arguments, &[], &place.out)?;
+        sandbox.ready(sandbox_address, "/livez").await?;
+
+        let always = [
+            ("http.listen", address.to_string()),
+            ("providers.sandbox.url", format!("http://{sandbox_address}")),
+            (
+                "providers.sandbox.callback_url",
+                format!("http://{address}/callbacks/sandbox"),
+            ),
+            ("tokens.access_ttl_s", TOKEN_TTL_S.to_string()),
+            ("http.rate.credentials.requests", "0".to_owned()),
+            ("telemetry.log_format", "json".to_owned()),
+        ];
+        let mut arguments = vec!["serve".to_owned()];
+        for (key, value) in always.iter().chain(settings) {
+            arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+        }
+        // A log of an earlier trial would be judged again.
+        let log = place.out.join("lyceum.log");
+        let _ = std::fs::remove_file(&log);
+        let place = place.clone();
+        let start = move || Process::start("lyceum", &place.lyceum, &arguments, &environment, &place.out);
+        let mut first = start()?;
+        first.ready(address, "/readyz").await?;
+        Ok(Site {
+            address,
+            sandbox_address,
+            sandbox_file,
+            log,
+            keeper: Some(Keeper::start(first, start)),
+            _sandbox: sandbox,
+        })
+    }
+
+    /// The operator, logged in.
+    ///
+    /// # Errors
+    /// The login is refused.
+    pub async fn operator(&self) -> Result<Account, Failure> {
+        api::log_in(self.address, OPERATOR, OPERATOR_PASSWORD).await
+    }
+
+    /// Courses for sale.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub async fn courses(&self, count: usize, price: i64) -> Result<Vec<String>, Failure> {
+        let operator = self.operator().await?;
+        api::publish(
+            &mut Client::with_token(self.address, &operator.token),
+            count,
+            price,
+        )
+        .await
+    }
+
+    /// Buyers, each with so much in the wallet.
+    ///
+    /// # Errors
+    /// They are refused.
+    pub async fn buyers(&self, count: usize, balance: i64) -> Result<Vec<Account>, Failure> {
+        let mut buyers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let buyer = api::register(self.address).await?;
+            if balance > 0 {
+                Client::with_token(self.address, &buyer.token)
+                    .top_up(balance)
+                    .await?;
+            }
+            buyers.push(buyer);
+        }
+        Ok(buyers)
+    }
+
+    /// Kills the server as `kill -9` does; it is started again at once, and this does not wait for it.
+    ///
+    /// # Errors
+    /// The runner has given up.
+    pub async fn kill(&self) -> Result<(), Failure> {
+        self.order(Order::Kill).await
+    }
+
+    /// The server's process, unless it is just not running.
+    ///
+    /// # Errors
+    /// The runner has given up.
+    pub async fn pid(&self) -> Result<Option<u32>, Failure> {
+        let (say, said) = oneshot::channel();
+        self.order(Order::Pid(say)).await?;
+        Ok(said.await?)
+    }
+
+    /// The server's resident memory, bytes.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn resident(&self) -> Result<u64, Failure> {
+        resident(self.pid().await?.ok_or("the server does not run")?)
+    }
+
+    /// Whether the server answers as ready.
+    pub async fn is_ready(&self) -> bool {
+        crate::process::status(self.address, "/readyz").await == Some(200)
+    }
+
+    /// Lines of the log that tell of a panic.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn panics(&self) -> Result<usize, Failure> {
+        let log = std::fs::read(&self.log)?;
+        let log = String::from_utf8_lossy(&log);
+        Ok(log.lines().filter(|line| line.contains("panicked")).count())
+    }
+
+    /// Ends the server in peace.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn end(mut self) -> Result<(), Failure> {
+        self.order(Order::End).await?;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.task.await??;
+        }
+        Ok(())
+    }
+
+    async fn order(&self, order: Order) -> Result<(), Failure> {
+        let keeper = self.keeper.as_ref().ok_or("the server has ended")?;
+        let sent = keeper.orders.send(order).await;
+        sent.map_err(|_| "the server can no longer be started; its log says why".into())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            // The process lives in the task and is killed with it.
+            keeper.task.abort();
+        }
+    }
+}
+
+impl Keeper {
+    fn start(mut process: Process, start: impl Fn() -> Result<Process, Failure> + Send + 'static) -> Self {
+        let (orders, mut ordered) = mpsc::channel(8);
+        let task = tokio::spawn(async move {
+            loop {
+                let order = tokio::select! {
+                    ended = process.ended() => {
+                        ended?;
+                        tokio::time::sleep(RESTART_PAUSE).await;
+                        process = start()?;
+                        continue;
+                    }
+                    order = ordered.recv() => order,
+                };
+                match order {
+                    Some(Order::Kill) => {
+                        process.kill().await?;
+                        process = start()?;
+                    }
+                    Some(Order::Pid(say)) => {
+                        // Whoever asked may have gone.
+                        let _ = say.send(process.pid());
+                    }
+                    Some(Order::End) | None => return process.end().await,
+                }
+            }
+        });
+        Keeper { orders, task }
+    }
+}
