@@ -15,6 +15,8 @@ use crate::verdict::Check;
 
 /// The ledger is looked at so often.
 const EVERY: Duration = Duration::from_secs(1);
+/// How long a database that has lost something is waited for.
+const LOSER_RESTS: Duration = Duration::from_secs(10);
 /// Violations that are told with an example.
 const TOLD_MAX: usize = 5;
 
@@ -69,6 +71,8 @@ pub async fn lost(site: &Site, stores: &Stores, history: &Path) -> Result<u64, F
     plan.histories.push(history.to_owned());
     plan.nodes.push(format!("http://{}", site.address));
     plan.password = Some(PASSWORD.to_owned());
+    // What lost its memory need not come to rest.
+    plan.rest_limit = LOSER_RESTS;
     let report = check(&plan).await?;
     let lost = report
         .rules
