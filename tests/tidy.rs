@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The edges between our packages: a package and what it may depend on.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("actors/kernel", &[]),
     ("actors/domain", &["lyceum-kernel"]),
     ("actors/runtime", &["lyceum-kernel"]),
@@ -30,6 +30,7 @@ const EDGES: [(&str, &[&str]); 10] = [
             "lyceum-entities",
         ],
     ),
+    ("loadtest", &[]),
     ("tests/sandbox", &[]),
     // The oracle judges the product and therefore shares nothing with it.
     ("tests/oracle", &[]),

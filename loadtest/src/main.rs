@@ -1,0 +1,3 @@
+//! `lyceum-load`: checks scenarios, runs them, compares and merges their results.
+
+fn main() {}
