@@ -3,3 +3,4 @@
 //! Flow: a [`scenario`] is parsed strictly; [`arrival`] plans every start from the seed; the engine hands due starts to
 //! its workers, whose journeys call the server; what happened becomes an `outcome` and that a report.
 
+pub mod outcome;
