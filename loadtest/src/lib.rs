@@ -4,3 +4,4 @@
 //! its workers, whose journeys call the server; what happened becomes an `outcome` and that a report.
 
 pub mod outcome;
+pub mod report;

@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 pub use board::{Beat, Board};
 pub use kind::ErrorKind;
 pub use machine::{Machine, process_cpu};
+pub(crate) use tally::histogram;
 pub use tally::{Completion, MergeError, Operation, OperationId, Tally};
 pub use timeline::{Interval, Timeline};
 

@@ -301,3 +301,6 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     let capped = duration.min(LATENCY_MAX);
     capped.as_secs() * 1_000_000 + u64::from(capped.subsec_micros())
 }
+
+#[cfg(test)]
+mod tests;
