@@ -149,7 +149,7 @@ impl Tally {
                     .service
                     .saturating_record(micros(ended.saturating_sub(started)));
                 // By the intended second: a stall shows where it began, not where it was over.
-                self.timeline.at(intended).latency.saturating_record(latency_us);
+                self.timeline.at(intended).answered(latency_us);
             }
             Err(kind) => {
                 operation.failed.saturating_record(latency_us);

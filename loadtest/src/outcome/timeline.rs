@@ -125,6 +125,14 @@ impl Default for Interval {
 }
 
 impl Interval {
+    /// Counts a good answer that was intended in it.
+    pub(crate) fn answered(&mut self, latency_us: u64) {
+        // Unlike the saturating way, this one lets the histogram grow.
+        self.latency
+            .record(latency_us)
+            .expect("an interval's histogram grows as needed");
+    }
+
     fn merge(&mut self, other: &Interval) {
         self.offered += other.offered;
         self.started += other.started;

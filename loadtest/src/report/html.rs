@@ -91,15 +91,18 @@ fn tiles(summary: &Summary) -> Markup {
     let tile = |name: &str, value: &str, hint: &str| {
         html! { div.tile { dt { (name) } dd { (value) } dd.soft { (hint) } } }
     };
+    let goodput = format!("{}/s", rate(total.goodput_per_s));
+    let offered = format!("of {} offered", count(total.offered));
+    let parts = format!("{} of {}", count(total.failed), count(total.completed));
     html! {
         dl.tiles {
-            (tile("Good answers", &format!("{}/s", rate(total.goodput_per_s)), &format!("of {} offered", count(total.offered))))
-            (tile("p50", &at(&total.latency_from_intended, |latencies| latencies.p50_ms), "from intended start"))
-            (tile("p99", &at(&total.latency_from_intended, |latencies| latencies.p99_ms), "from intended start"))
-            (tile("p99 service", &at(&total.service_time, |latencies| latencies.p99_ms), "from the sending"))
-            (tile("Failed", &percent(total.failed, total.completed), &format!("{} of {}", count(total.failed), count(total.completed))))
+            (tile("Good answers", &goodput, &offered))
+            (tile("p50", &at(&total.latency_from_intended, |latencies| latencies.p50_ms), "intended start"))
+            (tile("p99", &at(&total.latency_from_intended, |latencies| latencies.p99_ms), "intended start"))
+            (tile("p99", &at(&total.service_time, |latencies| latencies.p99_ms), "service time"))
+            (tile("Failed", &percent(total.failed, total.completed), &parts))
             (tile("Dropped", &count(total.dropped), "never sent"))
-            (tile("Schedule lag", &latency(summary.generator.lag_p99_ms), "of the generator, p99"))
+            (tile("Schedule lag", &latency(summary.generator.lag_p99_ms), "generator’s p99"))
         }
     }
 }

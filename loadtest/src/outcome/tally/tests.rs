@@ -72,7 +72,7 @@ fn a_stall_shows_in_the_latency_where_it_began_and_not_in_the_service_time() {
     let browse = tally.operation("browse").unwrap();
     assert!(browse.latency.max() > 1_900_000);
     assert!(browse.service.max() < 1_100);
-    assert_eq!(tally.timeline.intervals()[2].latency.len(), 1);
+    assert!(tally.timeline.intervals()[2].latency.max() > 1_880_000);
     assert_eq!(tally.timeline.intervals()[4].completed, 1);
 }
 

@@ -80,10 +80,7 @@ pub(super) fn map(summary: &Summary, times: &Times, chaos: &[ChaosSpan]) -> Mark
     html! {
         section {
             h2 { "Latency over time" }
-            p.soft {
-                "Good answers by the time at which they were due and by how long they took from then. "
-                "Darker is more in light, brighter is more in dark."
-            }
+            p.soft { "Good answers by the time at which they were due and by how long they took from then." }
             (frame.svg("Heat map of latencies over time", &drawing))
             p.legend {
                 span { "1" }
