@@ -30,7 +30,8 @@ const EDGES: [(&str, &[&str]); 11] = [
             "lyceum-entities",
         ],
     ),
-    ("loadtest", &[]),
+    // Of the oracle it takes only the history that clients write.
+    ("loadtest", &["lyceum-oracle"]),
     ("tests/sandbox", &[]),
     // The oracle judges the product and therefore shares nothing with it.
     ("tests/oracle", &[]),

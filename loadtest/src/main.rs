@@ -1,3 +1,7 @@
-//! `lyceum-load`: checks scenarios, runs them, compares and merges their results.
+//! `lyceum-load`: checks scenarios, runs them, finds capacities, compares and merges results. See the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lyceum_loadtest::cli::main()
+}
