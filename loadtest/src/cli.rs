@@ -16,8 +16,11 @@ use tokio::sync::watch;
 use crate::arrival::{Profile, Share};
 use crate::capacity::{self, Search};
 use crate::chaos::{Means, Process};
+use crate::compare::{self, CompareArgs};
 use crate::engine::{self, Options};
-use crate::outcome::Board;
+use crate::live::{Live, Plan};
+use crate::merge::{self, MergeArgs};
+use crate::outcome::{Board, Recording};
 use crate::scenario::{self, Scenario};
 use crate::{Failure, report};
 
@@ -41,6 +44,10 @@ enum Command {
     Run(RunArgs),
     /// Finds the highest rate at which a scenario's thresholds hold.
     Capacity(CapacityArgs),
+    /// Says whether one build is faster than another.
+    Compare(CompareArgs),
+    /// Merges the results of generators that ran side by side.
+    Merge(MergeArgs),
 }
 
 #[derive(Args, Debug, Clone)]
@@ -76,19 +83,19 @@ struct RunArgs {
 }
 
 #[derive(Args, Debug, Clone)]
-struct CommonArgs {
+pub(crate) struct CommonArgs {
     /// Base address of the target.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
-    target: String,
+    pub(crate) target: String,
     /// Seed of arrivals and choices.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// Threads that send; one sends some 30,000 requests a second.
     #[arg(long, default_value_t = 1)]
-    workers: usize,
+    pub(crate) workers: usize,
     /// Folder for results, and for the users that are remembered from run to run.
     #[arg(long, default_value = "out")]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Args, Debug, Clone)]
@@ -118,6 +125,8 @@ pub fn main() -> ExitCode {
         Command::Check { scenarios } => check(&scenarios),
         Command::Run(args) => run(&args),
         Command::Capacity(args) => find_capacity(&args),
+        Command::Compare(args) => compare::command(&args).and_then(|text| print(&text)).map(|()| 0),
+        Command::Merge(args) => merge::command(&args).and_then(|merged| present(&merged, args.out())),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -160,6 +169,11 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         },
         ..options(&args.common)
     };
+    let folder = args
+        .common
+        .out
+        .join(format!("{}-{}", scenario.name, options.seed));
+    let stop = on_interrupt()?;
     raise_file_limit();
     tell(&format!("preparing {} at {} …", scenario.name, options.target));
     let mut prepared = engine::prepare(&scenario, &options)?;
@@ -171,15 +185,17 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     ));
     let scenario = Arc::new(scenario);
     let board = Arc::new(Board::new(options.workers));
-    let stop = on_interrupt()?;
+    let live = Live::start(Plan::of(&scenario, &options), board.clone())?;
     let recording = engine::run(&scenario, &options, &mut prepared, &board, &stop)?;
+    drop(live);
 
-    let folder = args
-        .common
-        .out
-        .join(format!("{}-{}", scenario.name, options.seed));
-    report::write(&recording, &folder).map_err(|error| Failure::new(error.to_string()))?;
-    print(&report::terminal::render(&recording, io::stdout().is_terminal()))?;
+    report::write(&recording, &folder)?;
+    present(&recording, &folder)
+}
+
+/// Prints a recording that was written to the folder, and returns the exit code of its verdict.
+fn present(recording: &Recording, folder: &Path) -> Result<u8, Failure> {
+    print(&report::terminal::render(recording, io::stdout().is_terminal()))?;
     print(&format!("\n{}\n", folder.join(report::PAGE).display()))?;
     Ok(recording.verdict().exit_code())
 }
@@ -218,13 +234,13 @@ fn find_capacity(args: &CapacityArgs) -> Result<u8, Failure> {
     Ok(if found.rate > 0.0 { 0 } else { 99 })
 }
 
-fn read(path: &Path) -> Result<Scenario, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Scenario, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
     Ok(Scenario::parse(&path.to_string_lossy(), &text)?)
 }
 
-fn options(args: &CommonArgs) -> Options {
+pub(crate) fn options(args: &CommonArgs) -> Options {
     let place: String = args
         .target
         .trim_start_matches("http://")
@@ -259,7 +275,7 @@ fn scaled(profile: &Profile, factor: f64) -> Result<Profile, Failure> {
 }
 
 /// Turns true when the person at the keyboard has had enough.
-fn on_interrupt() -> Result<watch::Receiver<bool>, Failure> {
+pub(crate) fn on_interrupt() -> Result<watch::Receiver<bool>, Failure> {
     let (sender, receiver) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -297,7 +313,7 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     // Nobody is there to hear when this fails.
     let _ = writeln!(io::stderr(), "{line}");
 }

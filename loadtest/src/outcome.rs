@@ -71,7 +71,7 @@ pub struct Run {
 /// A threshold of the scenario and how it was met.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Threshold {
-    /// As the scenario has it, such as `browse.p99 < 5ms`.
+    /// As the scenario has it, such as `p99(browse) < 5ms`.
     pub expression: String,
     /// What was measured, in the unit of the expression; `None` when there was nothing to measure.
     pub value: Option<f64>,

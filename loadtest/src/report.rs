@@ -18,6 +18,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Failure;
 use crate::outcome::Recording;
 use summary::Summary;
 
@@ -49,6 +50,12 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::new(error.to_string())
+    }
 }
 
 /// Writes all files of a run into the directory, which is made if need be; files of an earlier run are replaced.

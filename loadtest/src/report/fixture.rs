@@ -2,9 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::outcome::{
-    ChaosSpan, Completion, ErrorKind, Machine, OperationId, Recording, Run, Tally, Threshold, Window,
-};
+use crate::outcome::{ChaosSpan, Completion, ErrorKind, Machine, OperationId, Recording, Run, Tally, Window};
+use crate::scenario::Rule;
 
 /// Operations with their share of the mix and their usual service time in microseconds.
 const MIX: [(&str, f64, f64); 6] = [
@@ -23,22 +22,13 @@ const SPIKE: (f64, f64) = (95.0, 103.0);
 /// A run in which nothing happens.
 pub(crate) fn calm(seed: u64) -> Recording {
     let mut recording = recording(seed, 30.0, false);
-    recording.thresholds = vec![
-        threshold("errors < 0.1 %", 0.0, true),
-        threshold("browse.p99 < 5ms", 2.31, true),
-    ];
+    judge(&mut recording, &["errors < 0.1%", "p99(browse) < 50ms"]);
     recording
 }
 
 /// A run with a stall, a restart and a spike.
 pub(crate) fn stormy(seed: u64) -> Recording {
     let mut recording = recording(seed, 120.0, true);
-    recording.thresholds = vec![
-        threshold("buy.p99 < 500ms", 1_914.9, false),
-        threshold("browse.p99 < 100ms", 1_866.0, false),
-        threshold("errors < 5 %", 2.67, true),
-        threshold("unavailable(sigkill) < 2s", 1.42, true),
-    ];
     let fault =
         |name: &str, target: &str, (at, ended): (f64, f64), unavailable: Option<(f64, f64)>| ChaosSpan {
             name: name.to_owned(),
@@ -55,6 +45,13 @@ pub(crate) fn stormy(seed: u64) -> Recording {
         fault("sigkill", "node:1", (KILLED.0, KILLED.0), Some((75.0, 76.42))),
         fault("redis_kill", "redis", (85.0, 88.0), None),
     ];
+    let rules = [
+        "p99(buy) < 500ms",
+        "p99(browse) < 100ms",
+        "errors < 5%",
+        "unavailable(sigkill) < 2s",
+    ];
+    judge(&mut recording, &rules);
     recording
 }
 
@@ -164,12 +161,13 @@ fn request(
     tally.completed(id, completion);
 }
 
-fn threshold(expression: &str, value: f64, passed: bool) -> Threshold {
-    Threshold {
-        expression: expression.to_owned(),
-        value: Some(value),
-        passed,
-    }
+fn judge(recording: &mut Recording, expressions: &[&str]) {
+    let rules = expressions
+        .iter()
+        .map(|expression| Rule::parse(expression).unwrap());
+    recording.thresholds = rules
+        .map(|rule| rule.judge(&recording.tally, &recording.chaos, recording.run.duration))
+        .collect();
 }
 
 fn seconds(value: f64) -> Duration {

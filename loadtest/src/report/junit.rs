@@ -78,7 +78,7 @@ mod tests {
         let mut recording = fixture::calm(1);
         recording.run.scenario = "a<b>&\"c'\u{1}\nd".to_owned();
         recording.thresholds = vec![Threshold {
-            expression: "browse.p99 < 5ms && ok > 99%".to_owned(),
+            expression: "p99(\"a&b\") < 5ms".to_owned(),
             value: Some(7.25),
             passed: false,
         }];
@@ -86,7 +86,7 @@ mod tests {
         let xml = render(&recording);
 
         assert!(xml.contains("name=\"a&lt;b&gt;&amp;&quot;c&apos;\u{fffd}&#10;d\""));
-        assert!(xml.contains("name=\"browse.p99 &lt; 5ms &amp;&amp; ok &gt; 99%\""));
+        assert!(xml.contains("name=\"p99(&quot;a&amp;b&quot;) &lt; 5ms\""));
         assert!(xml.contains("<failure message=\"measured 7.250\"/>"));
         assert!(xml.contains("tests=\"2\" failures=\"1\" errors=\"0\""));
     }
