@@ -18,6 +18,7 @@ use crate::capacity::{self, Search};
 use crate::chaos::{Means, Process};
 use crate::compare::{self, CompareArgs};
 use crate::engine::{self, Options};
+use crate::generators;
 use crate::live::{Live, Plan};
 use crate::merge::{self, MergeArgs};
 use crate::outcome::{Board, Recording};
@@ -74,6 +75,9 @@ struct RunArgs {
     /// Writes every request that changes something to this file before it is sent, and its outcome after.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Runs as so many processes side by side and merges their results.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["share", "begin"])]
+    generators: u64,
     /// Sends only every N-th start, beginning with the I-th, for several generators side by side.
     #[arg(long, value_name = "I/N", value_parser = share, default_value = "0/1")]
     share: Share,
@@ -175,6 +179,13 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
         .join(format!("{}-{}", scenario.name, options.seed));
     let stop = on_interrupt()?;
     raise_file_limit();
+    if args.generators > 1 {
+        let arguments = std::env::args().skip(1);
+        tell(&format!("running {} with {} generators …", scenario.name, args.generators));
+        let merged = generators::run(&scenario, &options, args.generators, &args.common.out, arguments)?;
+        report::write(&merged, &folder)?;
+        return present(&merged, &folder);
+    }
     tell(&format!("preparing {} at {} …", scenario.name, options.target));
     let mut prepared = engine::prepare(&scenario, &options)?;
     tell(&format!(

@@ -224,3 +224,6 @@ impl Journey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

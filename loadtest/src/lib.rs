@@ -17,6 +17,7 @@ mod client;
 pub mod compare;
 pub mod engine;
 mod failure;
+mod generators;
 pub mod journey;
 pub mod live;
 pub mod merge;
@@ -24,6 +25,8 @@ pub mod outcome;
 pub mod report;
 mod request;
 pub mod scenario;
+#[cfg(test)]
+mod testing;
 mod users;
 mod visit;
 mod worker;

@@ -321,6 +321,18 @@ async fn register(client: &Client, name: String) -> Result<Account, Failure> {
 }
 
 impl Account {
+    #[cfg(test)]
+    pub(crate) fn without_money(name: &str) -> Self {
+        Account {
+            name: name.to_owned(),
+            access_token: "token".to_owned(),
+            refresh_token: String::new(),
+            expires_unix_s: u64::MAX,
+            balance: 0,
+            taken: HashSet::new(),
+        }
+    }
+
     fn adopt(&mut self, tokens: Tokens) {
         self.access_token = tokens.access_token;
         self.refresh_token = tokens.refresh_token;

@@ -123,7 +123,7 @@ pub(crate) fn run(task: Task) -> Result<Harvest, Failure> {
     Ok(Harvest {
         tally,
         accounts: users.map(|user| user.account()).collect(),
-        unexplained: worker.unexplained.get(),
+        unexplained: worker.unexplained(),
         trouble,
     })
 }
@@ -189,7 +189,7 @@ async fn keep_fresh(worker: Rc<Worker>) {
 }
 
 impl Worker {
-    fn new(task: Task) -> Result<Self, Failure> {
+    pub(crate) fn new(task: Task) -> Result<Self, Failure> {
         let Task {
             scenario,
             accounts,
@@ -258,6 +258,11 @@ impl Worker {
     pub(crate) fn nobody_left(&self, step: Step, at: Duration) {
         self.dropped(step, at);
         self.unexplained.set(self.unexplained.get() + 1);
+    }
+
+    /// Returns how many starts were dropped although the target was not what held the others up.
+    pub(crate) fn unexplained(&self) -> u64 {
+        self.unexplained.get()
     }
 
     /// Returns the place of an operation in the tally.
@@ -357,3 +362,6 @@ fn kind(step: Option<Step>) -> &'static str {
         Some(step) => step.name(),
     }
 }
+
+#[cfg(test)]
+mod tests;
