@@ -21,7 +21,7 @@ pub fn render(recording: &Recording, coloured: bool) -> String {
     };
     let run = &recording.run;
     let mut text = String::new();
-    let mut line = |label: &str, content: &str| {
+    let line = |text: &mut String, label: &str, content: &str| {
         let label = paint(FAINT, &format!("{label:<11}"));
         writeln!(text, "{label} {content}").expect("a string takes every write");
     };
@@ -31,29 +31,29 @@ pub fn render(recording: &Recording, coloured: bool) -> String {
         Verdict::Invalid => paint(RED, "invalid: the figures say nothing about the target"),
     };
     line(
+        &mut text,
         "scenario",
         &format!("{}, seed {}", paint(BOLD, &run.scenario), run.seed),
     );
     line(
+        &mut text,
         "target",
         &format!("{} ({}), {} long", run.target, run.commit, clock(run.duration)),
     );
-    line("verdict", &verdict);
+    line(&mut text, "verdict", &verdict);
     for reason in &recording.invalid {
-        line("", &format!("• {reason}"));
+        line(&mut text, "", &format!("• {reason}"));
     }
-    line("", "");
-
-    let rows = table(recording);
-    for (index, row) in rows.iter().enumerate() {
-        let row = if index == 0 {
+    text.push('\n');
+    for (index, row) in table(recording).iter().enumerate() {
+        text.push_str(&if index == 0 {
             paint(FAINT, row)
         } else {
             row.clone()
-        };
-        line(if index == 0 { "operations" } else { "" }, &row);
+        });
+        text.push('\n');
     }
-    line("", "");
+    text.push('\n');
 
     let total = recording.tally.total();
     if !total.errors.is_empty() {
@@ -62,7 +62,7 @@ pub fn render(recording: &Recording, coloured: bool) -> String {
             .iter()
             .map(|(kind, number)| format!("{kind} {}", count(*number)))
             .collect();
-        line("errors", &kinds.join(", "));
+        line(&mut text, "errors", &kinds.join(", "));
     }
     for (index, threshold) in recording.thresholds.iter().enumerate() {
         let mark = if threshold.passed {
@@ -74,19 +74,23 @@ pub fn render(recording: &Recording, coloured: bool) -> String {
             .value
             .map_or_else(|| "nothing measured".to_owned(), |value| format!("{value:.3}"));
         let label = if index == 0 { "thresholds" } else { "" };
-        line(label, &format!("{mark} {}  ({value})", threshold.expression));
+        line(
+            &mut text,
+            label,
+            &format!("{mark} {}  ({value})", threshold.expression),
+        );
     }
     for (index, span) in recording.chaos.iter().enumerate() {
-        line(if index == 0 { "chaos" } else { "" }, &fault(span));
+        line(&mut text, if index == 0 { "chaos" } else { "" }, &fault(span));
     }
-    line("generator", &generator(recording));
+    line(&mut text, "generator", &generator(recording));
     text
 }
 
 /// The operations as aligned rows, the first being the heads of the columns.
 fn table(recording: &Recording) -> Vec<String> {
     let heads = [
-        "",
+        "operation",
         "offered",
         "goodput/s",
         "failed",

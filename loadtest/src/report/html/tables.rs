@@ -82,7 +82,7 @@ pub(super) fn thresholds(summary: &Summary) -> Markup {
                     tbody {
                         @for threshold in &summary.thresholds {
                             tr {
-                                @if threshold.passed { td.good { "✔ holds" } } @else { td.bad { "✘ does not hold" } }
+                                @if threshold.passed { td.good { "✔ holds" } } @else { td.bad { "✘ missed" } }
                                 td { code { (threshold.expression) } }
                                 td { (threshold.value.map_or_else(|| "nothing".to_owned(), measured)) }
                             }
