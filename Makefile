@@ -1,7 +1,7 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-contract chaos chaos-all lint doc bench bench-peers stop clean
+.PHONY: help run test test-unit test-contract chaos chaos-all lint doc bench bench-peers load stop clean
 ARGS ?=
 
 help: ## lists the targets
@@ -36,6 +36,9 @@ bench: ## measures reads, purchases, entities and start-up over private stores; 
 
 bench-peers: ## measures purchases beside the systems people use instead, if ../shared/peers has them
 	@exec bash config/dev/bench.sh --peers $(ARGS)
+
+load: ## loads what `make run` serves for two minutes; SCENARIO and ARGS choose, see loadtest/README.md
+	@SCENARIO=$(SCENARIO) exec bash config/dev/load.sh $(ARGS)
 
 stop: ## stops the private Postgres and Redis; their data stays
 	@for instance in dev test bench faults full; do bash config/dev/stores.sh stop $$instance; done

@@ -38,7 +38,7 @@ pub(crate) struct Canaries {
 impl Canaries {
     /// Sends canaries until the thread's tasks end; the user is whose profile is written.
     pub(crate) fn start(site: &Site, canary: Canary, user: Option<User>, epoch: Instant) -> Self {
-        let client = Rc::new(Client::new(site.clone(), TIMEOUT));
+        let client = Rc::new(Client::new(site.clone(), TIMEOUT, 2 * UNANSWERED_MAX));
         let read = |_: u64| Ask::get("/v1/courses?limit=1");
         let mut kinds = vec![send(client.clone(), canary.interval, epoch, None, read)];
         if let Some(user) = user.filter(|_| canary.write) {

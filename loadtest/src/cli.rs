@@ -181,7 +181,10 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     raise_file_limit();
     if args.generators > 1 {
         let arguments = std::env::args().skip(1);
-        tell(&format!("running {} with {} generators …", scenario.name, args.generators));
+        tell(&format!(
+            "running {} with {} generators …",
+            scenario.name, args.generators
+        ));
         let merged = generators::run(&scenario, &options, args.generators, &args.common.out, arguments)?;
         report::write(&merged, &folder)?;
         return present(&merged, &folder);

@@ -1,10 +1,11 @@
 //! HTTP/1.1 as a load generator needs it: a connection per request in flight, kept for the next one.
 //!
-//! Flow: the last connection that became idle is taken, since it is the warmest; without one a new one is made, so a
-//! request never waits for another. What could not be written to a connection that had died meanwhile is sent again over
-//! a new one; what may have reached the target is not.
+//! Flow: the last connection that became idle is taken, since it is the warmest; without one a new one is made, up to the
+//! bound, beyond which requests wait in order. That wait is the target's doing and part of the latency. What could not be
+//! written to a connection that had died meanwhile is sent again over a new one; what may have reached the target is not.
 //!
-//! A client belongs to one thread. Its connections are bounded by the journeys under way.
+//! A client belongs to one thread. Without its bound a stall of a third of a second at 30,000 requests a second would
+//! open 10,000 connections, and then their making is what is measured.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,6 +19,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use crate::Failure;
 use crate::outcome::ErrorKind;
@@ -87,15 +89,17 @@ impl Answer {
 pub(crate) struct Client {
     site: Site,
     timeout: Duration,
+    seats: Semaphore,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 impl Client {
     /// Makes a client without connections; `timeout` bounds a request with all that belongs to it.
-    pub(crate) fn new(site: Site, timeout: Duration) -> Self {
+    pub(crate) fn new(site: Site, timeout: Duration, connections_max: usize) -> Self {
         Client {
             site,
             timeout,
+            seats: Semaphore::new(connections_max),
             idle: RefCell::default(),
         }
     }
@@ -109,6 +113,7 @@ impl Client {
     }
 
     async fn exchange(&self, mut request: Sent) -> Result<Answer, ErrorKind> {
+        let _seat = self.seats.acquire().await.expect("the semaphore is never closed");
         loop {
             let idle = self.idle.borrow_mut().pop();
             let fresh = idle.is_none();

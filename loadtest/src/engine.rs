@@ -26,6 +26,7 @@ use crate::outcome::{Board, ChaosSpan, Machine, Recording, Run, Tally, process_c
 use crate::request::Ask;
 use crate::scenario::Scenario;
 use crate::users::{self, Account, User};
+use crate::vitals::Vitals;
 use crate::worker::{self, Harvest, Task};
 
 /// Beyond it the generator is what was measured.
@@ -34,6 +35,10 @@ const LAG_MAX: Duration = Duration::from_millis(5);
 const HEAD_START: Duration = Duration::from_millis(200);
 /// Bounds what is asked before a run.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bounds what is asked after a run, of a target that may be gone.
+const VITALS_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is asked before a run is asked by few.
+const PREPARE_CONNECTIONS: usize = 16;
 /// Purchases are not spread evenly over users and courses: so much room is made for one that is planned.
 const ROOM: f64 = 2.0;
 
@@ -80,7 +85,7 @@ pub fn prepare(scenario: &Scenario, options: &Options) -> Result<Prepared, Failu
         .build()?;
     LocalSet::new().block_on(&runtime, async {
         let site = Site::resolve(&options.target).await?;
-        let client = Client::new(site.clone(), PREPARE_TIMEOUT);
+        let client = Client::new(site.clone(), PREPARE_TIMEOUT, PREPARE_CONNECTIONS);
         let ready = client.send(Ask::get("/readyz").build(None)).await;
         if ready.is_err() {
             return Err(Failure::new(format!(
@@ -96,7 +101,7 @@ pub fn prepare(scenario: &Scenario, options: &Options) -> Result<Prepared, Failu
         let mut accounts = users::prepare(&client, &catalog, wanted, length, &options.users).await?;
         Ok(Prepared {
             canary: if writes { accounts.pop() } else { None },
-            commit: commit(&client).await.unwrap_or_else(|| "unknown".to_owned()),
+            commit: Vitals::read(&client).await.commit.unwrap_or_else(|| "unknown".to_owned()),
             accounts,
             catalog: Arc::new(catalog),
             site,
@@ -128,13 +133,13 @@ fn wanted(scenario: &Scenario, options: &Options, courses: usize) -> usize {
     scenario.users.max(for_purchases).max(2 * options.workers)
 }
 
-/// The commit that the target says it was built from.
-async fn commit(client: &Client) -> Option<String> {
-    let answer = client.send(Ask::get("/metrics").build(None)).await.ok()?;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    let line = text.lines().find(|line| line.starts_with("build_info{"))?;
-    let (_, rest) = line.split_once("commit=\"")?;
-    rest.split_once('"').map(|(commit, _)| commit.to_owned())
+/// Asks the target what it tells about itself.
+fn vitals(site: &Site) -> Result<Vitals, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let client = Client::new(site.clone(), VITALS_TIMEOUT, PREPARE_CONNECTIONS);
+    Ok(LocalSet::new().block_on(&runtime, Vitals::read(&client)))
 }
 
 /// Runs a scenario against a prepared target; `stop` ends it early when it turns true.
@@ -152,6 +157,7 @@ pub fn run(
         Some(path) => Some(History::open(path)?),
         None => None,
     };
+    let before = vitals(&prepared.site)?;
     let head_start = options
         .begin
         .and_then(|begin| begin.duration_since(SystemTime::now()).ok())
@@ -182,6 +188,7 @@ pub fn run(
 
     let mut invalid = troubles;
     let elapsed = Instant::now().saturating_duration_since(epoch);
+    let target_cpu = vitals(&prepared.site)?.cpu_since(&before);
     let duration = scenario.profile.length().min(elapsed);
     if *stop.borrow() {
         invalid.push(format!("it was interrupted after {:.0} s", elapsed.as_secs_f64()));
@@ -212,7 +219,7 @@ pub fn run(
             machine: Machine::here(),
             generators: 1,
             generator_cpu: process_cpu().saturating_sub(cpu_before),
-            target_cpu: None,
+            target_cpu,
         },
         thresholds: thresholds
             .map(|rule| rule.judge(&tally, &chaos, duration))
@@ -263,6 +270,7 @@ fn tasks(
                 epoch,
                 run,
                 journeys_max: scenario.journeys_max.div_ceil(workers),
+                connections_max: scenario.connections_max.div_ceil(workers),
                 board: board.clone(),
                 stop: stop.clone(),
             }
@@ -289,7 +297,7 @@ fn hurt(
         .transpose()?;
     let injector = Rc::new(Injector {
         means: options.means.clone(),
-        client: Client::new(prepared.site.clone(), PREPARE_TIMEOUT),
+        client: Client::new(prepared.site.clone(), PREPARE_TIMEOUT, PREPARE_CONNECTIONS),
         site: prepared.site.clone(),
         board: board.clone(),
         epoch,

@@ -33,14 +33,18 @@ pub(crate) fn run(
     arguments: impl Iterator<Item = String>,
 ) -> Result<Recording, Failure> {
     if count > GENERATORS_MAX {
-        return Err(Failure::new(format!("there can be {GENERATORS_MAX} generators at most.")));
+        return Err(Failure::new(format!(
+            "there can be {GENERATORS_MAX} generators at most."
+        )));
     }
     if options.history.is_some() {
         return Err(Failure::new(
             "each generator writes a history of its own: start them by hand with --share and merge their results.",
         ));
     }
-    let folders: Vec<PathBuf> = (0..count).map(|part| out.join(format!("generator-{part}"))).collect();
+    let folders: Vec<PathBuf> = (0..count)
+        .map(|part| out.join(format!("generator-{part}")))
+        .collect();
     for (part, folder) in (0..count).zip(&folders) {
         let options = Options {
             share: Share { part, of: count },
@@ -110,7 +114,17 @@ mod tests {
 
     #[test]
     fn generators_share_all_arguments_but_their_number_and_place() {
-        let arguments = ["run", "a.toml", "--generators", "2", "--out=x", "--seed", "5", "--out", "y"];
+        let arguments = [
+            "run",
+            "a.toml",
+            "--generators",
+            "2",
+            "--out=x",
+            "--seed",
+            "5",
+            "--out",
+            "y",
+        ];
 
         let kept = shared(arguments.into_iter().map(ToOwned::to_owned));
 

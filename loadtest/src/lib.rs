@@ -29,6 +29,7 @@ pub mod scenario;
 mod testing;
 mod users;
 mod visit;
+mod vitals;
 mod worker;
 mod zipf;
 

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A request allocates a dozen times; with the system's allocator that is a tenth of its cost.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     lyceum_loadtest::cli::main()
 }

@@ -14,6 +14,7 @@
 //! [arrival]
 //! kind = "poisson"                  # or "constant"
 //! journeys_max = 5000               # under way at once; beyond it a start is dropped
+//! connections_max = 1000            # beyond it requests wait for one, which is part of their latency
 //! stages = [{ for = "10s", from = 0, to = 100 }, { for = "50s", rate = 100 }]
 //! spikes = [{ at = "30s", for = "5s", add = 300 }]
 //!
@@ -80,6 +81,8 @@ pub struct Scenario {
     pub profile: Profile,
     /// Journeys under way at once; a start beyond it is dropped.
     pub journeys_max: usize,
+    /// Connections at once; a request beyond it waits for one.
+    pub connections_max: usize,
     /// The journeys and their weights.
     pub mix: Vec<(Journey, f64)>,
     /// Exponent of the popularity of courses.
@@ -136,7 +139,7 @@ impl Scenario {
         let about = root.required("about")?.text()?.to_owned();
         let drain = span(root.optional("drain"), Duration::from_secs(10))?;
         let timeout = span(root.optional("timeout"), Duration::from_secs(10))?;
-        let (kind, profile, journeys_max) = arrival(root.required("arrival")?.table()?)?;
+        let (kind, profile, [journeys_max, connections_max]) = arrival(root.required("arrival")?.table()?)?;
         let mix = mix(root.required("journeys")?.table()?)?;
         let zipf = keys(root.optional("keys"))?;
         let think = think(root.optional("think"))?;
@@ -156,6 +159,7 @@ impl Scenario {
             kind,
             profile,
             journeys_max,
+            connections_max,
             mix,
             zipf,
             think,
@@ -171,7 +175,8 @@ fn span(value: Option<Value>, default: Duration) -> Result<Duration, ScenarioErr
     value.map_or(Ok(default), |value| value.duration())
 }
 
-fn arrival(mut table: Table) -> Result<(Kind, Profile, usize), ScenarioError> {
+/// Reads when journeys start, and how many journeys and connections there may be.
+fn arrival(mut table: Table) -> Result<(Kind, Profile, [usize; 2]), ScenarioError> {
     let kind = table.required("kind")?;
     let kind = match kind.text()? {
         "poisson" => Kind::Poisson,
@@ -194,16 +199,27 @@ fn arrival(mut table: Table) -> Result<(Kind, Profile, usize), ScenarioError> {
             .map(|value| spike(value, length))
             .collect::<Result<Vec<_>, _>>()?,
     };
-    let journeys_max = match table.optional("journeys_max") {
-        None => 10_000,
-        Some(value) => value.whole(1..JOURNEYS_MAX + 1)?,
-    };
+    let journeys_max = bound(table.optional("journeys_max"), 10_000)?;
+    let connections_max = bound(table.optional("connections_max"), 1_000)?;
     table.finish()?;
     if stages.is_empty() {
         return Err(none);
     }
-    let journeys_max = usize::try_from(journeys_max).expect("a million fits");
-    Ok((kind, Profile::new(&stages, &spikes), journeys_max))
+    Ok((
+        kind,
+        Profile::new(&stages, &spikes),
+        [journeys_max, connections_max],
+    ))
+}
+
+fn bound(value: Option<Value>, default: usize) -> Result<usize, ScenarioError> {
+    match value {
+        None => Ok(default),
+        Some(value) => {
+            let number = value.whole(1..JOURNEYS_MAX + 1)?;
+            Ok(usize::try_from(number).expect("a million fits"))
+        }
+    }
 }
 
 fn stage(value: Value) -> Result<Stage, ScenarioError> {

@@ -99,7 +99,7 @@ pub(crate) fn scenario(more: &str) -> Scenario {
 
 /// Makes a worker with two users without money, whose run has begun.
 pub(crate) async fn worker(site: &Site, scenario: Scenario, journeys_max: usize) -> Rc<Worker> {
-    let client = Client::new(site.clone(), Duration::from_secs(5));
+    let client = Client::new(site.clone(), Duration::from_secs(5), 10);
     let catalog = Catalog::read(&client, scenario.zipf, true).await.unwrap();
     worker_with(site, scenario, journeys_max, catalog)
 }
@@ -124,6 +124,7 @@ pub(crate) fn worker_with(
         epoch: Instant::now(),
         run: 7,
         journeys_max,
+        connections_max: 10,
         board: Arc::new(Board::new(1)),
         stop: watch::channel(false).1,
     };

@@ -55,6 +55,8 @@ pub(crate) struct Task {
     pub(crate) run: u64,
     /// The bound on journeys under way of this worker.
     pub(crate) journeys_max: usize,
+    /// The bound on its connections.
+    pub(crate) connections_max: usize,
     pub(crate) board: Arc<Board>,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -205,7 +207,7 @@ impl Worker {
         }
         let tally = empty_tally(&scenario);
         Ok(Worker {
-            client: Client::new(task.site, scenario.timeout),
+            client: Client::new(task.site, scenario.timeout, task.connections_max),
             catalog: task.catalog,
             epoch: task.epoch,
             run: task.run,

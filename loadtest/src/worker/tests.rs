@@ -32,7 +32,7 @@ async fn silence() -> (Site, tokio::net::TcpListener) {
 
 async fn catalog() -> Catalog {
     let (site, _) = testing::target(works).await;
-    let client = Client::new(site, Duration::from_secs(5));
+    let client = Client::new(site, Duration::from_secs(5), 10);
     Catalog::read(&client, 1.0, false).await.unwrap()
 }
 
