@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::arrival::{Profile, Share};
@@ -288,7 +289,7 @@ fn scaled(profile: &Profile, factor: f64) -> Result<Profile, Failure> {
     }
 }
 
-/// Turns true when the person at the keyboard has had enough.
+/// Turns true when the person at the keyboard has had enough, or a supervisor has (SIGTERM).
 pub(crate) fn on_interrupt() -> Result<watch::Receiver<bool>, Failure> {
     let (sender, receiver) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -299,7 +300,17 @@ pub(crate) fn on_interrupt() -> Result<watch::Receiver<bool>, Failure> {
         .name("interrupt".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                if tokio::signal::ctrl_c().await.is_ok() {
+                let terminated = async {
+                    match signal(SignalKind::terminate()) {
+                        Ok(mut signals) => signals.recv().await,
+                        Err(_) => std::future::pending().await,
+                    }
+                };
+                let heard = tokio::select! {
+                    interrupted = tokio::signal::ctrl_c() => interrupted.is_ok(),
+                    _ = terminated => true,
+                };
+                if heard {
                     sender.send_replace(true);
                 }
                 // Dropping the sender would look like an interrupt to whoever waits for a change.
