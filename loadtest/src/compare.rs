@@ -167,12 +167,7 @@ pub fn compare(
         return Err(Failure::new("each group needs a run."));
     };
     for (name, recording) in a.iter().chain(b) {
-        if recording.verdict() == Verdict::Invalid {
-            return Err(Failure::new(format!(
-                "{name} is invalid ({}): nothing can be compared with it.",
-                recording.invalid.join("; ")
-            )));
-        }
+        refuse_invalid(name, recording)?;
         if recording.run.scenario != first_a.run.scenario {
             return Err(Failure::new(format!(
                 "{name} is a run of {}, not of {}.",
@@ -200,6 +195,16 @@ pub fn compare(
             .map(|(figure, found)| found.named(*figure))
             .collect(),
     })
+}
+
+fn refuse_invalid(name: &str, recording: &Recording) -> Result<(), Failure> {
+    if recording.verdict() != Verdict::Invalid {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "{name} is invalid ({}): nothing can be compared with it.",
+        recording.invalid.join("; ")
+    )))
 }
 
 impl Group {

@@ -101,7 +101,10 @@ pub fn prepare(scenario: &Scenario, options: &Options) -> Result<Prepared, Failu
         let mut accounts = users::prepare(&client, &catalog, wanted, length, &options.users).await?;
         Ok(Prepared {
             canary: if writes { accounts.pop() } else { None },
-            commit: Vitals::read(&client).await.commit.unwrap_or_else(|| "unknown".to_owned()),
+            commit: Vitals::read(&client)
+                .await
+                .commit
+                .unwrap_or_else(|| "unknown".to_owned()),
             accounts,
             catalog: Arc::new(catalog),
             site,

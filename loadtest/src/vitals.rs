@@ -37,7 +37,9 @@ impl Vitals {
 
     fn parse(text: &str) -> Self {
         let value = |name: &str| -> Option<f64> {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
             line.split(' ').next()?.parse().ok()
         };
         let build = text.lines().find(|line| line.starts_with("build_info{"));

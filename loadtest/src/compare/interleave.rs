@@ -41,9 +41,8 @@ pub(super) fn run(
             let folder = args.out.join(format!("{name}-{turn:03}"));
             report::write(&recording, &folder)?;
             folders.push(folder);
-            if *stop.borrow() {
-                return Err(Failure::new("interrupted before there was anything to compare."));
-            }
+            // The others would be made in vain.
+            super::refuse_invalid(&format!("run {turn} against {name}"), &recording)?;
         }
     }
     Ok(folders)
