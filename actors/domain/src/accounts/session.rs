@@ -62,6 +62,8 @@ pub enum SessionCommand {
         reason: EndReason,
         /// The login that stays.
         except: Option<SessionId>,
+        /// Those that began later stay as well: whoever says this may be heard late, or twice.
+        until: Timestamp,
     },
 }
 
@@ -255,9 +257,13 @@ impl Aggregate for Sessions {
                 }]),
                 _ => Err(Error::SessionNotFound),
             },
-            SessionCommand::LogOutAll { reason, except } => Ok(self
+            SessionCommand::LogOutAll {
+                reason,
+                except,
+                until,
+            } => Ok(self
                 .active(now)
-                .filter(|(id, _)| Some(*id) != except)
+                .filter(|(id, login)| Some(*id) != except && login.started_at <= until)
                 .map(|(session_id, _)| SessionEvent::Revoked {
                     session_id,
                     reason,

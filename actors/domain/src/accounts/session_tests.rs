@@ -206,17 +206,24 @@ fn logging_out_ends_a_login_once() {
 fn logging_out_everywhere_else_keeps_one_login_and_may_be_repeated() {
     let mut sessions = one_login();
     run(&mut sessions, log_in(2), day(0)).expect("allowed");
+    run(&mut sessions, log_in(3), day(1)).expect("allowed");
     let command = || SessionCommand::LogOutAll {
         reason: EndReason::PasswordChanged,
         except: Some(id(2)),
+        until: day(0),
     };
 
     assert_eq!(
-        run(&mut sessions, command(), day(0)).map(|events| events.len()),
+        run(&mut sessions, command(), day(1)).map(|events| events.len()),
         Ok(1)
     );
-    assert_eq!(run(&mut sessions, command(), day(0)), Ok(vec![]));
-    assert_eq!(state(&sessions, 2, day(0)), Some(SessionState::Active));
+    assert_eq!(run(&mut sessions, command(), day(1)), Ok(vec![]));
+    assert_eq!(state(&sessions, 2, day(1)), Some(SessionState::Active));
+    assert_eq!(
+        state(&sessions, 3, day(1)),
+        Some(SessionState::Active),
+        "it began later"
+    );
 }
 
 #[test]

@@ -333,8 +333,8 @@ impl Identity {
         match self.accounts.read(user, question, &unnamed(context)).await {
             Ok(account) => Ok(account.roles),
             Err(error) => {
-                if error == AskError::Refused(Error::SessionEnded) {
-                    // The sessions have it as it was before a crash, or it has just begun with an old password.
+                if matches!(error, AskError::Refused(_)) {
+                    // The sessions have it as it was before a crash, or it began a moment too late to be ended.
                     self.sessions.tell(user, SessionCommand::LogOut { session_id });
                 }
                 Err(error)

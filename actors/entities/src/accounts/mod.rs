@@ -147,6 +147,8 @@ pub enum AccountsFlow {
         reason: EndReason,
         /// The login that stays.
         except: Option<SessionId>,
+        /// When this was decided; logins that began later stay.
+        until: Timestamp,
     },
 }
 
@@ -157,8 +159,17 @@ impl AccountsFlow {
     /// The sessions cannot be reached now; try again later.
     pub async fn handle(self, sessions: &Region<Sessions>) -> Result<(), AskError<Error>> {
         match self {
-            AccountsFlow::EndSessions { user, reason, except } => {
-                let command = SessionCommand::LogOutAll { reason, except };
+            AccountsFlow::EndSessions {
+                user,
+                reason,
+                except,
+                until,
+            } => {
+                let command = SessionCommand::LogOutAll {
+                    reason,
+                    except,
+                    until,
+                };
                 let context = Context::within(DELIVERY_BUDGET);
                 sessions
                     .ask(user, command, SessionQuestion::Active, &context)
@@ -246,6 +257,7 @@ impl Entity for Accounts {
                     user: key,
                     reason,
                     except,
+                    until: now,
                 },
             );
         }
@@ -418,7 +430,8 @@ mod tests {
             [AccountsFlow::EndSessions {
                 user,
                 reason,
-                except: None
+                except: None,
+                until: Timestamp::EPOCH,
             }]
         );
     }
