@@ -3,7 +3,7 @@
 //! ```text
 //! site     a running server, in this process or as one that can be killed, and the sandbox provider beside it
 //! client   requests and answers; users with their verbs
-//! stores   a database of the test's own, and the checks of its books
+//! stores   a database of the test's own
 //! child    programs that end with the test
 //! tokens   access tokens that the server did not issue
 //! ```

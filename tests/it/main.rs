@@ -1,7 +1,7 @@
 //! The application as its clients see it: real HTTP against a real server, over stores of the test's own.
 //!
-//! Each test starts a `Site` (see `harness`), acts through its clients and ends with `Site::finish`, which checks the
-//! books. `LYCEUM_TEST_DATABASE_URL` and `LYCEUM_TEST_REDIS_URL` name the stores; `make test` sets them.
+//! Each test starts a `Site` (see `harness`), acts through its clients and ends with `Site::finish`, which has the oracle
+//! check tables and provider. `LYCEUM_TEST_DATABASE_URL` and `LYCEUM_TEST_REDIS_URL` name the stores; `make test` sets them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

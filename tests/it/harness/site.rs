@@ -13,6 +13,7 @@ use lyceum::app::App;
 use lyceum::settings::{self, Sources};
 use lyceum::telemetry::{self, Metrics};
 use lyceum_domain::ids::CourseId;
+use lyceum_oracle::Plan;
 use serde_json::{Value, json};
 
 use super::child::scratch;
@@ -171,36 +172,20 @@ impl Site {
         self.sandbox.serve().await;
     }
 
-    /// Ends a test: waits until nothing is under way, checks the books, and compares them with the provider's.
+    /// Ends a test: the oracle waits until nothing is under way, and finds nothing in the tables and at the provider.
     pub(crate) async fn finish(self) {
         self.finish_within(Duration::from_secs(30)).await;
     }
 
     /// As [`Site::finish`], with this long until nothing is under way.
     pub(crate) async fn finish_within(self, limit: Duration) {
-        self.stores.become_quiet(limit).await;
-        self.stores.check_books().await;
-        let provider = Client::new(self.sandbox.address);
-        let sum = async |path: &str| -> i64 {
-            let list = provider.get(path).await.expect(200).json();
-            let amount = |entry: &Value| entry["amount"].as_i64().unwrap();
-            let succeeded = |entry: &&Value| entry["state"] == "succeeded";
-            list["data"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter(succeeded)
-                .map(amount)
-                .sum()
+        let plan = Plan {
+            sandbox: Some(format!("http://{}", self.sandbox.address)),
+            rest_limit: limit,
+            ..Plan::new(&self.stores.reading_url())
         };
-        let received = sum("/v1/charges").await - sum("/v1/refunds").await;
-        let clearing =
-            "SELECT coalesce(sum(amount), 0)::bigint FROM ledger_entries WHERE account = 'provider_clearing'";
-        let posted = -self.stores.count(clearing).await;
-        assert_eq!(
-            posted, received,
-            "the provider holds another sum than the ledger says"
-        );
+        let report = lyceum_oracle::check(&plan).await.unwrap();
+        assert!(report.clean, "{report}");
     }
 
     /// The succeeded charges that the provider knows of, as it lists them.

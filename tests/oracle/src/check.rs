@@ -81,7 +81,7 @@ pub async fn check(plan: &Plan) -> Result<Report, Failure> {
     }
     let mut client = database::connect(&plan.database).await?;
     let mut report = Report::default();
-    rest::wait(&client, plan.rest_limit, &mut report).await?;
+    rest::wait(&client, plan.sandbox.as_deref(), plan.rest_limit, &mut report).await?;
 
     let provider = match &plan.sandbox {
         Some(url) => Some(Statement::fetch(url).await?),

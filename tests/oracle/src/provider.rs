@@ -77,6 +77,14 @@ impl Statement {
             refunds: refunds.data,
         })
     }
+
+    /// Whether the provider has a charge or refund of this id.
+    pub(crate) fn knows(&self, id: Option<&str>) -> bool {
+        id.is_some_and(|id| {
+            self.charges.iter().any(|charge| charge.id == id)
+                || self.refunds.iter().any(|refund| refund.id == id)
+        })
+    }
 }
 
 const ONE_CHARGE: Rule = Rule {
@@ -103,21 +111,30 @@ const WITHIN_CHARGE: Rule = Rule {
     name: "provider.refunds_within_charge",
     says: "No more goes back from a charge than it took.",
 };
+const CALLBACKS: Rule = Rule {
+    name: "provider.every_callback_is_worked_through",
+    says: "Every callback about a charge or refund that the provider has was worked through once it was taken in.",
+};
 const SUM: Rule = Rule {
     name: "provider.sum_is_the_ledger",
     says: "What the provider took and has not given back is what the ledger says it holds for us.",
 };
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 7] = [
+pub(crate) const RULES: [Rule; 8] = [
     ONE_CHARGE,
     CHARGE_KNOWN,
     CHARGE_EXISTS,
     REFUND_KNOWN,
     REFUND_EXISTS,
     WITHIN_CHARGE,
+    CALLBACKS,
     SUM,
 ];
+
+/// Callbacks that were taken in and not worked through: refused ones, and ones that are under way.
+pub(crate) const UNPROCESSED: &str = "SELECT event_id, body -> 'data' ->> 'id' AS subject FROM provider_events \
+    WHERE processed_at IS NULL";
 
 /// Compares the provider's statement with the books and the ledger of a snapshot.
 pub(crate) async fn examine(
@@ -133,6 +150,11 @@ pub(crate) async fn examine(
     report.count("refunds at the provider", statement.refunds.len());
     charges(statement, books, report);
     refunds(statement, books, report);
+    for row in snapshot.query(UNPROCESSED, &[]).await? {
+        if statement.knows(row.get("subject")) {
+            report.violate(CALLBACKS, 1, row.get("event_id"));
+        }
+    }
     sum(statement, snapshot, report).await
 }
 

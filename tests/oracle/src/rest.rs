@@ -1,13 +1,15 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every message that is due or was tried in vain, and every callback that
-//! was taken in and not worked through. A message that is due later and was never tried is a timer and may stay.
+//! Under way is every saga that has not ended, every message that is due or was tried in vain, and every callback of the
+//! provider that was taken in and not worked through. A message that is due later and was never tried is a timer and may
+//! stay; so may a callback that the provider knows nothing of, since it was refused.
 
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
 use crate::Failure;
+use crate::provider::{Statement, UNPROCESSED};
 use crate::report::{Report, Rule};
 
 /// The check that rest comes.
@@ -22,30 +24,45 @@ const UNDER_WAY: &str = "\
     SELECT format('saga %s %s is %s, due %s', kind, id, state, due_at) AS what FROM sagas \
     UNION ALL \
     SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
-    WHERE due_at <= now() OR attempts > 0 \
-    UNION ALL \
-    SELECT format('callback %s %s', provider, event_id) FROM provider_events WHERE processed_at IS NULL";
+    WHERE due_at <= now() OR attempts > 0";
 
 /// Waits until nothing is under way, at most this long.
 ///
 /// # Errors
-/// When the tables cannot be read.
-pub(crate) async fn wait(client: &Client, limit: Duration, report: &mut Report) -> Result<(), Failure> {
+/// When the tables, or the provider if there is one, cannot be read.
+pub(crate) async fn wait(
+    client: &Client,
+    sandbox: Option<&str>,
+    limit: Duration,
+    report: &mut Report,
+) -> Result<(), Failure> {
     report.examine(REACHED);
     let began = Instant::now();
     loop {
-        let left = client.query(UNDER_WAY, &[]).await?;
+        let left = under_way(client, sandbox).await?;
         if left.is_empty() {
             let took = began.elapsed().as_millis();
             report.at_rest_after_ms = Some(u64::try_from(took).unwrap_or(u64::MAX));
             return Ok(());
         }
         if began.elapsed() >= limit {
-            for row in left {
-                report.violate(REACHED, 1, row.get("what"));
+            for what in left {
+                report.violate(REACHED, 1, what);
             }
             return Ok(());
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+async fn under_way(client: &Client, sandbox: Option<&str>) -> Result<Vec<String>, Failure> {
+    let rows = client.query(UNDER_WAY, &[]).await?;
+    let mut left: Vec<String> = rows.iter().map(|row| row.get("what")).collect();
+    let callbacks = client.query(UNPROCESSED, &[]).await?;
+    if let (Some(url), false) = (sandbox, callbacks.is_empty()) {
+        let statement = Statement::fetch(url).await?;
+        let known = callbacks.iter().filter(|row| statement.knows(row.get("subject")));
+        left.extend(known.map(|row| format!("callback {}", row.get::<_, &str>("event_id"))));
+    }
+    Ok(left)
 }

@@ -91,10 +91,4 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         "No message is a dead letter.",
         "SELECT id, shard, kind, entity, attempts, reason, died_at FROM dead_letters",
     ),
-    invariant(
-        "callback.is_worked_through",
-        AtRest,
-        "Every callback that was taken in has been worked through.",
-        "SELECT provider, event_id, received_at FROM provider_events WHERE processed_at IS NULL",
-    ),
 ];

@@ -125,7 +125,7 @@ pub(super) const DAMAGES: &[Damage] = &[
          SELECT id, shard, kind, entity, 3, payload, 'gave up' FROM outbox LIMIT 1",
     ),
     tables(
-        "callback.is_worked_through",
+        "provider.every_callback_is_worked_through",
         "a callback that nobody worked through",
         "UPDATE provider_events SET processed_at = NULL",
     ),
