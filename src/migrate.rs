@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = migrations![
     4 "0004_commerce",
     5 "0005_recommend",
     6 "0006_traces",
+    7 "0007_ages",
 ];
 
 /// Why the database was left as it was.

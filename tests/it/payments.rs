@@ -213,6 +213,30 @@ async fn an_order_waits_for_a_provider_that_is_away_and_is_charged_once_when_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_payment_stays_as_old_as_it_is_however_often_it_is_asked_about() {
+    let mut site = Site::start().await;
+    let buyer = site.user().await;
+    let course = site.course(PRICE).await;
+    site.stop_sandbox();
+
+    let id = buyer
+        .buy_through_sandbox(&[&course], "tok_ok")
+        .await
+        .expect(202)
+        .text("id");
+
+    let asked_again =
+        "SELECT count(*) FROM sagas WHERE state = 'unknown' AND updated_at > since + interval '1 second'";
+    until("the provider is asked again", async || {
+        (site.stores.count(asked_again).await == 1).then_some(())
+    })
+    .await;
+    site.start_sandbox().await;
+    buyer.order_becomes(&id, "fulfilled").await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_order_ends_without_a_charge_or_with_the_course_but_never_between() {
     let mut site = Site::start().await;
     let buyer = site.user().await;

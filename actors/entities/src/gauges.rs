@@ -11,7 +11,7 @@ use crate::meters::{LEDGER_IMBALANCE_MINOR_UNITS, OPEN_STATES, SAGA_IN_STATE, SA
 const EVERY: Duration = Duration::from_secs(5);
 /// The ledger is added up once in so many looks: it is read from its beginning.
 const LEDGER_EVERY: u32 = 12;
-const OPEN_SAGAS: &str = "SELECT state, count(*), extract(epoch FROM now() - min(updated_at))::float8 \
+const OPEN_SAGAS: &str = "SELECT state, count(*), extract(epoch FROM now() - min(since))::float8 \
     FROM sagas GROUP BY state";
 /// What every account adds up to, per currency; anything but 0 is money made or lost.
 const IMBALANCE: &str = "SELECT coalesce(sum(abs(total)), 0)::bigint FROM \

@@ -176,8 +176,10 @@ impl Relay {
         // A second late, so that what the writer has just handed over is not read as well.
         const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text, trace FROM outbox \
             WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) ORDER BY due_at LIMIT $2";
+        // A message that is put off stays as old as it is.
         const STATE: &str = "SELECT count(*), \
-            coalesce(extract(epoch FROM now() - min(due_at)), 0)::float8 FROM outbox WHERE due_at <= now()";
+            coalesce(extract(epoch FROM now() - min(coalesce(put_off_since, due_at))), 0)::float8 FROM outbox \
+            WHERE due_at <= now() OR put_off_since IS NOT NULL";
         let mut ticks = tokio::time::interval(self.settings.poll_every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -272,6 +274,7 @@ impl Relay {
             }
             Err(error @ (DeliveryError::Fault(_) | DeliveryError::Unavailable)) => {
                 const PUT_OFF: &str = "UPDATE outbox SET attempts = least(attempts + 1, 32767), faults = faults + $3, \
+                    put_off_since = coalesce(put_off_since, due_at), \
                     due_at = now() + $2::bigint * interval '1 millisecond' WHERE id = $1";
                 self.metrics.postponed.increment();
                 let pause = self.pause(delivery.attempts);

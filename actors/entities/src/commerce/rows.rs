@@ -14,14 +14,16 @@ use super::payments::PaymentKey;
 static ORDERS: Table = Table {
     name: "orders",
     statement: "INSERT INTO orders (order_id, user_id, payment_id, method, state, saga, due_at, lines, total, \
-                placed_at, updated_at) \
+                placed_at, updated_at, since) \
                 SELECT order_id, user_id, payment_id, method, state, saga, to_timestamp(due_ms / 1000.0), lines, total, \
-                to_timestamp(placed_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                to_timestamp(placed_ms / 1000.0), to_timestamp(updated_ms / 1000.0), \
+                CASE WHEN due_ms IS NOT NULL THEN to_timestamp(updated_ms / 1000.0) END \
                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], \
                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) \
                 AS o(order_id, user_id, payment_id, method, state, saga, due_ms, lines, total, placed_ms, updated_ms) \
                 ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, saga = excluded.saga, \
-                due_at = excluded.due_at, updated_at = excluded.updated_at",
+                due_at = excluded.due_at, updated_at = excluded.updated_at, \
+                since = CASE WHEN orders.saga = excluded.saga THEN orders.since ELSE excluded.since END",
     columns: &[
         Column::Uuid,
         Column::Uuid,
@@ -89,16 +91,18 @@ static REFUNDS: Table = Table {
 static PAYMENTS: Table = Table {
     name: "payments",
     statement: "INSERT INTO payments (payment_id, user_id, purpose, order_id, provider, amount, state, attempt, \
-                charge_id, action, due_at, updated_at) \
+                charge_id, action, due_at, updated_at, since) \
                 SELECT payment_id, user_id, purpose, order_id, provider, amount, state, attempt, charge_id, action, \
-                to_timestamp(due_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                to_timestamp(due_ms / 1000.0), to_timestamp(updated_ms / 1000.0), \
+                CASE WHEN due_ms IS NOT NULL THEN to_timestamp(updated_ms / 1000.0) END \
                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], \
                 $8::bigint[], $9::text[], $10::text[], $11::bigint[], $12::bigint[]) \
                 AS p(payment_id, user_id, purpose, order_id, provider, amount, state, attempt, charge_id, action, \
                 due_ms, updated_ms) \
                 ON CONFLICT (payment_id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, \
                 charge_id = excluded.charge_id, action = excluded.action, due_at = excluded.due_at, \
-                updated_at = excluded.updated_at",
+                updated_at = excluded.updated_at, \
+                since = CASE WHEN payments.state = excluded.state THEN payments.since ELSE excluded.since END",
     columns: &[
         Column::Uuid,
         Column::Uuid,
