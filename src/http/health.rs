@@ -18,6 +18,7 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::Api;
+use super::meters::{HEALTH_CHECK, NODE_READY};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::Request;
@@ -82,6 +83,12 @@ pub enum Status {
     Draining,
 }
 
+impl Status {
+    fn ready(self) -> bool {
+        matches!(self, Status::Ok | Status::Degraded)
+    }
+}
+
 /// How a node is, and its parts.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Readiness {
@@ -117,8 +124,17 @@ impl Probes {
         }
     }
 
-    /// How the node is.
+    /// How the node is; the gauges say the same from then on.
     pub async fn readiness(&self) -> Readiness {
+        let readiness = self.look().await;
+        NODE_READY.get().set(u8::from(readiness.status.ready()));
+        for part in &readiness.checks {
+            HEALTH_CHECK.with([part.name]).set(u8::from(part.status.ready()));
+        }
+        readiness
+    }
+
+    async fn look(&self) -> Readiness {
         if self.lifecycle.draining() {
             return Readiness {
                 status: Status::Draining,
@@ -175,9 +191,10 @@ fn readiness(checks: &[Check]) -> Readiness {
 }
 
 fn answer(readiness: &Readiness) -> Reply {
-    let status = match readiness.status {
-        Status::Ok | Status::Degraded => StatusCode::OK,
-        Status::Unavailable | Status::Draining => StatusCode::SERVICE_UNAVAILABLE,
+    let status = if readiness.status.ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
     Reply::json(status, readiness)
 }
@@ -216,6 +233,8 @@ pub async fn started(api: &Api, _: Request) -> Result<Reply, Problem> {
         (String = "text/plain"),
         (String = "application/openmetrics-text")))))]
 pub async fn metrics(api: &Api, request: Request) -> Result<Reply, Problem> {
+    // A scraper is told how the node is now, whether or not anybody asks `/readyz`.
+    api.probes.readiness().await;
     let format = Format::accepted(request.header(ACCEPT).unwrap_or_default());
     let text = Bytes::from(api.metrics.render(format));
     Ok(Reply::bytes(StatusCode::OK, format.media_type(), text).header(VARY, HeaderValue::from_name(ACCEPT)))

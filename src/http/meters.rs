@@ -60,6 +60,16 @@ pub(super) static RATE_LIMITED_TOTAL: Metric<Counter> =
         )])
         .worry("`credentials` for minutes: somebody guesses passwords");
 
+pub(super) static NODE_READY: Metric<Gauge> =
+    Metric::new("node_ready", "1 while `/readyz` says yes, else 0.")
+        .worry("0 for longer than a start or a stop takes");
+pub(super) static HEALTH_CHECK: Metric<Gauge> = Metric::new(
+    "health_check",
+    "1 while a part that the node depends on is well, else 0.",
+)
+.labels(&[Label::program("check", "every part that `/readyz` names")])
+.worry("`postgres` 0: nothing can be written");
+
 /// The metrics of the edge.
 pub static METERS: &[Area] = &[Area {
     title: "HTTP",
@@ -70,5 +80,7 @@ pub static METERS: &[Area] = &[Area {
         &HTTP_SERVER_SHED_TOTAL,
         &HTTP_CONNECTIONS,
         &RATE_LIMITED_TOTAL,
+        &NODE_READY,
+        &HEALTH_CHECK,
     ],
 }];

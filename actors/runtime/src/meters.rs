@@ -81,6 +81,11 @@ static JOURNAL_UNKNOWN_TOTAL: Metric<Counter> = Metric::new(
     "Decisions whose commit was cut off, so that its outcome was unknown.",
 )
 .worry("at all, while Postgres is well");
+static JOURNAL_UNAVAILABLE_TOTAL: Metric<Counter> = Metric::new(
+    "journal_unavailable_total",
+    "Decisions that were not committed because Postgres was away or could not write.",
+)
+.worry("at all");
 static JOURNAL_BISECTED_TOTAL: Metric<Counter> = Metric::new(
     "journal_bisected_total",
     "Batches that were split to find the one decision at fault.",
@@ -151,6 +156,7 @@ pub static METERS: &[Area] = &[
             &JOURNAL_COMMIT_SECONDS,
             &JOURNAL_BATCH_SIZE,
             &JOURNAL_UNKNOWN_TOTAL,
+            &JOURNAL_UNAVAILABLE_TOTAL,
             &JOURNAL_BISECTED_TOTAL,
             &REDIS_SECONDS,
         ],
@@ -209,6 +215,7 @@ pub(crate) struct JournalMetrics {
     pub(crate) commit: Histogram,
     pub(crate) batch_size: Histogram,
     pub(crate) unknown: Counter,
+    pub(crate) unavailable: Counter,
     pub(crate) fenced: Counter,
     pub(crate) bisected: Counter,
 }
@@ -219,6 +226,7 @@ impl JournalMetrics {
             commit: JOURNAL_COMMIT_SECONDS.get(),
             batch_size: JOURNAL_BATCH_SIZE.get(),
             unknown: JOURNAL_UNKNOWN_TOTAL.get(),
+            unavailable: JOURNAL_UNAVAILABLE_TOTAL.get(),
             fenced: SHARD_FENCED_WRITES_TOTAL.get(),
             bisected: JOURNAL_BISECTED_TOTAL.get(),
         }

@@ -12,8 +12,8 @@ use crate::trace::Trace;
 
 /// More threads than this record seldom at the same time.
 const STRIPES: usize = 8;
-/// Upper bounds of durations in nanoseconds: from a cache hit to the longest request.
-const DURATIONS: [u64; 16] = [
+/// Upper bounds of durations in nanoseconds: from a cache hit to the longest request, and what an order may take.
+const DURATIONS: [u64; 17] = [
     100_000,
     250_000,
     500_000,
@@ -30,6 +30,7 @@ const DURATIONS: [u64; 16] = [
     2_500_000_000,
     5_000_000_000,
     10_000_000_000,
+    60_000_000_000,
 ];
 /// Upper bounds of what is counted in a batch or a queue.
 const SIZES: [u64; 10] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000];
@@ -292,7 +293,7 @@ mod tests {
         static SECONDS: Metric<Histogram> = Metric::new("some_seconds", "Some.");
         let histogram = SECONDS.get();
 
-        for micros in [100, 101, 500_000, 60_000_000] {
+        for micros in [100, 101, 500_000, 60_000_001] {
             histogram.record(Duration::from_micros(micros));
         }
 
@@ -307,7 +308,7 @@ mod tests {
             counted,
             [(0.000_1, 1), (0.000_25, 1), (0.5, 1), (f64::INFINITY, 1)]
         );
-        assert!((reading.sum - 60.500_201).abs() < 1e-9, "{}", reading.sum);
+        assert!((reading.sum - 60.500_202).abs() < 1e-9, "{}", reading.sum);
     }
 
     #[test]

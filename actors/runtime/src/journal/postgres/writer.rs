@@ -97,7 +97,7 @@ impl Writer {
                 let error = match self.attempt(Plan::of(&batch)).await {
                     Ok(()) => return self.succeed(batch).await,
                     Err(Failure::Database(error)) => error,
-                    Err(Failure::Unreached) => return fail(batch, &CommitError::Unavailable),
+                    Err(Failure::Unreached) => return self.unavailable(batch),
                     Err(Failure::Broken) => {
                         self.metrics.unknown.add(batch.len() as u64);
                         return fail(batch, &CommitError::Unknown);
@@ -110,14 +110,19 @@ impl Writer {
                         tracing::error!(%error, "the journal cannot write");
                         // A new connection may find the server that can.
                         self.connection = None;
-                        return fail(batch, &CommitError::Unavailable);
+                        return self.unavailable(batch);
                     }
                     Fault::Decision => return self.isolate(batch, &error).await,
                 }
                 batch = self.admissible(batch);
             }
-            fail(batch, &CommitError::Unavailable);
+            self.unavailable(batch);
         })
+    }
+
+    fn unavailable(&self, batch: Batch) {
+        self.metrics.unavailable.add(batch.len() as u64);
+        fail(batch, &CommitError::Unavailable);
     }
 
     /// Refuses what was decided on a state that vanished, or for a shard that is not owned any more.
