@@ -1,11 +1,11 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-contract chaos chaos-all lint doc bench bench-peers load stop clean
+.PHONY: help run test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all lint doc bench bench-peers load stop clean
 ARGS ?=
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: ## installs, starts and serves the demo on http://127.0.0.1:8080; Ctrl-C stops it
 	@exec bash config/dev/run.sh $(ARGS)
@@ -24,6 +24,15 @@ chaos: ## breaks what a node stands on, row by row, and lets the oracle judge; R
 
 chaos-all: ## breaks everything at once for ten minutes, by a seed that it prints; SEED=7 repeats one
 	@exec bash config/dev/chaos.sh all
+
+test-alerts: ## checks the alert rules and runs their tests
+	@exec bash config/dev/alerts.sh
+
+test-dashboards: ## asks a private Prometheus for every panel of every dashboard and draws them
+	@exec bash config/dev/observe.sh dashboards
+
+alert-drill: ## lets a twentieth of the purchases fail until the page fires in a private Prometheus
+	@exec bash config/dev/observe.sh drill
 
 lint: ## checks format, lints, licences and dependencies
 	@exec bash config/dev/lint.sh
