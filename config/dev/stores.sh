@@ -143,7 +143,7 @@ ALTER ROLE lyceum SET lock_timeout = '2s';
 ALTER ROLE lyceum SET idle_in_transaction_session_timeout = '5s';
 ALTER ROLE lyceum_read SET default_transaction_read_only = on;
 ALTER ROLE lyceum_read SET statement_timeout = '60s';
-GRANT pg_read_all_data TO lyceum_read;
+GRANT pg_read_all_data, pg_monitor TO lyceum_read;
 SELECT 'CREATE DATABASE lyceum OWNER lyceum' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'lyceum') \gexec
 SQL
   : >"$data/provisioned"
