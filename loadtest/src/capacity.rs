@@ -2,7 +2,8 @@
 //!
 //! Flow: the rate doubles from a low one until a step fails, then the interval between the last good and the first bad
 //! rate is halved until it is within 5 % or the steps are used up. A step is a short run of one rate; it fails when a
-//! threshold does. A step that the generator itself could not do says nothing about the target and ends the search.
+//! threshold does. A step that the generator itself could not do says nothing about the target: it is tried once more,
+//! since another program may have been busy, and then ends the search.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,17 +126,23 @@ fn bisect(
         steps: Vec::new(),
     };
     let mut rate = search.from.min(search.to);
+    let mut again = true;
     while found.steps.len() < search.steps {
         let (step, verdict) = attempt(rate)?;
         found.steps.push(step);
         match verdict {
             Verdict::Pass => found.rate = rate,
             Verdict::Thresholds => found.failed_at = Some(rate),
+            Verdict::Invalid if again => {
+                again = false;
+                continue;
+            }
             Verdict::Invalid => {
                 found.limited_by_generator = true;
                 break;
             }
         }
+        again = true;
         rate = match found.failed_at {
             None if found.rate >= search.to => break,
             None => (found.rate * 2.0).min(search.to),
@@ -209,5 +216,7 @@ mod tests {
         let limited = found(1e9, 1_000.0, 20);
         assert!(limited.limited_by_generator);
         assert_eq!(limited.rate, 800.0);
+        let rates: Vec<_> = limited.steps.iter().map(|step| step.rate).collect();
+        assert_eq!(rates, [100.0, 200.0, 400.0, 800.0, 1600.0, 1600.0]);
     }
 }

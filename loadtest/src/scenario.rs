@@ -233,12 +233,12 @@ fn stage(value: Value) -> Result<Stage, ScenarioError> {
     let rate = table.optional("rate").map(|rate| rate.number()).transpose()?;
     let from = table.optional("from").map(|from| from.number()).transpose()?;
     let to = table.optional("to").map(|to| to.number()).transpose()?;
+    table.finish()?;
     let (from, to) = match (rate, from, to) {
         (Some(rate), None, None) => (rate, rate),
         (None, Some(from), Some(to)) => (from, to),
         _ => return Err(table.fail("must have either rate, or both from and to")),
     };
-    table.finish()?;
     Ok(Stage { length, from, to })
 }
 

@@ -117,7 +117,7 @@ impl<'d, 't> Table<'d, 't> {
     }
 
     /// Refuses entries that nobody asked for.
-    pub(super) fn finish(self) -> Result<(), ScenarioError> {
+    pub(super) fn finish(&self) -> Result<(), ScenarioError> {
         let known = |name: &str| self.asked.contains(&name);
         match self.entries.keys().find(|name| !known(name.get_ref())) {
             None => Ok(()),

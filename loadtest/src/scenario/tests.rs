@@ -47,6 +47,8 @@ fn a_scenario_is_named_after_its_file_and_has_defaults() {
 #[test]
 fn an_unknown_key_is_refused_with_its_line() {
     let error = refused("to = 100", "too = 100");
+    assert_eq!((error.line, error.key.as_str()), (6, "arrival.stages[0].too"));
+    let error = refused("from = 0, ", "");
     assert_eq!((error.line, error.key.as_str()), (6, "arrival.stages[0]"));
 
     let error = refused("[journeys]", "[keys]\nzipf = 1\nsalt = 2\n\n[journeys]");
