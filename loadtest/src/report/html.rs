@@ -92,7 +92,7 @@ fn tiles(summary: &Summary) -> Markup {
         html! { div.tile { dt { (name) } dd { (value) } dd.soft { (hint) } } }
     };
     let goodput = format!("{}/s", rate(total.goodput_per_s));
-    let offered = format!("of {} offered", count(total.offered));
+    let offered = format!("{} offered", count(total.offered));
     let parts = format!("{} of {}", count(total.failed), count(total.completed));
     html! {
         dl.tiles {
