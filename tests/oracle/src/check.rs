@@ -79,7 +79,7 @@ pub async fn check(plan: &Plan) -> Result<Report, Failure> {
     for path in &plan.histories {
         histories.push(history::read(path).map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    let mut client = database::connect(&plan.database).await?;
+    let (mut client, connected) = database::connect(&plan.database).await?;
     let mut report = Report::default();
     rest::wait(&client, plan.sandbox.as_deref(), plan.rest_limit, &mut report).await?;
 
@@ -111,6 +111,7 @@ pub async fn check(plan: &Plan) -> Result<Report, Failure> {
             report.violate(audit::UNCHANGED, 1, text);
         }
     }
+    connected.close(client).await;
     Ok(report)
 }
 

@@ -62,7 +62,7 @@ pub async fn watch(url: &str, every: Duration, stop: impl Future<Output = ()>) -
 async fn sample(url: &str, held: &mut Option<Client>, report: &mut Report) -> Result<(), Failure> {
     let client = match held {
         Some(client) => client,
-        None => held.insert(database::connect(url).await?),
+        None => held.insert(database::connect(url).await?.0),
     };
     let snapshot = database::snapshot(client).await?;
     for invariant in invariants::all().filter(|invariant| invariant.holds == Holds::Sampled) {
