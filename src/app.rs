@@ -238,6 +238,12 @@ impl Health for PlatformHealth {
                     healthy: postgres,
                     vital: true,
                 },
+                // A full disk answers questions and commits nothing.
+                Check {
+                    name: "journal",
+                    healthy: self.0.takes_commits(),
+                    vital: true,
+                },
                 // One shard lost to another owner is that shard's trouble; without any there is nothing to serve.
                 Check {
                     name: "shards",

@@ -13,7 +13,7 @@ use lyceum_domain::commerce::{Error as CommerceError, Provider};
 use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
-use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
+use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
 use lyceum_runtime::{
     ActorLimits, AskError, Context, CpuPool, Database, DatabaseSettings, Membership, Node, OutboxSettings,
     Redis, Region, Relay, StoreError, Supervisors, supervise,
@@ -149,6 +149,7 @@ pub struct Platform {
     pub database: Database,
     /// Redis, for health checks.
     pub redis: Redis,
+    condition: Arc<Condition>,
     pub(crate) node: Arc<Node>,
     pub(crate) member: Membership,
     sink_worker: Mutex<Option<SinkWorker>>,
@@ -176,6 +177,7 @@ impl Platform {
             &shards,
             member.incarnation,
         );
+        let condition = journal.condition();
         let supervisors = Arc::new(Supervisors::default());
         let node = Arc::new(Node {
             journal: Arc::new(journal),
@@ -293,6 +295,7 @@ impl Platform {
             interactions: sink,
             database,
             redis,
+            condition,
             node,
             member,
             sink_worker: Mutex::new(Some(sink_worker)),
@@ -323,6 +326,11 @@ impl Platform {
     /// How many shards this node serves.
     pub fn shards_served(&self) -> usize {
         self.node.shards.all().filter(|(_, epoch)| *epoch > 0).count()
+    }
+
+    /// Whether the journal's store takes commits, as far as the last ones tell.
+    pub fn takes_commits(&self) -> bool {
+        self.condition.takes_commits()
     }
 
     /// Whether this node serves every shard.

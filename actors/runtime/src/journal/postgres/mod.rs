@@ -6,6 +6,7 @@
 
 mod batch;
 mod columns;
+mod condition;
 mod loader;
 mod writer;
 
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
+pub use self::condition::Condition;
 use self::loader::{Load, Loader};
 use self::writer::Writer;
 use super::{CommitError, Entry, History, Journal, Recorded};
@@ -63,6 +65,7 @@ pub struct PostgresJournal {
     writers: Vec<mpsc::Sender<Entry>>,
     loads: mpsc::Sender<Load>,
     database: Database,
+    condition: Arc<Condition>,
 }
 
 /// Told the messages of a commit as soon as it has returned, so that they need not be read back.
@@ -80,6 +83,7 @@ impl PostgresJournal {
         incarnation: Uuid,
     ) -> (Self, mpsc::Receiver<Vec<CommittedMessage>>) {
         let (committed, messages) = mpsc::channel(settings.queue_max);
+        let condition = Arc::<Condition>::default();
         let mut config = database.config.clone();
         config.application_name(format!("lyceum {incarnation}"));
         let writers = (0..settings.writers)
@@ -87,10 +91,12 @@ impl PostgresJournal {
                 let (sender, queue) = mpsc::channel(settings.queue_max);
                 let queue = Arc::new(Mutex::new(queue));
                 let (config, shards, settings) = (config.clone(), shards.clone(), settings.clone());
-                let committed = committed.clone();
+                let (committed, condition) = (committed.clone(), condition.clone());
                 worker::supervise("journal writer", move || {
-                    let (config, shards, committed) = (config.clone(), shards.clone(), committed.clone());
-                    Writer::new(config, incarnation, shards, &settings, committed).run(queue.clone())
+                    let (config, shards) = (config.clone(), shards.clone());
+                    let (committed, condition) = (committed.clone(), condition.clone());
+                    Writer::new(config, incarnation, shards, &settings, committed, condition)
+                        .run(queue.clone())
                 });
                 sender
             })
@@ -109,9 +115,15 @@ impl PostgresJournal {
                 writers,
                 loads,
                 database: pool,
+                condition,
             },
             messages,
         )
+    }
+
+    /// Whether the store takes commits, as long as the journal lives.
+    pub fn condition(&self) -> Arc<Condition> {
+        self.condition.clone()
     }
 }
 

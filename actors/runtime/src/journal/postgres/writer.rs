@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::super::{CommitError, Entry, Submission};
 use super::batch::{Plan, Prepared, commit};
-use super::{Committed, JournalSettings};
+use super::{Committed, Condition, JournalSettings};
 use crate::clock;
 use crate::meters::JournalMetrics;
 use crate::outbox::CommittedMessage;
@@ -38,6 +38,7 @@ pub(super) struct Writer {
     batch_max: usize,
     commit_timeout: Duration,
     committed: Committed,
+    condition: Arc<Condition>,
     metrics: JournalMetrics,
     connection: Option<Prepared>,
     reconnect_after: Instant,
@@ -50,6 +51,7 @@ impl Writer {
         shards: Arc<ShardMap>,
         settings: &JournalSettings,
         committed: Committed,
+        condition: Arc<Condition>,
     ) -> Self {
         Writer {
             config,
@@ -58,6 +60,7 @@ impl Writer {
             batch_max: settings.batch_max,
             commit_timeout: settings.commit_timeout,
             committed,
+            condition,
             metrics: JournalMetrics::new(),
             connection: None,
             reconnect_after: Instant::now(),
@@ -99,6 +102,7 @@ impl Writer {
                     Err(Failure::Database(error)) => error,
                     Err(Failure::Unreached) => return self.unavailable(batch),
                     Err(Failure::Broken) => {
+                        self.condition.refused();
                         self.metrics.unknown.add(batch.len() as u64);
                         return fail(batch, &CommitError::Unknown);
                     }
@@ -121,6 +125,7 @@ impl Writer {
     }
 
     fn unavailable(&self, batch: Batch) {
+        self.condition.refused();
         self.metrics.unavailable.add(batch.len() as u64);
         fail(batch, &CommitError::Unavailable);
     }
@@ -179,6 +184,7 @@ impl Writer {
     }
 
     async fn succeed(&mut self, batch: Batch) {
+        self.condition.committed();
         let mut messages = Vec::new();
         let now = clock::now();
         for submission in &batch {
