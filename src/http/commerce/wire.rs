@@ -44,13 +44,13 @@ pub(in crate::http) struct OrderRequest {
     /// A coupon.
     pub(super) coupon_code: Option<String>,
     /// The total of the quote that was agreed to: the order is refused if it costs anything else by now.
-    #[schema(value_type = Option<Object>, example = json!({"amount": 19900, "currency": "CNY"}))]
+    #[schema(value_type = Option<shapes::Money>)]
     pub(super) expected_total: Option<Money>,
     /// `wallet`, or the name of a provider such as `sandbox`.
     #[schema(example = "wallet")]
     pub(super) payment_method: String,
     /// What the provider needs to charge; the wallet needs none.
-    #[schema(example = "tok_ok")]
+    #[schema(pattern = "^[!-~]{1,256}$", example = "tok_ok")]
     pub(super) payment_token: Option<String>,
 }
 
@@ -77,7 +77,7 @@ pub(in crate::http) struct TopUpRequest {
     #[schema(example = "sandbox")]
     pub(super) provider: String,
     /// What the provider needs to charge.
-    #[schema(example = "tok_ok")]
+    #[schema(pattern = "^[!-~]{1,256}$", example = "tok_ok")]
     pub(super) payment_token: Option<String>,
 }
 
