@@ -23,7 +23,7 @@ for row in ${ROW:-}; do arguments+=(--row "$row"); done
 bash "$scripts/install.sh"
 if [ ! -x "$bin/lyceum-chaos" ]; then need_disk 6000; fi
 say "building; the first time takes some minutes"
-cargo build --release --quiet --locked -p lyceum -p lyceum-sandbox -p lyceum-chaos ||
+cargo build --release --quiet --locked -p lyceum -p lyceum-sandbox -p lyceum-chaos -p lyceum-loadtest ||
   fail "the build failed; the compiler's message is above."
 
 chaos=''
@@ -36,7 +36,7 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 mkdir -p .data/chaos
-setsid "$bin/lyceum-chaos" "$command" --lyceum "$bin/lyceum" --sandbox "$bin/lyceum-sandbox" --stores "$scripts/stores.sh" \
+setsid "$bin/lyceum-chaos" "$command" --lyceum "$bin/lyceum" --sandbox "$bin/lyceum-sandbox" --load "$bin/lyceum-load" --stores "$scripts/stores.sh" \
   --out .data/chaos "${arguments[@]}" </dev/null &
 chaos=$!
 wait "$chaos"

@@ -221,13 +221,10 @@ fn cases() -> Vec<Case> {
             framed("transfer-encoding: chunked", &format!("0\r\n\r\n{smuggled}"))
                 .replace("HTTP/1.1\r\nhost", "HTTP/1.0\r\nhost"),
         ),
-        (
-            "no host",
-            format!("GET /v1/courses HTTP/1.1\r\nx-a: b\r\n\r\n{smuggled}"),
-        ),
+        ("no host", "GET /v1/courses HTTP/1.1\r\nx-a: b\r\n\r\n".to_owned()),
         (
             "two hosts",
-            format!("GET /livez HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n{smuggled}"),
+            "GET /livez HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".to_owned(),
         ),
         (
             "null in a header",
