@@ -60,7 +60,7 @@ pub async fn approve_course(api: &Api, mut request: Request) -> Result<Reply, Pr
 /// # Errors
 /// 403 `http.forbidden`; 404 `catalog.course_not_found`; 409 `catalog.wrong_state`; 422 `catalog.invalid_field`.
 #[utoipa::path(
-    post, path = "/v1/courses/{id}/reject", tag = "catalog", request_body = ReasonBody,
+    post, path = "/v1/courses/{id}/reject", tag = "catalog", request_body(content = Option<ReasonBody>),
     params(
         ("id" = String, Path, description = "the course"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation"),
@@ -193,7 +193,7 @@ pub async fn relist_course(api: &Api, mut request: Request) -> Result<Reply, Pro
 /// # Errors
 /// 403 `http.forbidden`; 404 `catalog.course_not_found`; 409 `catalog.wrong_state`; 422 `catalog.invalid_field`.
 #[utoipa::path(
-    post, path = "/v1/courses/{id}/suspend", tag = "catalog", request_body = ReasonBody,
+    post, path = "/v1/courses/{id}/suspend", tag = "catalog", request_body(content = Option<ReasonBody>),
     params(
         ("id" = String, Path, description = "the course"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation"),

@@ -149,6 +149,7 @@ pub(super) struct LessonBody {
 /// The content of a lesson.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = NewContentBody)]
 pub(super) enum ContentBody {
     /// A text of up to 65,536 characters.
     Text(String),
@@ -211,7 +212,7 @@ impl ContentBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportCourseBody {
     /// Its id, for imports that are repeated; a new one if left out.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^crs_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     pub(super) id: Option<CourseId>,
     /// Whose course it is; the operator's own if left out.
     #[schema(value_type = Option<String>)]
@@ -283,6 +284,7 @@ pub(super) fn outline(chapters: &[ImportChapterBody]) -> Result<Outline, Problem
 /// Why a course is rejected or suspended.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CourseReasonBody)]
 pub(super) struct ReasonBody {
     /// 1 to 1,000 characters.
     pub(super) reason: String,
