@@ -57,7 +57,7 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Outcome, Failure> {
     let out = &trial.place.out;
 
     let scenario = out.join("overload-capacity.toml");
-    let objectives = "about = \"The mix of the overload trial at one rate.\"\ntimeout = \"5s\"\nthresholds = [\"p99(buy) < 500ms\", \"p99(look) < 100ms\", \"errors < 1%\"]\n\n[arrival]\nkind = \"poisson\"\njourneys_max = 20_000\nstages = [{ for = \"8s\", rate = 100 }]\n";
+    let objectives = "about = \"The mix of the overload trial at one rate.\"\ntimeout = \"5s\"\nthresholds = [\"p99(buy) < 500ms\", \"p99(list) < 100ms\", \"errors < 1%\"]\n\n[arrival]\nkind = \"poisson\"\njourneys_max = 20_000\nstages = [{ for = \"8s\", rate = 100 }]\n";
     std::fs::write(&scenario, format!("{objectives}{MIX}"))?;
     let search = ["--from", "200", "--to", "20000", "--step", "8s", "--steps", "9"];
     load(trial, &site, "capacity", &scenario, &search).await?;
@@ -157,7 +157,7 @@ fn judged(summary: &Value, capacity: f64) -> Vec<Check> {
             goodput >= GOODPUT_MIN * capacity,
         ),
         accepted(summary, "buy", BUY_P99_MAX_MS),
-        accepted(summary, "look", READ_P99_MAX_MS),
+        accepted(summary, "list", READ_P99_MAX_MS),
         Check::judged(
             "seconds until normal after the storm",
             after,
@@ -165,7 +165,7 @@ fn judged(summary: &Value, capacity: f64) -> Vec<Check> {
             u64::try_from(after).unwrap_or(u64::MAX) <= NORMAL_AFTER_S,
         ),
     ];
-    let (buy, read) = (shed(summary, "buy"), shed(summary, "look"));
+    let (buy, read) = (shed(summary, "buy"), shed(summary, "list"));
     let order = format!(
         "{:.0} % of purchases, {:.0} % of reads",
         buy * 100.0,
@@ -225,7 +225,7 @@ mod tests {
         timeline.extend((70..90).map(|t| moment(t, 500, u64::from(t < 72), 20.0)));
         let operation = |name: &str, failed: u64| json!({"name": name, "completed": 100, "failed": failed, "latency_from_intended": {"p99_ms": 150.0}});
         let summary =
-            json!({"timeline": timeline, "operations": [operation("buy", 10), operation("look", 60)]});
+            json!({"timeline": timeline, "operations": [operation("buy", 10), operation("list", 60)]});
 
         let checks = judged(&summary, 1000.0);
 
