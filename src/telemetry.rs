@@ -71,6 +71,9 @@ impl Metrics {
 /// Logs are set up already, or their filter cannot be read.
 pub fn start(settings: &Telemetry) -> Result<Metrics, TelemetryError> {
     start_logs(settings)?;
+    if !settings.metrics {
+        metrics::stand_still();
+    }
     for family in areas().flat_map(|area| area.families) {
         family.begin();
     }

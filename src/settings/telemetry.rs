@@ -13,6 +13,8 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// Levels by module, in `tracing`'s filter language.
     pub log_filter: String,
+    /// Whether counters and histograms are kept.
+    pub metrics: bool,
     /// One request in so many begins a trace that is kept; 0 for none.
     pub trace_sample: u32,
     /// Where spans are sent; empty for nowhere.

@@ -14,6 +14,7 @@ mod purchases;
 mod reads;
 mod report;
 mod seed;
+mod sight;
 mod site;
 mod stats;
 mod tokens;
@@ -84,6 +85,8 @@ enum Part {
     Purchases,
     /// Activation and memory of entities
     Entities,
+    /// The cost of metrics, traces and logs
+    Sight,
 }
 
 #[tokio::main]
@@ -121,6 +124,9 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
     }
     if wanted(Part::Entities) {
         keep(entities::run(place, &seeded).await?)?;
+    }
+    if wanted(Part::Sight) {
+        keep(sight::run(place, &seeded).await?)?;
     }
     if wanted(Part::Reads) || wanted(Part::Purchases) {
         let site = place.start(&[]).await?;

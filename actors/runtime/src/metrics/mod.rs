@@ -19,7 +19,9 @@ mod text;
 
 pub use self::catalogue::markdown;
 pub use self::family::{About, Computed, Family, Label, Metric, Reading, Type, Values};
-pub use self::instrument::{Counter, Exemplar, Gauge, Histogram, HistogramReading, Instrument, Level, Risen};
+pub use self::instrument::{
+    Counter, Exemplar, Gauge, Histogram, HistogramReading, Instrument, Level, Risen, stand_still,
+};
 pub use self::text::{Format, render};
 
 /// Metrics that are looked at together.
