@@ -29,6 +29,7 @@ mod ownership;
 mod placement;
 mod redis;
 mod region;
+mod resident;
 mod shard;
 mod shell;
 mod snapshots;

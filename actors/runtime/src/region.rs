@@ -7,22 +7,21 @@ mod creation;
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ractor::{ActorCell, ActorId, ActorRef, ActorStatus, MessagingErr};
+use ractor::ActorCell;
 use tokio::sync::oneshot;
 
 use self::creation::Creations;
-use crate::ask::{AskError, Envelope, Heard, Permit, Reply, Request};
+use crate::ask::{AskError, Heard, Outcome, Permit, Reply, Request};
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
-use crate::journal::{Journal, Lineage};
+use crate::journal::Journal;
 use crate::meters::KindMetrics;
-use crate::metrics::Risen;
 use crate::ownership::ShardMap;
 use crate::placement::{SHARDS, Shard, shard_of};
+use crate::resident::{Resident, Supervised};
 use crate::shard::{ShardMessage, Supervisors};
 use crate::shell::{Shell, Start, recorded_answer};
 use crate::snapshots::SnapshotStore;
@@ -93,114 +92,9 @@ pub(crate) struct Shared<E: Entity> {
     pub(crate) entity: E,
     pub(crate) node: Arc<Node>,
     pub(crate) metrics: KindMetrics,
-    table: papaya::HashMap<u128, Arc<Resident<E>>>,
+    pub(crate) table: papaya::HashMap<u128, Arc<Resident<E>>>,
     creations: Creations,
     admitted: Arc<AtomicUsize>,
-}
-
-/// One live entity, as the table, its shard and its own shell see it.
-pub(crate) struct Resident<E: Entity> {
-    shared: Arc<Shared<E>>,
-    id: u128,
-    actor: ActorRef<Envelope<E>>,
-    pub(crate) depth: AtomicU32,
-    last_used_ms: AtomicU64,
-    lineage: RwLock<Arc<Lineage>>,
-    _alive: Risen,
-}
-
-impl<E: Entity> Resident<E> {
-    pub(crate) fn touch(&self, now: Instant) {
-        let millis = now.duration_since(self.shared.node.started).as_millis();
-        self.last_used_ms
-            .store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_lineage(&self, lineage: &Arc<Lineage>) {
-        *self.lineage.write().unwrap_or_else(PoisonError::into_inner) = lineage.clone();
-    }
-
-    fn send(&self, request: Box<Request<E>>) -> Result<(), Box<Request<E>>> {
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        match self.actor.send_message(Envelope::Request(request)) {
-            Err(MessagingErr::SendErr(Envelope::Request(request))) => Err(request),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A live entity without its type, as its shard supervises it.
-pub(crate) trait Supervised: Send + Sync {
-    fn actor_id(&self) -> ActorId;
-    /// How long it has not been used; `None` while something is waiting or in flight.
-    fn idle(&self, now: Instant) -> Option<Duration>;
-    /// Takes it out of the table, so that new requests go through the shard.
-    fn forget(&self);
-    /// Whether it runs and is linked to its supervisor.
-    fn has_started(&self) -> bool;
-    /// Lets it finish what it has and stop. Only for one that [has started](Supervised::has_started).
-    fn drain(&self);
-    fn passivated(&self, because: Passivation);
-    fn restarted(&self);
-}
-
-/// Why an entity is stopped in good order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Passivation {
-    /// It was not used for a while.
-    Idle,
-    /// The node leaves.
-    Drain,
-}
-
-impl<E: Entity> Supervised for Resident<E> {
-    fn actor_id(&self) -> ActorId {
-        self.actor.get_id()
-    }
-
-    fn idle(&self, now: Instant) -> Option<Duration> {
-        let busy = self.depth.load(Ordering::Relaxed) > 0
-            || self
-                .lineage
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .in_flight()
-                > 0;
-        let used = Duration::from_millis(self.last_used_ms.load(Ordering::Relaxed));
-        (!busy).then(|| now.duration_since(self.shared.node.started).saturating_sub(used))
-    }
-
-    fn forget(&self) {
-        let table = self.shared.table.pin();
-        if table
-            .get(&self.id)
-            .is_some_and(|found| found.actor.get_id() == self.actor.get_id())
-        {
-            table.remove(&self.id);
-            self.shared.node.alive.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    fn has_started(&self) -> bool {
-        self.actor.get_status() >= ActorStatus::Running
-    }
-
-    fn drain(&self) {
-        // A mailbox that is closed already has nothing to drain.
-        let _ = self.actor.drain();
-    }
-
-    fn passivated(&self, because: Passivation) {
-        let metrics = &self.shared.metrics;
-        match because {
-            Passivation::Idle => metrics.passivations_idle.increment(),
-            Passivation::Drain => metrics.passivations_drain.increment(),
-        }
-    }
-
-    fn restarted(&self) {
-        self.shared.metrics.restarts.increment();
-    }
 }
 
 /// A request for an entity that is not in the table, on its way to the shard that starts it.
@@ -267,15 +161,7 @@ impl<E: Entity> Activation for Activate<E> {
             request.reply.send(Err(AskError::Unavailable));
             return None;
         };
-        let resident = Arc::new(Resident {
-            id: key.id(),
-            actor,
-            depth: AtomicU32::new(0),
-            last_used_ms: AtomicU64::new(0),
-            lineage: RwLock::default(),
-            _alive: shared.metrics.alive.rise(),
-            shared: shared.clone(),
-        });
+        let resident = Arc::new(Resident::new(shared.clone(), key.id(), actor));
         resident.touch(Instant::now());
         shared.table.pin().insert(key.id(), resident.clone());
         shared.node.alive.fetch_add(1, Ordering::Relaxed);
@@ -337,7 +223,7 @@ impl<E: Entity> Region<E> {
         Ok(self.request(key, Some(command), question, context).await?.answer)
     }
 
-    /// Answers a question about the state.
+    /// Answers a question about the state: at once and here if the entity is alive and quiet, else in its turn.
     ///
     /// # Errors
     /// See [`AskError`].
@@ -347,6 +233,10 @@ impl<E: Entity> Region<E> {
         question: E::Question,
         context: &Context,
     ) -> Result<E::Answer, AskError<ErrorOf<E>>> {
+        let question = match self.read_here(key, question) {
+            Ok(outcome) => return outcome,
+            Err(question) => question,
+        };
         Ok(self.request(key, None, question, context).await?.answer)
     }
 
@@ -388,15 +278,23 @@ impl<E: Entity> Region<E> {
     pub fn explain(&self, id: u128) -> Option<(u32, Option<Duration>)> {
         let table = self.shared.table.pin();
         let resident = table.get(&id)?;
-        Some((
-            resident.depth.load(Ordering::Relaxed),
-            resident.idle(Instant::now()),
-        ))
+        Some((resident.depth(), resident.idle(Instant::now())))
     }
 
     /// Entities of this kind alive on this node.
     pub fn alive(&self) -> usize {
         self.shared.table.len()
+    }
+
+    /// Gives the question back unless the answer is at hand.
+    fn read_here(&self, key: E::Key, question: E::Question) -> Result<Outcome<E>, E::Question> {
+        if !self.shared.node.shards.serving(shard_of(key.placement())) {
+            return Err(question);
+        }
+        match self.shared.table.pin().get(&key.id()) {
+            Some(resident) => resident.read(question),
+            None => Err(question),
+        }
     }
 
     async fn request(
@@ -436,9 +334,7 @@ impl<E: Entity> Region<E> {
             return Err(AskError::NotOwner);
         }
         let request = match self.shared.table.pin().get(&key.id()) {
-            Some(resident)
-                if resident.depth.load(Ordering::Relaxed) >= self.shared.node.limits.mailbox_max =>
-            {
+            Some(resident) if resident.depth() >= self.shared.node.limits.mailbox_max => {
                 return Err(AskError::Overloaded);
             }
             // Its mailbox closed a moment ago: the shard waits for the end and starts it again.

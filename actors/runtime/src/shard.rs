@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use crate::entity::EntityRef;
 use crate::journal::Entry;
 use crate::placement::{SHARDS, Shard};
-use crate::region::{Activation, Node, Passivation, Refusal, Supervised};
+use crate::region::{Activation, Node, Refusal};
+use crate::resident::{Passivation, Supervised};
 
 /// What a shard supervisor can be told.
 pub(crate) enum ShardMessage {

@@ -8,7 +8,6 @@
 //! Invariant: between a failed commit and the reload nothing is decided on the lost state.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use lyceum_kernel::{Aggregate, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -27,7 +26,8 @@ use crate::effects::{Effects, to_json};
 use crate::entity::{Durability, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::{CommitError, Entry, Snapshot, Submission, Turn};
 use crate::placement::shard_of;
-use crate::region::{Resident, Shared};
+use crate::region::Shared;
+use crate::resident::Resident;
 use crate::store_error::StoreError;
 use crate::trace::{self, Span, SpanKind};
 
@@ -60,7 +60,6 @@ impl<E: Entity> Actor for Shell<E> {
             key: start.key,
             shard: shard_of(start.key.placement()),
             resident,
-            state: E::State::default(),
             recovered: false,
             version: 0,
             snapshot_version: 0,
@@ -79,10 +78,17 @@ impl<E: Entity> Actor for Shell<E> {
         live: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         match envelope {
-            Envelope::Request(request) if request.trace.sampled => {
-                Box::pin(trace::scope(request.trace, self.request(&myself, *request, live))).await;
+            Envelope::Request(request) => {
+                let command = request.command.is_some();
+                let trace = request.trace;
+                let turn = self.request(&myself, *request, live);
+                if trace.sampled {
+                    Box::pin(trace::scope(trace, turn)).await;
+                } else {
+                    turn.await;
+                }
+                live.resident.dealt_with(command);
             }
-            Envelope::Request(request) => self.request(&myself, *request, live).await,
             Envelope::Flush => self.flush(&myself, live),
             Envelope::Flushed(true) => live.flushed(&myself, &self.shared),
             Envelope::Flushed(false) => {
@@ -127,7 +133,6 @@ impl<E: Entity> Actor for Shell<E> {
 
 impl<E: Entity> Shell<E> {
     async fn request(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
-        live.resident.depth.fetch_sub(1, Ordering::Relaxed);
         request.waiting = None;
         let now_monotonic = std::time::Instant::now();
         live.resident.touch(now_monotonic);
@@ -167,30 +172,32 @@ impl<E: Entity> Shell<E> {
     fn turn(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
         let now = clock::now();
         request.reply.begin();
-        let events = match request.command.map(|command| live.state.decide(command, now)) {
-            None => Vec::new(),
-            Some(Ok(events)) => events,
-            Some(Err(refusal)) => {
-                return self.after_commits(
-                    live,
-                    request.reply,
-                    Err(AskError::Refused(refusal)),
-                    request.operation,
-                );
+        let Some(command) = request.command else {
+            return self.look(request, live, now);
+        };
+        // Held until what was decided is in the journal's hands, so that no reader takes it for durable before.
+        let resident = live.resident.clone();
+        let mut memory = resident.memory();
+        let state = &mut memory.state;
+        let events = match state.decide(command, now) {
+            Ok(events) => events,
+            Err(refusal) => {
+                let refused = Err(AskError::Refused(refusal));
+                return self.after_commits(live, request.reply, refused, request.operation);
             }
         };
-        let mut effects = Effects::of(request.trace, self.shared.entity.saga_step(&live.state, &events));
+        let mut effects = Effects::of(request.trace, self.shared.entity.saga_step(state, &events));
         for event in &events {
-            live.state.apply(event);
+            state.apply(event);
         }
         let answer = match request.question {
-            Some(question) => self.shared.entity.answer(&live.state, question, now).map(Some),
+            Some(question) => self.shared.entity.answer(state, question, now).map(Some),
             None => Ok(None),
         };
         if !events.is_empty() {
             self.shared
                 .entity
-                .effects(live.key, &live.state, &events, now, &mut effects);
+                .effects(live.key, state, &events, now, &mut effects);
         }
 
         match self.shared.entity.durability() {
@@ -220,9 +227,21 @@ impl<E: Entity> Shell<E> {
                 live.version += 1;
                 let operation = self.record(request.operation, &answer, live);
                 let snapshot = (live.version - live.snapshot_version >= i64::from(snapshot_every))
-                    .then(|| live.take_snapshot());
+                    .then(|| live.take_snapshot(state));
                 let done = self.answer_after_commit(request.reply, answer, request.operation);
                 self.submit(live, Some(turn), now, operation, effects, snapshot, done);
+            }
+        }
+    }
+
+    /// Answers a question that changes nothing, once what it shows is durable.
+    fn look(&self, request: Request<E>, live: &Live<E>, now: Timestamp) {
+        let Some(question) = request.question else { return };
+        let outcome = live.resident.answer(question, now).map_err(AskError::Refused);
+        match self.shared.entity.durability() {
+            Durability::Snapshotted { .. } => request.reply.send(outcome),
+            Durability::Journaled { .. } => {
+                self.after_commits(live, request.reply, outcome, request.operation);
             }
         }
     }
@@ -286,7 +305,7 @@ impl<E: Entity> Shell<E> {
     }
 
     fn submit_snapshot(&self, live: &mut Live<E>) {
-        let snapshot = live.take_snapshot();
+        let snapshot = live.take_snapshot(&live.resident.clone().memory().state);
         self.submit(
             live,
             None,
@@ -413,31 +432,36 @@ impl<E: Entity> Shell<E> {
         self.settle(live).await?;
         live.recovered = false;
         live.lineage = Arc::default();
-        live.resident.set_lineage(&live.lineage);
+        live.resident.memory().lineage = None;
         live.recent = Vec::new();
-        match self.shared.entity.durability() {
+        let state = match self.shared.entity.durability() {
             Durability::Journaled { .. } => {
                 let entity = EntityRef {
                     kind: E::KIND.number,
                     id: live.key.id(),
                 };
-                live.replace(self.shared.node.journal.load(entity).await?)?;
+                let history = self.shared.node.journal.load(entity).await?;
+                live.replay(history)?
             }
             Durability::Snapshotted { .. } => {
                 let found = match self.shared.node.snapshots.get(live.snapshot_key()).await {
                     Err(_) if self.shared.entity.rebuilds() => None,
                     found => found?,
                 };
-                live.state = match found.map(|bytes| serde_json::from_slice(&bytes)) {
+                match found.map(|bytes| serde_json::from_slice(&bytes)) {
                     Some(Ok(state)) => state,
                     Some(Err(error)) => {
                         tracing::warn!(entity.kind = E::KIND.name, %error, "unreadable snapshot rebuilt");
                         self.shared.entity.rebuild(live.key).await?
                     }
                     None => self.shared.entity.rebuild(live.key).await?,
-                };
+                }
             }
-        }
+        };
+        let mut memory = live.resident.memory();
+        memory.state = state;
+        memory.lineage = Some(live.lineage.clone());
+        drop(memory);
         live.recovered = true;
         Ok(())
     }

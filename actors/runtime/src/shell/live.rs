@@ -1,6 +1,7 @@
 //! The memory of one live entity, and how it is rebuilt, remembered and written behind.
 //!
-//! Invariant: `state` is what the journal's turns up to `version` make of nothing, unless `lineage` has failed.
+//! Invariant: the state in its [`Resident`] is what the journal's turns up to `version` make of
+//! nothing, unless `lineage` has failed.
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use crate::effects::to_json;
 use crate::entity::{Durability, Entity, Key};
 use crate::journal::{History, Lineage, Snapshot};
 use crate::placement::Shard;
-use crate::region::{Resident, Shared};
+use crate::region::Shared;
+use crate::resident::Resident;
 use crate::store_error::StoreError;
 
 /// How many operation ids an entity remembers, and answers in flight; older ones are looked up in the journal.
@@ -24,7 +26,6 @@ pub(crate) struct Live<E: Entity> {
     pub(super) key: E::Key,
     pub(super) shard: Shard,
     pub(super) resident: Arc<Resident<E>>,
-    pub(super) state: E::State,
     pub(super) recovered: bool,
     pub(super) version: i64,
     pub(super) snapshot_version: i64,
@@ -51,7 +52,7 @@ impl<E: Entity> Live<E> {
     }
 
     pub(super) fn encode(&self) -> bytes::Bytes {
-        to_json(&self.state).into()
+        to_json(&self.resident.memory().state).into()
     }
 
     /// Notes a change of a snapshotted entity and sees to it that it is flushed in time.
@@ -86,23 +87,23 @@ impl<E: Entity> Live<E> {
         self.operations.push(operation);
     }
 
-    pub(super) fn take_snapshot(&mut self) -> Snapshot {
+    pub(super) fn take_snapshot(&mut self, state: &E::State) -> Snapshot {
         self.snapshot_version = self.version;
         Snapshot {
             version: self.version,
-            state: to_json(&self.state),
+            state: to_json(state),
             operations: self.operations.clone(),
         }
     }
 
     /// Rebuilds the state from the journal.
-    pub(super) fn replace(&mut self, history: History) -> Result<(), StoreError> {
-        self.state = E::State::default();
+    pub(super) fn replay(&mut self, history: History) -> Result<E::State, StoreError> {
+        let mut state = E::State::default();
         self.version = 0;
         self.operations = Vec::new();
         self.operations_complete = true;
         if let Some(snapshot) = history.snapshot {
-            self.state = serde_json::from_str(&snapshot.state).map_err(StoreError::refused)?;
+            state = serde_json::from_str(&snapshot.state).map_err(StoreError::refused)?;
             self.version = snapshot.version;
             self.operations = snapshot.operations;
             self.operations_complete = self.operations.len() < OPERATIONS_MAX / 2;
@@ -118,13 +119,13 @@ impl<E: Entity> Live<E> {
             let events: Vec<crate::entity::EventOf<E>> =
                 serde_json::from_str(&turn.events).map_err(StoreError::refused)?;
             for event in &events {
-                self.state.apply(event);
+                state.apply(event);
             }
             self.version = turn.version;
             if let Some(operation) = operation {
                 self.remember(operation);
             }
         }
-        Ok(())
+        Ok(state)
     }
 }

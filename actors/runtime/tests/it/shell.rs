@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use lyceum_runtime::journal::CommitError;
 use lyceum_runtime::journal::memory::{Fault, MemoryJournal};
 use lyceum_runtime::{ActorLimits, AskError, Context, Durability, ids};
@@ -33,6 +34,50 @@ async fn a_command_is_answered_with_the_state_after_it() {
     assert_eq!(bench.counters.read(id, (), &soon()).await, Ok(5));
     assert_eq!(journal.history(entity(id)).turns.len(), 2);
     assert_eq!(bench.signals.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_question_about_a_quiet_entity_is_answered_at_once_and_about_a_busy_one_in_its_turn() {
+    let journal = MemoryJournal::default();
+    let bench = bench(&journal).await;
+    let id = new();
+    let at_once = || bench.counters.read(id, (), &soon()).now_or_never();
+    assert_eq!(at_once(), None, "it is not alive yet");
+    bench
+        .counters
+        .ask(id, Command::Add(2), (), &soon())
+        .await
+        .unwrap();
+    until("quiet", || at_once() == Some(Ok(2))).await;
+
+    journal.hold();
+    let counters = bench.counters.clone();
+    let adding = tokio::spawn(async move { counters.ask(id, Command::Add(3), (), &soon()).await });
+    until("in flight", || journal.held() == 1).await;
+    let while_in_flight = at_once();
+    journal.release();
+
+    assert_eq!(while_in_flight, None, "what it would say may still vanish");
+    assert_eq!(adding.await.unwrap(), Ok(5));
+    until("quiet again", || at_once() == Some(Ok(5))).await;
+}
+
+#[tokio::test]
+async fn a_question_after_a_failed_commit_is_answered_from_what_was_committed() {
+    let journal = MemoryJournal::default();
+    let bench = bench(&journal).await;
+    let id = new();
+    bench
+        .counters
+        .ask(id, Command::Add(2), (), &soon())
+        .await
+        .unwrap();
+    journal.script([Some(Fault::Refuse(CommitError::Unavailable))]);
+
+    let failed = bench.counters.ask(id, Command::Add(3), (), &soon()).await;
+
+    assert_eq!(failed, Err(AskError::Unavailable));
+    assert_eq!(bench.counters.read(id, (), &soon()).await, Ok(2));
 }
 
 #[tokio::test]
