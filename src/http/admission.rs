@@ -103,16 +103,25 @@ impl Admission {
 
     /// Lets a request begin, or refuses it with 503.
     pub(super) fn admit(&self, priority: Priority) -> Result<Permit<'_>, Problem> {
+        self.admit_at_once(priority)?;
         let index = priority.index();
-        if index >= usize::from(self.lagging_from.load(Ordering::Relaxed)) {
-            return Err(self.refuse(index, 1));
-        }
         let permit = Permit(&self.in_flight);
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.in_flight_max[index] {
             drop(permit);
             return Err(self.refuse(index, 0));
         }
         Ok(permit)
+    }
+
+    /// Lets a request begin that ends before anything else runs on its thread, or refuses it with 503.
+    ///
+    /// It is never in progress when another one looks, so it is not counted; the processor may still be starved.
+    pub(super) fn admit_at_once(&self, priority: Priority) -> Result<(), Problem> {
+        let index = priority.index();
+        if index >= usize::from(self.lagging_from.load(Ordering::Relaxed)) {
+            return Err(self.refuse(index, 1));
+        }
+        Ok(())
     }
 
     fn refuse(&self, index: usize, reason: usize) -> Problem {

@@ -74,7 +74,7 @@ pub struct CoursesQuery {
         (status = 400, body = ProblemBody, description = "`http.invalid_query`, `http.malformed_cursor`"),
     )
 )]
-pub async fn list_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
+pub fn list_courses(api: &Api, request: &Request) -> Result<Reply, Problem> {
     let raw = request.head.uri.query().unwrap_or_default();
     let page = api
         .platform
@@ -97,7 +97,7 @@ pub async fn list_courses(api: &Api, request: Request) -> Result<Reply, Problem>
         (status = 404, body = ProblemBody, description = "`catalog.course_not_found`"),
     )
 )]
-pub async fn get_course(api: &Api, request: Request) -> Result<Reply, Problem> {
+pub fn get_course(api: &Api, request: &Request) -> Result<Reply, Problem> {
     let course: CourseId = request.path("id")?;
     let answer = api.platform.catalog.answer(course);
     let (body, etag) = answer.ok_or_else(|| Problem::from_error(&Error::CourseNotFound))?;
@@ -112,7 +112,7 @@ pub async fn get_course(api: &Api, request: Request) -> Result<Reply, Problem> {
         (status = 304, description = "nothing has changed"),
     )
 )]
-pub async fn list_categories(api: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn list_categories(api: &Api, _: &Request) -> Result<Reply, Problem> {
     let page = api.platform.catalog.categories();
     Ok(Reply::ready_made(page.body, &page.etag))
 }

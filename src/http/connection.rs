@@ -1,6 +1,5 @@
 //! One connection: finds out the protocol, lets hyper serve it, obeys its [`Pulse`]'s orders.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -85,10 +84,7 @@ impl Protocols {
         let Some(protocol) = protocol.await else { return };
         pulse.speaks(protocol);
 
-        let answer = service_fn(move |request| {
-            let link = link.clone();
-            async move { Ok::<_, Infallible>(service::answer(&link, request).await) }
-        });
+        let answer = service_fn(move |request| service::answer(&link, request));
         let socket = TokioIo::new(socket);
         match protocol {
             Protocol::Http2 => govern(&pulse, self.http2.serve_connection(socket, answer)).await,

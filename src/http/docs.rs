@@ -97,18 +97,18 @@ fn reply(file: &File) -> Reply {
 }
 
 /// `GET /openapi.json`: describes the API in OpenAPI 3.1.
-pub async fn description(_: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn description(_: &Api, _: &Request) -> Result<Reply, Problem> {
     let (bytes, tag) = openapi::ready_made();
     Ok(Reply::ready_made(bytes.clone(), tag))
 }
 
 /// `GET /docs`: a page that browses the description.
-pub async fn page(_: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn page(_: &Api, _: &Request) -> Result<Reply, Problem> {
     Ok(reply(&INDEX))
 }
 
 /// `GET /docs/{file}`: what the page is made of.
-pub async fn asset(_: &Api, request: Request) -> Result<Reply, Problem> {
+pub fn asset(_: &Api, request: &Request) -> Result<Reply, Problem> {
     let name: String = request.path("file")?;
     ASSETS.get(name.as_str()).map(reply).ok_or_else(Problem::no_route)
 }

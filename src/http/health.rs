@@ -201,7 +201,7 @@ fn answer(readiness: &Readiness) -> Reply {
 
 /// `GET /livez`: the process runs.
 #[utoipa::path(get, path = "/livez", tag = "operations", security(()), responses((status = 200, body = Readiness)))]
-pub async fn live(_: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn live(_: &Api, _: &Request) -> Result<Reply, Problem> {
     Ok(answer(&Readiness {
         status: Status::Ok,
         checks: Vec::new(),
@@ -218,7 +218,7 @@ pub async fn ready(api: &Api, _: Request) -> Result<Reply, Problem> {
 /// `GET /startupz`: everything has started.
 #[utoipa::path(get, path = "/startupz", tag = "operations", security(()),
     responses((status = 200, body = Readiness), (status = 503, description = "Still starting", body = Readiness)))]
-pub async fn started(api: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn started(api: &Api, _: &Request) -> Result<Reply, Problem> {
     let started = api.probes.lifecycle.started.load(Ordering::Acquire);
     let status = if started { Status::Ok } else { Status::Unavailable };
     Ok(answer(&Readiness {

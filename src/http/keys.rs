@@ -8,7 +8,7 @@ use super::request::Request;
 /// `GET /.well-known/jwks.json`: the public keys that verify access tokens, as a JWK set (RFC 7517).
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "accounts", security(()),
     responses((status = 200, description = "The keys", body = serde_json::Value)))]
-pub async fn keys(api: &Api, _: Request) -> Result<Reply, Problem> {
+pub fn keys(api: &Api, _: &Request) -> Result<Reply, Problem> {
     let (body, tag) = api.tokens.published();
     Ok(Reply::ready_made(body, &tag))
 }

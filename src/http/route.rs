@@ -20,7 +20,12 @@ use super::request::{Params, Request};
 /// A handler at work.
 pub type Handling<'a> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'a>>;
 /// What serves the requests of a route, given the handles it may reach.
-pub type Handler<A> = for<'a> fn(&'a A, Request) -> Handling<'a>;
+pub enum Handler<A> {
+    /// Answers from memory, at once: it neither waits nor reads a body.
+    Ready(fn(&A, &Request) -> Result<Reply, Problem>),
+    /// Asks entities and stores, and waits for them.
+    Task(for<'a> fn(&'a A, Request) -> Handling<'a>),
+}
 
 /// One line of the table in `router.rs`.
 pub struct Route<A> {
@@ -75,9 +80,13 @@ pub(super) struct Routes<A> {
     by_method: [matchit::Router<usize>; METHODS.len()],
 }
 
+/// Where a route is in the table; outlives a borrow of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place(usize);
+
 /// What is at a path.
-pub(super) enum Found<'a, A> {
-    Route(&'a Entry<A>, Params),
+pub(super) enum Found {
+    Route(Place, Params),
     /// Something, under the methods in this `Allow` header.
     OtherMethods(String),
     Nothing,
@@ -113,7 +122,12 @@ impl<A> Routes<A> {
         Ok(Routes { entries, by_method })
     }
 
-    pub(super) fn find(&self, method: &Method, path: &str) -> Found<'_, A> {
+    /// The route that [`Routes::find`] found.
+    pub(super) fn entry(&self, place: Place) -> &Entry<A> {
+        &self.entries[place.0]
+    }
+
+    pub(super) fn find(&self, method: &Method, path: &str) -> Found {
         // HEAD is answered by the handler of GET; the body is left out on the way to the client.
         let method = if method == Method::HEAD {
             &Method::GET
@@ -128,7 +142,7 @@ impl<A> Routes<A> {
                 .iter()
                 .all(|(_, value)| params.push(value.as_ptr().addr() - path.as_ptr().addr(), value.len()));
             return if fit {
-                Found::Route(&self.entries[*found.value], params)
+                Found::Route(Place(*found.value), params)
             } else {
                 Found::Nothing
             };
@@ -162,15 +176,15 @@ impl<A> Routes<A> {
 mod tests {
     use super::*;
 
-    fn handler(_: &(), _: Request) -> Handling<'_> {
-        Box::pin(async { Ok(Reply::no_content()) })
+    fn handler(_: &(), _: &Request) -> Result<Reply, Problem> {
+        Ok(Reply::no_content())
     }
 
     fn route(method: Method, template: &'static str) -> Route<()> {
         Route {
             method,
             template,
-            handler,
+            handler: Handler::Ready(handler),
             access: Access::Public,
             key: Key::Accepted,
             priority: Priority::Read,
@@ -191,8 +205,9 @@ mod tests {
     }
 
     fn found(method: &Method, path: &str) -> String {
-        match routes().find(method, path) {
-            Found::Route(entry, _) => entry.route.template.to_owned(),
+        let routes = routes();
+        match routes.find(method, path) {
+            Found::Route(place, _) => routes.entry(place).route.template.to_owned(),
             Found::OtherMethods(allowed) => format!("405 {allowed}"),
             Found::Nothing => "404".to_owned(),
         }

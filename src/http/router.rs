@@ -1,7 +1,8 @@
 //! Every route on one screen.
 //!
 //! A line says: method, path and handler; who may use it; whether it asks for an Idempotency-Key; how important
-//! it is when not everything can be served; which rate limit it counts towards.
+//! it is when not everything can be served; which rate limit it counts towards. A handler after `=` answers from
+//! memory, at once; any other may wait.
 
 use hyper::Method;
 use lyceum_domain::accounts::Role;
@@ -16,9 +17,12 @@ use super::{Api, accounts, admin, catalog, commerce, docs, health, imports, keys
 const OPERATOR: Access = Access::Role(Role::Operator);
 
 macro_rules! table {
-    ($($method:ident $path:literal $handler:path, $access:expr, $key:expr, $priority:expr, $limit:expr;)*) => {
+    ($($method:ident $path:literal $(= $at:ident::$ready:ident)? $($by:ident::$task:ident)?, $access:expr, $key:expr, $priority:expr, $limit:expr;)*) => {
         vec![$(route(
-            Method::$method, $path, |api, request| Box::pin($handler(api, request)), $access, $key, $priority, $limit,
+            Method::$method,
+            $path,
+            $(Handler::Ready($at::$ready))? $(Handler::Task(|api, request| Box::pin($by::$task(api, request))))?,
+            $access, $key, $priority, $limit,
         )),*]
     };
 }
@@ -40,9 +44,9 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/admin/v1/users/{id}/reinstate"           accounts::reinstate,         OPERATOR, Accepted, Purchase,  Usual;
         POST   "/admin/v1/users/{id}/roles"               accounts::change_role,       OPERATOR, Accepted, Purchase,  Usual;
 
-        GET    "/v1/courses"                              catalog::list_courses,       Public,   Accepted, Read,      Usual;
+        GET    "/v1/courses"                            = catalog::list_courses,       Public,   Accepted, Read,      Usual;
         POST   "/v1/courses"                              catalog::create_course,      Caller,   Accepted, Read,      Usual;
-        GET    "/v1/courses/{id}"                         catalog::get_course,         Public,   Accepted, Read,      Usual;
+        GET    "/v1/courses/{id}"                       = catalog::get_course,         Public,   Accepted, Read,      Usual;
         PATCH  "/v1/courses/{id}"                         catalog::edit_course,        Caller,   Accepted, Read,      Usual;
         PUT    "/v1/courses/{id}/lessons/{lesson_id}"     catalog::put_lesson,         Caller,   Accepted, Read,      Usual;
         DELETE "/v1/courses/{id}/lessons/{lesson_id}"     catalog::remove_lesson,      Caller,   Accepted, Read,      Usual;
@@ -58,7 +62,7 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/v1/courses/{id}/reinstate"               catalog::reinstate_course,   OPERATOR, Accepted, Purchase,  Usual;
         POST   "/v1/courses/{id}/retire"                  catalog::retire_course,      Caller,   Accepted, Read,      Usual;
         POST   "/v1/courses/{id}/archive"                 catalog::archive_course,     Caller,   Accepted, Read,      Usual;
-        GET    "/v1/categories"                           catalog::list_categories,    Public,   Accepted, Read,      Usual;
+        GET    "/v1/categories"                         = catalog::list_categories,    Public,   Accepted, Read,      Usual;
         GET    "/v1/me/authored-courses"                  catalog::list_authored,      Caller,   Accepted, Read,      Usual;
         GET    "/v1/me/authored-courses/{id}"             catalog::get_authored,       Caller,   Accepted, Read,      Usual;
         POST   "/admin/v1/courses"                        catalog::import_course,      OPERATOR, Accepted, Read,      Usual;
@@ -82,10 +86,10 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/admin/v1/sagas"                                 commerce::sagas,            OPERATOR, Accepted, Read,      Usual;
         GET    "/admin/v1/ledger/trial-balance"                  commerce::trial_balance,    OPERATOR, Accepted, Read,      Usual;
 
-        GET    "/.well-known/jwks.json"                   keys::keys,                  Public,   Accepted, Read,      Usual;
-        GET    "/openapi.json"                            docs::description,           Public,   Accepted, Read,      Usual;
-        GET    "/docs"                                    docs::page,                  Public,   Accepted, Read,      Usual;
-        GET    "/docs/{file}"                             docs::asset,                 Public,   Accepted, Read,      Usual;
+        GET    "/.well-known/jwks.json"                 = keys::keys,                  Public,   Accepted, Read,      Usual;
+        GET    "/openapi.json"                          = docs::description,           Public,   Accepted, Read,      Usual;
+        GET    "/docs"                                  = docs::page,                  Public,   Accepted, Read,      Usual;
+        GET    "/docs/{file}"                           = docs::asset,                 Public,   Accepted, Read,      Usual;
     }
 }
 
@@ -93,9 +97,9 @@ pub fn routes() -> Vec<Route<Api>> {
 #[rustfmt::skip]
 pub fn operations() -> Vec<Route<Api>> {
     table! {
-        GET    "/livez"                           health::live,             Public,   Accepted, Probe,    Never;
+        GET    "/livez"                         = health::live,             Public,   Accepted, Probe,    Never;
         GET    "/readyz"                          health::ready,            Public,   Accepted, Probe,    Never;
-        GET    "/startupz"                        health::started,          Public,   Accepted, Probe,    Never;
+        GET    "/startupz"                      = health::started,          Public,   Accepted, Probe,    Never;
         GET    "/metrics"                         health::metrics,          Public,   Accepted, Probe,    Never;
         GET    "/admin/v1/cluster"                admin::cluster,           OPERATOR, Accepted, Read,     Usual;
         POST   "/admin/v1/imports"                imports::import,          OPERATOR, Accepted, Read,     Usual;

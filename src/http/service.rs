@@ -3,13 +3,18 @@
 //! Whatever is refused becomes a problem here, and metrics and the log see every answer. Nothing on the way
 //! looks up a metric by name, reads a clock more than it has to, or writes a log line without a reason.
 
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::{Either, Ready, ready};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{
@@ -18,7 +23,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 use lyceum_kernel::Class;
-use lyceum_runtime::Trace;
+use lyceum_runtime::trace::Span;
 
 use super::access_log::{AccessLog, RequestIds};
 use super::admission::{Admission, Priority};
@@ -31,7 +36,7 @@ use super::limits::{Allowance, Limit, Limits};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::request::{Budgets, Params, Request, X_REQUEST_ID, client_request_id};
-use super::route::{Entry, Found, RouteMetrics};
+use super::route::{Entry, Found, Handler, Handling, Place, RouteMetrics};
 use super::settings::HttpSettings;
 use super::token::Tokens;
 use super::trace;
@@ -84,85 +89,134 @@ impl<A> Edge<A> {
     }
 }
 
-/// Answers one request.
-pub(super) async fn answer<A>(link: &Link<A>, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
-    let edge = &*link.edge;
-    let began = Instant::now();
-    let _open = link.pulse.request();
+/// A response, now or later.
+type Answering = Either<Ready<Answer>, Pin<Box<dyn Future<Output = Answer> + Send>>>;
+type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+/// What of a request is needed once it has been handled.
+struct Asked {
+    began: Instant,
+    span: Span,
+    version: Version,
+    request_id: Option<HeaderValue>,
+    if_none_match: Option<HeaderValue>,
+    /// The body is to be left out by us.
+    bodiless: bool,
+}
+
+/// Answers one request: at once if nothing has to be waited for.
+pub(super) fn answer<A: Send + Sync + 'static>(
+    link: &Arc<Link<A>>,
+    request: hyper::Request<Incoming>,
+) -> Answering {
     let (head, body) = request.into_parts();
-    let span = trace::begin(&head.headers);
-    let trace = span.context();
-    let version = head.version;
-    let echoed = client_request_id(&head.headers).cloned();
-    let reads = matches!(head.method, Method::GET | Method::HEAD);
-    let if_none_match = if reads {
-        head.headers.get(IF_NONE_MATCH).cloned()
-    } else {
-        None
-    };
-    let bodiless = head.method == Method::HEAD && head.version == Version::HTTP_2;
-
-    let mut allowance = None;
-    let (entry, outcome) = match screen(link, &head) {
-        Err(problem) => (None, Err(problem)),
-        Ok(()) => match link.routes.find(&head.method, head.uri.path()) {
-            Found::Route(entry, params) => {
-                let outcome = handle(link, entry, params, head, body, began, trace, &mut allowance).await;
-                (Some(entry), outcome)
-            }
-            Found::OtherMethods(allowed) => (None, other_method(&head.method, &allowed)),
-            Found::Nothing => (None, edge.nothing(link)),
-        },
-    };
-
-    let mut code = "";
-    let mut request_id = None;
-    let mut response = match outcome {
-        Ok(reply) => reply.finish(if_none_match.as_ref()),
-        Err(problem) => {
-            code = problem.code();
-            let id = echoed.clone().unwrap_or_else(|| edge.ids.next());
-            let mut response = problem.into_reply(id.to_str().unwrap_or_default()).finish(None);
-            response.headers_mut().insert(X_REQUEST_ID, id.clone());
-            request_id = Some(id);
-            response
+    let asked = Asked::read(&head);
+    let found = screen(link, &head).map(|()| link.routes.find(&head.method, head.uri.path()));
+    let refused = match found {
+        Err(problem) => Err(problem),
+        Ok(Found::OtherMethods(allowed)) => other_method(&head.method, &allowed),
+        Ok(Found::Nothing) => link.edge.nothing(link),
+        Ok(Found::Route(place, params)) => {
+            return match link.routes.entry(place).route.handler {
+                Handler::Ready(handler) => {
+                    let exchange = Exchange {
+                        link,
+                        place,
+                        params,
+                        head,
+                        body,
+                    };
+                    Either::Left(ready(Ok(exchange.at_once(asked, handler))))
+                }
+                Handler::Task(handler) => {
+                    let link = link.clone();
+                    Either::Right(Box::pin(async move {
+                        let exchange = Exchange {
+                            link: &link,
+                            place,
+                            params,
+                            head,
+                            body,
+                        };
+                        Ok(exchange.in_time(asked, handler).await)
+                    }))
+                }
+            };
         }
     };
-    if let Some(allowance) = allowance {
-        allowance.write(response.headers_mut());
-    }
-    if let (None, Some(id)) = (&request_id, &echoed) {
-        response.headers_mut().insert(X_REQUEST_ID, id.clone());
-    }
-    if bodiless {
-        response = without_body(response);
-    }
-    // A client that is told sends nothing more on a connection that is about to end. HTTP/2 has GOAWAY for it.
-    if version != Version::HTTP_2 && edge.lifecycle.draining() {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+    let _open = link.pulse.request();
+    Either::Left(ready(Ok(asked.respond(&link.edge, None, None, refused))))
+}
+
+impl Asked {
+    fn read(head: &Parts) -> Self {
+        let reads = matches!(head.method, Method::GET | Method::HEAD);
+        Asked {
+            began: Instant::now(),
+            span: trace::begin(&head.headers),
+            version: head.version,
+            request_id: client_request_id(&head.headers).cloned(),
+            if_none_match: head.headers.get(IF_NONE_MATCH).filter(|_| reads).cloned(),
+            // hyper does it over HTTP/1.1 only.
+            bodiless: head.method == Method::HEAD && head.version == Version::HTTP_2,
+        }
     }
 
-    let elapsed = began.elapsed();
-    let status = response.status().as_u16();
-    entry
-        .map_or(&edge.unmatched, |entry| &entry.metrics)
-        .record(status, elapsed, trace);
-    let route = entry.map(|entry| &entry.route);
-    let named = route.map_or(("other", "unmatched"), |route| {
-        (route.method.as_str(), route.template)
-    });
-    trace::end(span, named.0, named.1, status);
-    edge.log.record(
-        trace,
-        route.map(|route| (route.template, &route.method, route.limit)),
-        status,
-        code,
-        elapsed,
-        || request_id.or(echoed),
-    );
-    response
+    /// Turns the outcome into a response; metrics and the log see it.
+    fn respond<A>(
+        self,
+        edge: &Edge<A>,
+        entry: Option<&Entry<A>>,
+        allowance: Option<Allowance<'_>>,
+        outcome: Result<Reply, Problem>,
+    ) -> Response<Full<Bytes>> {
+        let trace = self.span.context();
+        let mut code = "";
+        let mut request_id = self.request_id;
+        let mut response = match outcome {
+            Ok(reply) => reply.finish(self.if_none_match.as_ref()),
+            Err(problem) => {
+                code = problem.code();
+                let id = request_id.get_or_insert_with(|| edge.ids.next());
+                problem.into_reply(id.to_str().unwrap_or_default()).finish(None)
+            }
+        };
+        if let Some(allowance) = allowance {
+            allowance.write(response.headers_mut());
+        }
+        if let Some(id) = &request_id {
+            response.headers_mut().insert(X_REQUEST_ID, id.clone());
+        }
+        if self.bodiless {
+            response = without_body(response);
+        }
+        // A client that is told sends nothing more on a connection that is about to end. HTTP/2 has GOAWAY for it.
+        if self.version != Version::HTTP_2 && edge.lifecycle.draining() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+
+        let elapsed = self.began.elapsed();
+        let status = response.status().as_u16();
+        entry
+            .map_or(&edge.unmatched, |entry| &entry.metrics)
+            .record(status, elapsed, trace);
+        let route = entry.map(|entry| &entry.route);
+        let (method, template) = route.map_or(("other", "unmatched"), |route| {
+            (route.method.as_str(), route.template)
+        });
+        trace::end(self.span, method, template, status);
+        edge.log.record(
+            trace,
+            route.map(|route| (route.template, &route.method, route.limit)),
+            status,
+            code,
+            elapsed,
+            || request_id,
+        );
+        response
+    }
 }
 
 /// Refuses what HTTP itself forbids and hyper lets pass.
@@ -194,64 +248,136 @@ fn screen<A>(link: &Link<A>, head: &Parts) -> Result<(), Problem> {
     Ok(())
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of one request, named at the only call site"
-)]
-async fn handle<'a, A>(
+/// A request that has found its route.
+struct Exchange<'a, A> {
     link: &'a Link<A>,
-    entry: &'a Entry<A>,
+    place: Place,
     params: Params,
     head: Parts,
     body: Incoming,
-    began: Instant,
-    trace: Trace,
-    allowance: &mut Option<Allowance<'a>>,
-) -> Result<Reply, Problem> {
-    let edge = &*link.edge;
-    let route = &entry.route;
-    let _permit = edge.admission.admit(route.priority)?;
-    let address = client_address(&head.headers, link.address, edge.proxies_trusted);
-    let identity = edge.guard.identify(&head.headers, lyceum_runtime::clock::now);
-    *allowance = edge
-        .limits
-        .take(route.limit, identity.known(), address, || began - edge.started)?;
-    identity.admit(route.access)?;
-    let key = match route.method {
-        Method::POST => IdempotencyKey::read(&head.headers, route.key)?,
-        _ => None,
-    };
-    let may_wait_for_body = !body.is_end_stream();
-    let request = Request {
-        head,
-        body: Body::Incoming(body),
-        template: route.template,
-        params,
-        identity,
-        address,
-        key,
-        trace,
-        deadline: began + edge.budgets.request_timeout,
-        budgets: edge.budgets,
-        fingerprint: None,
-    };
+}
 
-    let body_time = if may_wait_for_body {
-        edge.budgets.body_timeout
-    } else {
-        Duration::ZERO
-    };
-    let limit = edge.budgets.request_timeout + body_time + LAST_RESORT;
-    let handling = AssertUnwindSafe((route.handler)(&edge.api, request)).catch_unwind();
-    match tokio::time::timeout_at((began + limit).into(), handling).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(Problem::internal("a handler panicked")),
-        Err(_) => Err(Problem::new(
-            Class::Unavailable,
-            "http.timeout",
-            "It took too long and may have happened. Repeat the request with the same Idempotency-Key.",
-        )),
+impl<'a, A> Exchange<'a, A> {
+    /// Has it answered from memory.
+    fn at_once(
+        self,
+        asked: Asked,
+        handler: fn(&A, &Request) -> Result<Reply, Problem>,
+    ) -> Response<Full<Bytes>> {
+        let link = self.link;
+        let edge = &*link.edge;
+        let _open = link.pulse.request();
+        let entry = link.routes.entry(self.place);
+        let mut allowance = None;
+        let admitted = edge.admission.admit_at_once(entry.route.priority);
+        let outcome = admitted
+            .and_then(|()| self.prepare(&asked, &mut allowance))
+            .and_then(|request| {
+                catch_unwind(AssertUnwindSafe(|| handler(&edge.api, &request)))
+                    .unwrap_or_else(|_| Err(panicked()))
+            });
+        asked.respond(edge, Some(entry), allowance, outcome)
     }
+
+    /// Has it answered by a handler that may wait, within the time that a request may take.
+    async fn in_time(
+        self,
+        asked: Asked,
+        handler: for<'h> fn(&'h A, Request) -> Handling<'h>,
+    ) -> Response<Full<Bytes>> {
+        let link = self.link;
+        let edge = &*link.edge;
+        let _open = link.pulse.request();
+        let entry = link.routes.entry(self.place);
+        let mut allowance = None;
+        let outcome = match edge.admission.admit(entry.route.priority) {
+            Err(problem) => Err(problem),
+            Ok(_permit) => match self.prepare(&asked, &mut allowance) {
+                Err(problem) => Err(problem),
+                Ok(request) => edge.handle(handler, request, asked.began).await,
+            },
+        };
+        asked.respond(edge, Some(entry), allowance, outcome)
+    }
+
+    /// Identifies the caller, counts the request towards its limit, and checks what the route asks for.
+    fn prepare(self, asked: &Asked, allowance: &mut Option<Allowance<'a>>) -> Result<Request, Problem> {
+        let Exchange {
+            link,
+            place,
+            params,
+            head,
+            body,
+        } = self;
+        let edge = &*link.edge;
+        let route = &link.routes.entry(place).route;
+        let address = client_address(&head.headers, link.address, edge.proxies_trusted);
+        let identity = edge.guard.identify(&head.headers, lyceum_runtime::clock::now);
+        *allowance = edge.limits.take(route.limit, identity.known(), address, || {
+            asked.began - edge.started
+        })?;
+        identity.admit(route.access)?;
+        let key = match route.method {
+            Method::POST => IdempotencyKey::read(&head.headers, route.key)?,
+            _ => None,
+        };
+        Ok(Request {
+            head,
+            body: Body::Incoming(body),
+            template: route.template,
+            params,
+            identity,
+            address,
+            key,
+            trace: asked.span.context(),
+            deadline: asked.began + edge.budgets.request_timeout,
+            budgets: edge.budgets,
+            fingerprint: None,
+        })
+    }
+}
+
+impl<A> Edge<A> {
+    async fn handle(
+        &self,
+        handler: for<'h> fn(&'h A, Request) -> Handling<'h>,
+        request: Request,
+        began: Instant,
+    ) -> Result<Reply, Problem> {
+        let body_time = match &request.body {
+            Body::Incoming(body) if !body.is_end_stream() => self.budgets.body_timeout,
+            _ => Duration::ZERO,
+        };
+        let limit = self.budgets.request_timeout + body_time + LAST_RESORT;
+        let mut handling = pin!(AssertUnwindSafe(handler(&self.api, request)).catch_unwind());
+        // Many are done at the first look; a timer would cost as much as they do.
+        let looked = poll_fn(|context| Poll::Ready(handling.as_mut().poll(context))).await;
+        let outcome = match looked {
+            Poll::Ready(outcome) => Ok(outcome),
+            Poll::Pending => tokio::time::timeout_at((began + limit).into(), handling).await,
+        };
+        match outcome {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(panicked()),
+            Err(_) => Err(Problem::new(
+                Class::Unavailable,
+                "http.timeout",
+                "It took too long and may have happened. Repeat the request with the same Idempotency-Key.",
+            )),
+        }
+    }
+
+    /// 404, counted towards the address's limit: guessing paths is not free.
+    fn nothing(&self, link: &Link<A>) -> Result<Reply, Problem> {
+        self.admission.admit_at_once(Priority::Read)?;
+        self.limits
+            .take(Limit::Usual, None, link.address, || self.started.elapsed())?;
+        Err(Problem::no_route())
+    }
+}
+
+fn panicked() -> Problem {
+    Problem::internal("a handler panicked")
 }
 
 fn other_method(method: &Method, allowed: &str) -> Result<Reply, Problem> {
@@ -264,16 +390,6 @@ fn other_method(method: &Method, allowed: &str) -> Result<Reply, Problem> {
         Problem::protocol(StatusCode::METHOD_NOT_ALLOWED, "http.method_not_allowed", detail)
             .header(ALLOW, allow),
     )
-}
-
-impl<A> Edge<A> {
-    /// 404, counted towards the address's limit: guessing paths is not free.
-    fn nothing(&self, link: &Link<A>) -> Result<Reply, Problem> {
-        let _permit = self.admission.admit(Priority::Read)?;
-        self.limits
-            .take(Limit::Usual, None, link.address, || self.started.elapsed())?;
-        Err(Problem::no_route())
-    }
 }
 
 /// hyper leaves out the body of an answer to HEAD over HTTP/1.1 only.

@@ -1,13 +1,15 @@
 //! The trace of a request: continued from its `traceparent` header, or begun if the lot falls on it.
 
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 use lyceum_runtime::Trace;
 use lyceum_runtime::trace::{Span, SpanKind};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Begins the span of a request.
 pub(super) fn begin(headers: &HeaderMap) -> Span {
     let continued = headers
-        .get("traceparent")
+        .get(TRACEPARENT)
         .and_then(|value| Trace::parse(value.as_bytes()));
     let trace = continued.unwrap_or_else(Trace::draw);
     Span::begin(trace, SpanKind::Server, "request")

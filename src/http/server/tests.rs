@@ -16,9 +16,11 @@ use crate::http::admission::Priority;
 use crate::http::guard::Access;
 use crate::http::idempotency::Key;
 use crate::http::limits::Limit;
+use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::request::Request;
-use crate::http::route::{Handler, Handling};
+use crate::http::route::Handler::{self, Ready, Task};
+use crate::http::route::Handling;
 use crate::http::settings::for_tests;
 use crate::http::token::{SigningKey, TokenSettings};
 
@@ -40,13 +42,9 @@ impl Revocations for Nobody {
     }
 }
 
-fn quick(_: &Desk, _: Request) -> Handling<'_> {
-    Box::pin(async {
-        Ok(Reply::ready_made(
-            Bytes::from_static(b"{}"),
-            &"\"v1\"".parse().expect("a tag"),
-        ))
-    })
+fn quick(_: &Desk, _: &Request) -> Result<Reply, Problem> {
+    let tag = "\"v1\"".parse().expect("a tag");
+    Ok(Reply::ready_made(Bytes::from_static(b"{}"), &tag))
 }
 
 fn length(_: &Desk, mut request: Request) -> Handling<'_> {
@@ -66,32 +64,25 @@ fn wait(desk: &Desk, _: Request) -> Handling<'_> {
 }
 
 fn large(_: &Desk, _: Request) -> Handling<'_> {
-    Box::pin(async {
-        Ok(Reply::bytes(
-            StatusCode::OK,
-            "text/plain",
-            vec![b'x'; 32 << 20].into(),
-        ))
-    })
+    let body = vec![b'x'; 32 << 20].into();
+    Box::pin(async { Ok(Reply::bytes(StatusCode::OK, "text/plain", body)) })
 }
 
 fn panics(_: &Desk, _: Request) -> Handling<'_> {
     Box::pin(async { panic!("as the test wants") })
 }
 
-fn route(
-    method: Method,
-    template: &'static str,
-    handler: Handler<Desk>,
-    access: Access,
-    key: Key,
-) -> Route<Desk> {
+fn panics_at_once(_: &Desk, _: &Request) -> Result<Reply, Problem> {
+    panic!("as the test wants")
+}
+
+fn route(method: Method, template: &'static str, handler: Handler<Desk>) -> Route<Desk> {
     Route {
         method,
         template,
         handler,
-        access,
-        key,
+        access: Access::Public,
+        key: Key::Accepted,
         priority: Priority::Read,
         limit: Limit::Usual,
     }
@@ -113,13 +104,20 @@ fn site(changes: &[(&str, serde_json::Value)]) -> Site {
     let parts = Parts {
         api: desk.clone(),
         routes: vec![
-            route(Method::GET, "/quick", quick, Access::Public, Key::Accepted),
-            route(Method::POST, "/length", length, Access::Public, Key::Accepted),
-            route(Method::POST, "/money", length, Access::Public, Key::Required),
-            route(Method::GET, "/wait", wait, Access::Public, Key::Accepted),
-            route(Method::GET, "/large", large, Access::Public, Key::Accepted),
-            route(Method::GET, "/panics", panics, Access::Public, Key::Accepted),
-            route(Method::GET, "/mine", quick, Access::Caller, Key::Accepted),
+            route(Method::GET, "/quick", Ready(quick)),
+            route(Method::POST, "/length", Task(length)),
+            Route {
+                key: Key::Required,
+                ..route(Method::POST, "/money", Task(length))
+            },
+            route(Method::GET, "/wait", Task(wait)),
+            route(Method::GET, "/large", Task(large)),
+            route(Method::GET, "/panics", Task(panics)),
+            route(Method::GET, "/panics-at-once", Ready(panics_at_once)),
+            Route {
+                access: Access::Caller,
+                ..route(Method::GET, "/mine", Ready(quick))
+            },
         ],
         operations: Vec::new(),
         tokens: Arc::new(Tokens::new(TokenSettings::default(), &[key]).unwrap()),
@@ -356,6 +354,7 @@ async fn routes_methods_and_keys_are_refused_as_problems() {
         .request("GET /mine HTTP/1.1\nHost: a\nX-Request-Id: mine-1\n\n")
         .await;
     let panicked = site.request("GET /panics HTTP/1.1\nHost: a\n\n").await;
+    let panicked_at_once = site.request("GET /panics-at-once HTTP/1.1\nHost: a\n\n").await;
 
     assert_eq!(refused(&nothing), (404, "http.route_not_found".into()));
     assert_eq!(refused(&method), (405, "http.method_not_allowed".into()));
@@ -376,6 +375,7 @@ async fn routes_methods_and_keys_are_refused_as_problems() {
         "{stranger}"
     );
     assert_eq!(refused(&panicked), (500, "http.internal".into()));
+    assert_eq!(refused(&panicked_at_once), (500, "http.internal".into()));
     assert!(!nothing.to_lowercase().contains("\r\nserver:"), "{nothing}");
     assert!(
         nothing.contains("x-content-type-options: nosniff\r\n"),
