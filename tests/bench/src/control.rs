@@ -1,12 +1,15 @@
-//! The control: hyper and nothing else, answering every request with one answer that Lyceum gave.
+//! The control: hyper and nothing else, answering with what Lyceum answered to the same requests, in turn.
 //!
+//! As many different answers as Lyceum gives: a thousand bodies do not fit where one does, in a processor's cache.
 //! It has what Lyceum has below its own code: the allocator of this binary, as many workers as cores, HTTP/1.1 with
 //! keep-alive, no Nagle. So its CPU time for a request is what any server on hyper must spend to send these bytes.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -21,6 +24,8 @@ use tokio::net::TcpListener;
 use crate::Failure;
 use crate::http::Connection;
 
+/// How far apart connections begin; odd, so that they spread over any number of answers.
+const STRIDE: usize = 37;
 /// Headers that hyper writes itself.
 const WRITTEN_BY_HYPER: [&str; 3] = ["date", "content-length", "connection"];
 
@@ -51,11 +56,6 @@ impl Recorded {
         })
     }
 
-    /// Writes it to a file.
-    pub(crate) fn save(&self, file: &Path) -> Result<(), Failure> {
-        Ok(fs::write(file, serde_json::to_vec(self)?)?)
-    }
-
     /// Bytes of the body.
     pub(crate) fn body_bytes(&self) -> usize {
         self.body.len()
@@ -70,34 +70,61 @@ fn headers(head: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Serves a recorded answer until the process is ended.
+/// Serves recorded answers until the process is ended.
 ///
 /// # Errors
 /// The file cannot be read, or the address is taken.
 pub(crate) async fn serve(address: SocketAddr, file: &Path) -> Result<(), Failure> {
-    let recorded: Recorded = serde_json::from_slice(&fs::read(file)?)?;
-    let status = StatusCode::from_u16(recorded.status)?;
-    let body = Bytes::from(recorded.body);
-    let mut headers = HeaderMap::new();
-    for (name, value) in recorded.headers {
-        headers.append(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
+    let recorded: Vec<Recorded> = serde_json::from_slice(&fs::read(file)?)?;
+    let answers: Arc<[Answer]> = recorded.into_iter().map(Answer::new).collect::<Result<_, _>>()?;
+    if answers.is_empty() {
+        return Err("there is nothing to answer with".into());
     }
 
     let listener = TcpListener::bind(address).await?;
+    let mut connections = 0_usize;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (headers, body) = (headers.clone(), body.clone());
+        // Every connection begins elsewhere, as every caller does.
+        let (answers, turn) = (answers.clone(), Cell::new(connections));
+        connections = connections.wrapping_add(STRIDE);
         let answer = service_fn(move |_| {
-            let mut response = Response::new(Full::new(body.clone()));
-            *response.status_mut() = status;
-            response.headers_mut().clone_from(&headers);
-            std::future::ready(Ok::<_, Infallible>(response))
+            let answer = &answers[turn.replace(turn.get().wrapping_add(1)) % answers.len()];
+            std::future::ready(Ok::<_, Infallible>(answer.respond()))
         });
         // How a connection ends is the client's business.
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(None);
         tokio::spawn(http.serve_connection(TokioIo::new(stream), answer));
+    }
+}
+
+/// An answer, ready to be sent.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn new(recorded: Recorded) -> Result<Self, Failure> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in recorded.headers {
+            headers.append(name.parse::<HeaderName>()?, value.parse::<HeaderValue>()?);
+        }
+        Ok(Answer {
+            status: StatusCode::from_u16(recorded.status)?,
+            headers,
+            body: Bytes::from(recorded.body),
+        })
+    }
+
+    fn respond(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body.clone()));
+        *response.status_mut() = self.status;
+        response.headers_mut().clone_from(&self.headers);
+        response
     }
 }
 

@@ -128,7 +128,7 @@ fn view(seeded: &Seeded, number: usize) -> serde_json::Value {
 
 async fn measure_route(place: &Place, site: &Site, route: Route) -> Result<Line, Failure> {
     progress(&format!("reads: {}", route.name));
-    let control = Control::start(place, site, &route.requests[0]).await?;
+    let control = Control::start(place, site, &route.requests).await?;
     let traffic = repeated(route.requests);
     measure(load_of(site, FIRST_WARM_UP), &traffic, &site.process)
         .await?
@@ -179,7 +179,7 @@ async fn changed_lists(
             pairs.extend([event, list(token)]);
         }
     }
-    let control = Control::start(place, site, &list(&tokens[0])).await?;
+    let control = Control::start(place, site, &[list(&tokens[0])]).await?;
     let lists = repeated(tokens.iter().map(list).collect());
     let (events, pairs) = (repeated(events), repeated(pairs));
     let mut rounds = Vec::new();
@@ -242,7 +242,7 @@ fn load_of(site: &Site, warm_up: Duration) -> Load {
     }
 }
 
-/// A control that answers as the server did once.
+/// A control that answers as the server did.
 struct Control {
     process: Process,
     address: std::net::SocketAddr,
@@ -250,12 +250,17 @@ struct Control {
 }
 
 impl Control {
-    async fn start(place: &Place, site: &Site, request: &[u8]) -> Result<Self, Failure> {
-        // The first answer may be made for the first time; the second is like all that follow.
-        call(site.address, request, &[200]).await?;
-        let recorded = Recorded::from_server(site.address, request).await?;
+    async fn start(place: &Place, site: &Site, requests: &[Bytes]) -> Result<Self, Failure> {
+        let mut recorded = Vec::with_capacity(requests.len());
+        for request in requests {
+            // The first answer may be made for the first time; the second is like all that follow.
+            call(site.address, request, &[200]).await?;
+            recorded.push(Recorded::from_server(site.address, request).await?);
+        }
+        let bytes: usize = recorded.iter().map(Recorded::body_bytes).sum();
+        let body_bytes = count((bytes / recorded.len().max(1)) as u64);
         let file = place.out.join("control.json");
-        recorded.save(&file)?;
+        std::fs::write(&file, serde_json::to_vec(&recorded)?)?;
         let address = free_address()?;
         let arguments = [
             "control".into(),
@@ -267,7 +272,6 @@ impl Control {
         let program = std::env::current_exe()?;
         let mut process = Process::start("control", &program, arguments, &[], &place.out)?;
         process.ready(address, "/").await?;
-        let body_bytes = count(recorded.body_bytes() as u64);
         Ok(Control {
             process,
             address,
