@@ -8,7 +8,7 @@ mod process;
 
 use std::io::{self, IsTerminal};
 
-use lyceum_runtime::metrics::{self, Area, Format};
+use lyceum_runtime::metrics::{self, Area, Facade, Format};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -77,6 +77,8 @@ pub fn start(settings: &Telemetry) -> Result<Metrics, TelemetryError> {
     for family in areas().flat_map(|area| area.families) {
         family.begin();
     }
+    // A second one in the same process, as in tests, would count into the same series.
+    let _ = ::metrics::set_global_recorder(Facade::new(areas()));
     process::identify();
     Ok(Metrics(()))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::facade::Handle;
 use super::instrument::{HistogramReading, Instrument};
 
 /// What scrapers call the type of a metric.
@@ -92,6 +93,8 @@ pub trait Family: Sync {
     fn begin(&self);
     /// Shows each series: its label values in the order of the labels, and what it holds.
     fn read(&self, show: &mut dyn FnMut(&[&'static str], Reading));
+    /// The series with these labels for the facade, if it is declared.
+    fn handle(&self, labels: &[(&str, &str)]) -> Option<Handle>;
 }
 
 /// One metric with its series, declared as a `static`.
@@ -151,8 +154,12 @@ impl<I: Instrument> Metric<I> {
             "{}: {values:?} is not declared",
             self.about.name
         );
+        self.series(&values)
+    }
+
+    fn series(&self, values: &[&'static str]) -> I {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(instrument) = series.get(values.as_slice()) {
+        if let Some(instrument) = series.get(values) {
             return *instrument;
         }
         let made = I::new(&self.about);
@@ -170,6 +177,19 @@ impl About {
         values.len() == self.labels.len()
             && self.labels.iter().zip(values).all(known)
             && (self.series.is_empty() || self.series.contains(&values))
+    }
+
+    /// The declared values of these labels, in the order of the declaration.
+    fn find(&self, labels: &[(&str, &str)]) -> Option<Vec<&'static str>> {
+        let value_of = |label: &Label| {
+            let (_, value) = labels.iter().find(|(name, _)| *name == label.name)?;
+            match label.values {
+                Values::Of(values) => values.iter().find(|known| *known == value).copied(),
+                Values::Program(_) => None,
+            }
+        };
+        let values: Vec<_> = self.labels.iter().map(value_of).collect::<Option<_>>()?;
+        (labels.len() == values.len() && self.declares(&values)).then_some(values)
     }
 
     /// Every combination of label values that can be known before the program runs.
@@ -216,6 +236,10 @@ impl<I: Instrument> Family for Metric<I> {
         for (values, instrument) in series.iter() {
             show(values, instrument.read());
         }
+    }
+
+    fn handle(&self, labels: &[(&str, &str)]) -> Option<Handle> {
+        self.series(&self.about.find(labels)?).handle()
     }
 }
 
@@ -265,6 +289,10 @@ impl Family for Computed {
     }
 
     fn begin(&self) {}
+
+    fn handle(&self, _: &[(&str, &str)]) -> Option<Handle> {
+        None
+    }
 
     fn read(&self, show: &mut dyn FnMut(&[&'static str], Reading)) {
         if let Some(number) = (self.compute)() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering:
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::facade::Handle;
 use super::family::{About, Reading, Type};
 use crate::trace::Trace;
 
@@ -61,6 +62,8 @@ pub trait Instrument: Copy + Send + Sync + 'static {
     fn new(about: &About) -> Self;
     /// What it holds.
     fn read(&self) -> Reading;
+    /// The series for the facade; `None` if it has no such type.
+    fn handle(self) -> Option<Handle>;
 }
 
 /// Alone on its cache line.
@@ -84,6 +87,12 @@ impl Counter {
             self.0[stripe()].0.fetch_add(count, Relaxed);
         }
     }
+
+    /// At least so many: for what is counted elsewhere.
+    pub(super) fn raise_to(self, count: u64) {
+        let others: u64 = self.0[1..].iter().map(|stripe| stripe.0.load(Relaxed)).sum();
+        self.0[0].0.fetch_max(count.saturating_sub(others), Relaxed);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
@@ -92,6 +101,10 @@ impl Instrument for Counter {
 
     fn new(_: &About) -> Self {
         Counter(Box::leak(Box::default()))
+    }
+
+    fn handle(self) -> Option<Handle> {
+        Some(self.into())
     }
 
     fn read(&self) -> Reading {
@@ -130,6 +143,11 @@ impl Instrument for Level {
         Level(Box::leak(Box::default()))
     }
 
+    fn handle(self) -> Option<Handle> {
+        // It is risen by a guard and cannot be set.
+        None
+    }
+
     fn read(&self) -> Reading {
         let level: i64 = self.0.iter().map(|stripe| stripe.0.load(Relaxed)).sum();
         // The stripes are not read at one moment.
@@ -146,6 +164,14 @@ impl Gauge {
     pub fn set(&self, value: impl Into<f64>) {
         self.0.store(value.into().to_bits(), Relaxed);
     }
+
+    /// Adds to it.
+    pub(super) fn change(self, by: f64) {
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |bits| {
+            Some((f64::from_bits(bits) + by).to_bits())
+        });
+    }
 }
 
 impl Instrument for Gauge {
@@ -153,6 +179,10 @@ impl Instrument for Gauge {
 
     fn new(_: &About) -> Self {
         Gauge(Box::leak(Box::default()))
+    }
+
+    fn handle(self) -> Option<Handle> {
+        Some(self.into())
     }
 
     fn read(&self) -> Reading {
@@ -260,6 +290,10 @@ impl Instrument for Histogram {
             stripes: Default::default(),
             exemplars: Mutex::default(),
         })))
+    }
+
+    fn handle(self) -> Option<Handle> {
+        Some(self.into())
     }
 
     fn read(&self) -> Reading {

@@ -3,6 +3,7 @@
 //! ```text
 //! family       one metric: name, help, labels with their values, and its series by label values
 //! instrument   what counts: Counter, Level, Gauge, Histogram
+//! facade       the `metrics` crate's macros, for code that holds no handle
 //! text         the formats of a scrape: Prometheus and OpenMetrics
 //! catalogue    the same list as a table for people
 //! ```
@@ -13,11 +14,13 @@
 //! known when the program is built.
 
 mod catalogue;
+mod facade;
 mod family;
 mod instrument;
 mod text;
 
 pub use self::catalogue::markdown;
+pub use self::facade::{Facade, Handle};
 pub use self::family::{About, Computed, Family, Label, Metric, Reading, Type, Values};
 pub use self::instrument::{
     Counter, Exemplar, Gauge, Histogram, HistogramReading, Instrument, Level, Risen, stand_still,
