@@ -3,8 +3,8 @@
 //! Flow: a client connects → the proxy connects upstream → two lanes (up: towards upstream, down: towards the client) carry
 //! bytes, each obeying its own [`Lane`]. [`Proxy::set`] changes everything at run time, for open connections as well.
 //! Invariants: bytes are never reordered, changed or lost unless the connection ends; a silent lane reads nothing, so
-//! its sender is stopped by TCP and memory stays within [`IN_FLIGHT_CHUNKS`] × [`CHUNK_BYTES`] a lane; connections beyond
-//! [`CONNECTIONS_MAX`] are reset.
+//! its sender is stopped by TCP and memory stays within `IN_FLIGHT_CHUNKS` × `CHUNK_BYTES` a lane; connections beyond
+//! `CONNECTIONS_MAX` are reset.
 
 pub mod control;
 mod lane;

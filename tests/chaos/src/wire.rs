@@ -1,7 +1,7 @@
 //! HTTP/1.1 as bytes: requests that no well-behaved library would send, and answers read without one.
 //!
 //! A [`Wire`] is one connection. It knows how to frame an answer by `content-length` and by chunks, tells an end of file
-//! from a reset, and reads at most [`ANSWER_BYTES_MAX`]. Every wait of the callers is bounded by their own timeout.
+//! from a reset, and reads at most `ANSWER_BYTES_MAX`. Every wait of the callers is bounded by their own timeout.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
