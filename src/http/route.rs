@@ -19,6 +19,7 @@ use super::request::{Params, Request};
 
 /// A handler at work.
 pub type Handling<'a> = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send + 'a>>;
+
 /// What serves the requests of a route, given the handles it may reach.
 pub enum Handler<A> {
     /// Answers from memory, at once: it neither waits nor reads a body.

@@ -118,7 +118,7 @@ pub(super) fn answer<A: Send + Sync + 'static>(
         Ok(Found::Nothing) => link.edge.nothing(link),
         Ok(Found::Route(place, params)) => {
             return match link.routes.entry(place).route.handler {
-                Handler::Ready(handler) => {
+                Handler::Ready(handler) if head.version != Version::HTTP_2 => {
                     let exchange = Exchange {
                         link,
                         place,
@@ -127,6 +127,20 @@ pub(super) fn answer<A: Send + Sync + 'static>(
                         body,
                     };
                     Either::Left(ready(Ok(exchange.at_once(asked, handler))))
+                }
+                Handler::Ready(handler) => {
+                    // Many streams share a connection: each answer is made in its stream's own task.
+                    let link = link.clone();
+                    Either::Right(Box::pin(async move {
+                        let exchange = Exchange {
+                            link: &link,
+                            place,
+                            params,
+                            head,
+                            body,
+                        };
+                        Ok(exchange.at_once(asked, handler))
+                    }))
                 }
                 Handler::Task(handler) => {
                     let link = link.clone();

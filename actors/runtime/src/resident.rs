@@ -1,14 +1,14 @@
 //! One live entity, as its region's table, its shard supervisor, its own actor and its readers see it.
 //!
 //! The state lies here and not in the actor, so that a question about a quiet entity is answered by whoever asks,
-//! without a visit to the mailbox. Only the actor changes it, within a turn and under the lock; a reader never waits for
-//! the lock: when the entity is busy, the question goes through the mailbox like everything else.
+//! without a visit to the mailbox. Only the actor changes it, within a turn and under the lock; a reader never waits
+//! for the lock: when the entity is busy, the question goes through the mailbox like everything else.
 //!
 //! Invariant: a reader only sees a state that is recovered, durable (nothing is in flight, nothing has failed) and
 //! younger than every command that was in the mailbox when it looked.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, TryLockError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use lyceum_kernel::Timestamp;
@@ -75,11 +75,16 @@ impl<E: Entity> Resident<E> {
     /// Answers a question in its turn.
     pub(crate) fn answer(&self, question: E::Question, now: Timestamp) -> Result<E::Answer, ErrorOf<E>> {
         // Shared with other readers: a turn that shut them out would send them all to the mailbox.
-        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.look();
         self.shared.entity.answer(&memory.state, question, now)
     }
 
-    /// What the entity knows, for its actor. Nobody holds it for longer than a turn.
+    /// What the entity knows, to be written down.
+    pub(crate) fn look(&self) -> RwLockReadGuard<'_, Memory<E>> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the entity knows, for its actor to change. Nobody holds it for longer than a turn.
     pub(crate) fn memory(&self) -> RwLockWriteGuard<'_, Memory<E>> {
         // A reader's panic leaves the state as it was; the actor's own ends the actor and this memory with it.
         self.memory.write().unwrap_or_else(PoisonError::into_inner)
@@ -87,8 +92,8 @@ impl<E: Entity> Resident<E> {
 
     /// Answers a question here and now, or gives it back.
     pub(crate) fn read(&self, question: E::Question) -> Result<Outcome<E>, E::Question> {
-        // Whoever sent a command before must find it carried out.
-        if self.commands.load(Ordering::Acquire) > 0 {
+        // Whoever sent a command before must find it carried out; one that has ended has to be started again.
+        if self.commands.load(Ordering::Acquire) > 0 || self.actor.get_status() != ActorStatus::Running {
             return Err(question);
         }
         let Ok(memory) = self.memory.try_read() else {

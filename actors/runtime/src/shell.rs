@@ -305,7 +305,7 @@ impl<E: Entity> Shell<E> {
     }
 
     fn submit_snapshot(&self, live: &mut Live<E>) {
-        let snapshot = live.take_snapshot(&live.resident.clone().memory().state);
+        let snapshot = live.take_snapshot(&live.resident.clone().look().state);
         self.submit(
             live,
             None,

@@ -5,7 +5,6 @@
 //! says and nothing else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use metrics::{CounterFn, GaugeFn, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
@@ -117,10 +116,7 @@ impl GaugeFn for Gauge {
 
 impl HistogramFn for Histogram {
     fn record(&self, value: f64) {
-        // Durations come in seconds, as the facade has them; a value that is no duration is not one of ours.
-        if let Ok(duration) = Duration::try_from_secs_f64(value) {
-            Histogram::record(self, duration);
-        }
+        self.record_in_unit(value);
     }
 }
 
@@ -133,9 +129,10 @@ mod tests {
         Metric::new("done_total", "Done.").labels(&[Label::of("result", &["ok", "failed"])]);
     static DEPTH: Metric<Gauge> = Metric::new("depth", "Depth.");
     static TOOK: Metric<Histogram> = Metric::new("took_seconds", "Took.");
+    static BATCH: Metric<Histogram> = Metric::new("batch_size", "Batch.");
     static AREA: Area = Area {
         title: "Test",
-        families: &[&DONE as &dyn Family, &DEPTH, &TOOK],
+        families: &[&DONE as &dyn Family, &DEPTH, &TOOK, &BATCH],
     };
 
     #[test]
@@ -148,6 +145,8 @@ mod tests {
             metrics::gauge!("depth").set(7.0);
             metrics::gauge!("depth").decrement(3.0);
             metrics::histogram!("took_seconds").record(0.003);
+            metrics::histogram!("batch_size").record(5.0);
+            metrics::histogram!("batch_size").record(f64::NAN);
         });
         DONE.with(["ok"]).increment();
 

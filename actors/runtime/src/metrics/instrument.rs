@@ -256,6 +256,18 @@ impl Histogram {
         self.count(u64::try_from(size).unwrap_or(u64::MAX));
     }
 
+    /// Records a value in the metric's unit; what is no amount is left out.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and negative values and NaN are left out"
+    )]
+    pub(super) fn record_in_unit(&self, value: f64) {
+        if value >= 0.0 {
+            self.count((value * self.0.per_unit) as u64);
+        }
+    }
+
     fn count(&self, value: u64) -> usize {
         let bounds = self.0.bounds;
         // Most values are small, so looking from the bottom is quicker than halving.

@@ -52,7 +52,7 @@ impl<E: Entity> Live<E> {
     }
 
     pub(super) fn encode(&self) -> bytes::Bytes {
-        to_json(&self.resident.memory().state).into()
+        to_json(&self.resident.look().state).into()
     }
 
     /// Notes a change of a snapshotted entity and sees to it that it is flushed in time.
