@@ -289,6 +289,7 @@ impl Identity {
         self.sessions
             .ask(user, command, SessionQuestion::Active, context)
             .await?;
+        self.revoked.settle().await;
         Ok(())
     }
 

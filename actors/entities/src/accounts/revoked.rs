@@ -13,7 +13,7 @@ use lyceum_domain::ids::SessionId;
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Redis, StoreError, clock};
 use rustc_hash::FxBuildHasher;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 const PREFIX: &str = "revoked:";
 /// What the clock of a node that verifies tokens may be behind.
@@ -21,6 +21,8 @@ const LEEWAY: Duration = Duration::from_secs(60);
 /// Two seconds in all, which a start without Redis can bear.
 const ATTEMPTS_MAX: u32 = 10;
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a logout waits for Redis, which answers within a millisecond when it is well.
+const SETTLE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Entries waiting to be written to Redis. A mass suspension of a thousand users with twenty logins each fits; what
 /// does not is kept in memory alone.
 const QUEUE_MAX: usize = 20_000;
@@ -33,8 +35,16 @@ const ENTRIES_MAX: usize = 200_000;
 pub struct Revoked {
     /// Each with the time at which its last access token expires.
     until: papaya::HashMap<SessionId, Timestamp, FxBuildHasher>,
-    queue: mpsc::Sender<(SessionId, Timestamp)>,
+    queue: mpsc::Sender<Write>,
     lifetime: Duration,
+}
+
+/// What the writer is given, in order.
+#[derive(Debug)]
+enum Write {
+    Entry(SessionId, Timestamp),
+    /// Tells that everything before it has been written or given up.
+    Settle(oneshot::Sender<()>),
 }
 
 impl Revoked {
@@ -82,8 +92,17 @@ impl Revoked {
         } else {
             tracing::error!("too many ended logins to remember");
         }
-        if self.queue.try_send((session_id, until)).is_err() {
+        if self.queue.try_send(Write::Entry(session_id, until)).is_err() {
             tracing::warn!("an ended login is known to this node only");
+        }
+    }
+
+    /// Waits until what was added so far would survive this process, for as long as that is worth a caller's time.
+    pub async fn settle(&self) {
+        let (told, heard) = oneshot::channel();
+        if self.queue.try_send(Write::Settle(told)).is_ok() {
+            // Without Redis the entry is known to this node only, and the caller is answered all the same.
+            let _ = tokio::time::timeout(SETTLE_TIMEOUT, heard).await;
         }
     }
 
@@ -104,15 +123,17 @@ impl Revoked {
     }
 }
 
-async fn write_through(
-    redis: Redis,
-    mut written: mpsc::Receiver<(SessionId, Timestamp)>,
-    lifetime: Duration,
-) {
-    while let Some((session_id, until)) = written.recv().await {
-        let value = Bytes::from(until.to_string());
-        if let Err(error) = redis.set(&format!("{PREFIX}{session_id}"), value, lifetime).await {
-            tracing::warn!(%error, "an ended login is known to this node only");
+async fn write_through(redis: Redis, mut written: mpsc::Receiver<Write>, lifetime: Duration) {
+    while let Some(write) = written.recv().await {
+        match write {
+            Write::Entry(session_id, until) => {
+                let value = Bytes::from(until.to_string());
+                if let Err(error) = redis.set(&format!("{PREFIX}{session_id}"), value, lifetime).await {
+                    tracing::warn!(%error, "an ended login is known to this node only");
+                }
+            }
+            // Whoever waited may have gone.
+            Write::Settle(told) => drop(told.send(())),
         }
     }
 }
