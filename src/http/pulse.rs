@@ -5,10 +5,12 @@
 //! request; here a request pays a few stores. Times are those of the sweeper's clock, so limits are exact to
 //! a tick.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
+
+use super::head::Head;
 
 /// Milliseconds of the server's life, moved on by the sweeper. The first is 1, so that 0 can mean "never".
 #[derive(Debug)]
@@ -182,6 +184,15 @@ impl Pulse {
 
     /// What the limits ask of the connection at this moment.
     pub(super) fn judge(&self, patience: &Patience) -> Order {
+        if self.is(Phase::Idle) && self.head.has_begun() {
+            // It came with the request before; unless the connection has gone on, it is late since that was answered.
+            let _ = self.phase.compare_exchange(
+                Phase::Idle as u8,
+                Phase::Head as u8,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
         let now = self.clock.now();
         let over = |since: u64, limit: Duration| Duration::from_millis(now.saturating_sub(since)) > limit;
         let stalled = self.stalled_ms.load(Ordering::Relaxed);
@@ -226,50 +237,6 @@ impl Drop for OpenRequest<'_> {
         if self.0.open_requests.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.enter(Phase::Idle);
         }
-    }
-}
-
-/// The bytes of the latest head as they came.
-///
-/// hyper resolves Content-Length beside Transfer-Encoding by removing the former, which the specification
-/// allows; here such requests are refused, because a proxy in front may have resolved it the other way.
-#[derive(Debug, Default)]
-struct Head {
-    answered: AtomicBool,
-    bytes: Mutex<Vec<u8>>,
-}
-
-/// Any head is shorter: headers are limited to 64 kB, and framing fields rarely come last.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Capacity that a quiet connection may keep.
-const HEAD_BYTES_KEPT: usize = 1024;
-
-impl Head {
-    fn received(&self, bytes: &[u8]) {
-        let mut head = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.answered.load(Ordering::Relaxed) {
-            self.answered.store(false, Ordering::Relaxed);
-            head.clear();
-            head.shrink_to(HEAD_BYTES_KEPT);
-        }
-        let room = HEAD_BYTES_MAX.saturating_sub(head.len());
-        head.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    fn answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    fn names(&self, field: &str) -> bool {
-        let head = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let blank = |line: &&[u8]| line.is_empty() || *line == b"\r";
-        // Blank lines before a request are allowed, and hyper skips them.
-        head.split(|byte| *byte == b'\n')
-            .skip_while(blank)
-            .skip(1)
-            .take_while(|line| !blank(line))
-            .filter_map(|line| line.split(|byte| *byte == b':').next())
-            .any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
     }
 }
 
@@ -358,7 +325,7 @@ mod tests {
     fn the_fields_of_a_head_are_found_however_it_was_cut_and_cased() {
         let (pulse, _) = pulse();
         pulse.received(b"POST / HTTP/1.1\r\nHost: a\r\nCONTENT-len");
-        pulse.received(b"gth: 5\r\nX: 1\r\n\r\nnot-a-field: 1\r\n");
+        pulse.received(b"gth: 16\r\nX: 1\r\n\r\nnot-a-field: 1\r\n");
 
         assert!(pulse.head_names("content-length"));
         assert!(pulse.head_names("host"));
@@ -372,6 +339,51 @@ mod tests {
         pulse.sent(true);
         pulse.received(b"\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
         assert!(pulse.head_names("content-length"));
+    }
+
+    #[test]
+    fn every_head_of_a_packet_is_looked_at() {
+        let (pulse, _) = pulse();
+        pulse.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer");
+        pulse.sent(true);
+        pulse.received(b"-Encoding: chunked\r\n\r\n");
+
+        assert!(pulse.head_names("content-length"));
+        assert!(pulse.head_names("transfer-encoding"));
+    }
+
+    #[test]
+    fn a_head_that_begins_behind_another_request_shares_the_header_timeout() {
+        let (pulse, clock) = pulse();
+        pulse.received(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HT");
+        let open = pulse.request();
+        after(&clock, 100);
+        assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
+        pulse.sent(true);
+        drop(open);
+
+        after(&clock, 7);
+        assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
+        pulse.received(b"TP");
+        after(&clock, 2);
+        assert_eq!(pulse.judge(&PATIENCE), Order::Cut);
+    }
+
+    #[test]
+    fn a_long_or_announced_body_is_not_taken_for_a_head() {
+        for body in ["x".repeat(50_000), "x".to_owned()] {
+            let (pulse, clock) = pulse();
+            pulse.received(format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+            let open = pulse.request();
+            // The client is told to go on.
+            pulse.sent(true);
+            body.as_bytes().chunks(1000).for_each(|part| pulse.received(part));
+            pulse.sent(true);
+            drop(open);
+
+            after(&clock, 59);
+            assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
+        }
     }
 
     #[test]
