@@ -163,8 +163,9 @@ impl<E: Entity> Activation for Activate<E> {
         };
         let resident = Arc::new(Resident::new(shared.clone(), key.id(), actor));
         resident.touch(Instant::now());
-        shared.table.pin().insert(key.id(), resident.clone());
-        shared.node.alive.fetch_add(1, Ordering::Relaxed);
+        if shared.table.pin().insert(key.id(), resident.clone()).is_none() {
+            shared.node.alive.fetch_add(1, Ordering::Relaxed);
+        }
         let _ = introduce.send(resident.clone());
         if let Err(request) = resident.send(request) {
             request.reply.send(Err(AskError::Unavailable));

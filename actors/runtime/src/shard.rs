@@ -424,6 +424,17 @@ impl Supervisor {
     }
 }
 
+/// A supervisor that fails takes its entities' actors with it, and nobody else would take them out of the table.
+impl Drop for Entities {
+    fn drop(&mut self) {
+        for slot in self.slots.values() {
+            if let Slot::Live(resident) = slot {
+                resident.forget();
+            }
+        }
+    }
+}
+
 impl Entities {
     fn report_drained(&mut self) {
         let left = self
@@ -451,16 +462,4 @@ fn rest_after(failures: usize, min: Duration, max: Duration, entity: u128) -> Du
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rests_double_up_to_the_longest_and_jitter_only_shortens_them() {
-        let (min, max) = (Duration::from_millis(50), Duration::from_secs(10));
-
-        assert_eq!(rest_after(1, min, max, 0), min);
-        assert_eq!(rest_after(3, min, max, 0), min * 4);
-        assert_eq!(rest_after(60, min, max, 0), max);
-        assert!((max * 3 / 4..max).contains(&rest_after(60, min, max, 255)));
-    }
-}
+mod tests;
