@@ -9,7 +9,7 @@ use lyceum_domain::accounts::{
 };
 use lyceum_domain::ids::{SessionId, UserId};
 use lyceum_entities::accounts::{
-    AccountQuestion, AccountView, Admitted, LoginView, Password, Registration, Revoked, SessionQuestion,
+    AccountQuestion, AccountView, Admitted, LoginView, Password, Registration, Revoked,
 };
 use lyceum_entities::commerce;
 use lyceum_runtime::AskError;
@@ -172,8 +172,8 @@ pub async fn list_sessions(api: &Api, request: Request) -> Result<Reply, Problem
 
     let logins = api
         .platform
-        .sessions
-        .read(caller.user, SessionQuestion::Active, &request.context())
+        .identity
+        .logins(caller.user, &request.context())
         .await?;
 
     let session = |login: LoginView| {

@@ -194,6 +194,7 @@ async fn logins_that_have_ended_stay_ended_when_the_server_is_killed() {
     let reused = site.user().await;
     let changed = site.user().await;
     let kept = User::log_in(&site.client(), &changed.username, PASSWORD).await;
+    let other = User::log_in(&site.client(), &out.username, PASSWORD).await;
     let refresh = async |client: &User, token: &str| {
         let body = json!({"refresh_token": token});
         client.anonymous().post("/v1/sessions/refresh", &body).await
@@ -217,6 +218,12 @@ async fn logins_that_have_ended_stay_ended_when_the_server_is_killed() {
     site.process().kill();
     site.restart().await;
 
+    for user in [&other, &kept] {
+        let listed = user.get("/v1/me/sessions").await.expect(200).json();
+        let listed = listed["data"].as_array().unwrap();
+        assert_eq!(listed.len(), 1, "{listed:?}");
+        assert_eq!(listed[0]["id"], *user.session);
+    }
     for (user, token) in [
         (&out, &out.refresh_token),
         (&reused, &rotated),

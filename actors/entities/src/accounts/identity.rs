@@ -269,6 +269,23 @@ impl Identity {
         })
     }
 
+    /// The active logins of a user, the oldest first.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn logins(&self, user: UserId, context: &Context) -> Result<Vec<LoginView>, AskError<Error>> {
+        let mut active = self.sessions.read(user, SessionQuestion::Active, context).await?;
+        let mut index = 0;
+        while let Some(login) = active.get(index) {
+            match self.roles(user, login.id, login.started_at, context).await {
+                Ok(_) => index += 1,
+                Err(AskError::Refused(_)) => drop(active.remove(index)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(active)
+    }
+
     /// Ends a login.
     ///
     /// # Errors
@@ -280,7 +297,7 @@ impl Identity {
         context: &Context,
     ) -> Result<(), AskError<Error>> {
         let context = &unnamed(context);
-        let active = self.sessions.read(user, SessionQuestion::Active, context).await?;
+        let active = self.logins(user, context).await?;
         if !active.iter().any(|login| login.id == session_id) {
             return Err(AskError::Refused(Error::SessionNotFound));
         }
