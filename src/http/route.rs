@@ -75,6 +75,9 @@ const METHODS: [(Method, &str); 5] = [
     (Method::DELETE, "DELETE"),
 ];
 
+/// Stands for no route of this method, though one of another method has the path.
+const ELSEWHERE: usize = usize::MAX;
+
 /// All routes of one listener, found by method and path.
 pub(super) struct Routes<A> {
     entries: Vec<Entry<A>>,
@@ -120,7 +123,24 @@ impl<A> Routes<A> {
             let metrics = RouteMetrics::new(METHODS[place].1, route.template);
             entries.push(Entry { route, metrics });
         }
+        Self::part(&mut by_method, &entries);
         Ok(Routes { entries, by_method })
+    }
+
+    /// Keeps what one method names in full out of the templates of the others: nobody's session is called `refresh`.
+    fn part(by_method: &mut [matchit::Router<usize>], entries: &[Entry<A>]) {
+        for template in entries.iter().map(|entry| entry.route.template) {
+            if template.contains('{') {
+                continue;
+            }
+            for router in &mut *by_method {
+                let taken = router.at(template).is_ok_and(|found| !found.params.is_empty());
+                // It is no parameter, so that nothing can be in its way.
+                if taken {
+                    let _ = router.insert(template, ELSEWHERE);
+                }
+            }
+        }
     }
 
     /// The route that [`Routes::find`] found.
@@ -136,7 +156,7 @@ impl<A> Routes<A> {
             method
         };
         let place = METHODS.iter().position(|(one, _)| one == method);
-        if let Some(found) = place.and_then(|place| self.by_method[place].at(path).ok()) {
+        if let Some(found) = place.and_then(|place| Self::at(&self.by_method[place], path)) {
             let mut params = Params::default();
             let fit = found
                 .params
@@ -156,10 +176,18 @@ impl<A> Routes<A> {
         }
     }
 
+    /// The route of one method at a path.
+    fn at<'r, 'p>(
+        router: &'r matchit::Router<usize>,
+        path: &'p str,
+    ) -> Option<matchit::Match<'r, 'p, &'r usize>> {
+        router.at(path).ok().filter(|found| *found.value != ELSEWHERE)
+    }
+
     fn allowed(&self, path: &str) -> String {
         let mut allowed = String::new();
         for ((_, name), router) in METHODS.iter().zip(&self.by_method) {
-            if router.at(path).is_ok() {
+            if Self::at(router, path).is_some() {
                 allowed.push_str(if *name == "GET" { "GET, HEAD, " } else { name });
                 if *name != "GET" {
                     allowed.push_str(", ");
@@ -201,6 +229,7 @@ mod tests {
             route(Method::GET, "/v1/me/courses"),
             route(Method::PUT, "/v1/courses/{id}/lessons/{lesson_id}"),
             route(Method::DELETE, "/v1/sessions/{id}"),
+            route(Method::POST, "/v1/sessions/refresh"),
         ])
         .unwrap()
     }
@@ -231,6 +260,10 @@ mod tests {
             (Method::TRACE, "/v1/me/courses", "405 GET, HEAD, OPTIONS"),
             (Method::OPTIONS, "/v1/courses", "405 GET, HEAD, POST, OPTIONS"),
             (Method::GET, "/v1/nothing", "404"),
+            (Method::POST, "/v1/sessions/refresh", "/v1/sessions/refresh"),
+            (Method::DELETE, "/v1/sessions/refresh", "405 POST, OPTIONS"),
+            (Method::GET, "/v1/sessions/refresh", "405 POST, OPTIONS"),
+            (Method::DELETE, "/v1/sessions/refreshed", "/v1/sessions/{id}"),
         ] {
             assert_eq!(found(&method, path), expected, "{method} {path}");
         }
