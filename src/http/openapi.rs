@@ -106,9 +106,15 @@ fn without_route(summary: String) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-/// Handlers name the shape of a refusal; its content type is always the same.
+/// Handlers name the shape of a refusal; the content type of a problem is always the same. A node that is not ready
+/// answers with something else.
 fn as_problem(response: &mut utoipa::openapi::Response) {
-    if let Some(content) = response.content.shift_remove("application/json") {
+    let problem = Ref::from_schema_name("Problem");
+    let is_problem = matches!(
+        response.content.get("application/json"),
+        Some(RefOr::T(content)) if matches!(&content.schema, Some(RefOr::Ref(shape)) if *shape == problem)
+    );
+    if is_problem && let Some(content) = response.content.shift_remove("application/json") {
         response
             .content
             .insert("application/problem+json".to_owned(), content);
@@ -185,6 +191,31 @@ mod tests {
             .filter_map(|rest| rest.split('"').next())
         {
             assert!(document.pointer(reference).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_not_ready_answers_as_described() {
+        let document = document();
+
+        for path in ["/readyz", "/startupz"] {
+            let content = &document["paths"][path]["get"]["responses"]["503"]["content"];
+            let types: Vec<_> = content.as_object().unwrap().keys().collect();
+            assert_eq!(types, ["application/json"], "{path}");
+        }
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (status, response) in item
+                .as_object()
+                .unwrap()
+                .values()
+                .flat_map(|operation| operation["responses"].as_object().unwrap())
+                .filter(|(_, response)| response.to_string().contains("/Problem\""))
+            {
+                assert!(
+                    response["content"].get("application/problem+json").is_some(),
+                    "{path} {status}"
+                );
+            }
         }
     }
 
