@@ -22,6 +22,8 @@ use super::{accounts, admin, catalog, commerce, health, imports, keys, learning,
         title = "Lyceum",
         description = "A knowledge-commerce platform. Conventions: TypeIDs, money in minor units, \
             problem details (RFC 9457), Idempotency-Key, ETag and If-Match, cursors. \
+            Of equal requests under one Idempotency-Key one is carried out; the others, also those that come while it \
+            runs, get its answer. \
             A head that is not HTTP, or beyond the limits of the protocol's parser (400, 414, 431), is \
             answered with a status alone: no request came into being that a problem could be about.",
     ),
