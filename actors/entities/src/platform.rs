@@ -351,7 +351,7 @@ impl Platform {
 }
 
 /// What follows a trade on this node: what was bought leaves the buyer's recommendations and gains a student, what was
-/// refunded may be recommended again.
+/// refunded may be recommended again and loses one.
 ///
 /// It runs before the buyer hears of the trade, so the very next list knows of it.
 fn on_trade(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Traded {
@@ -362,7 +362,10 @@ fn on_trade(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Traded
                     profiles.tell(user, ProfileCommand::Exclude { course });
                     catalog.count_purchase(course);
                 }
-                Trade::Refunded => profiles.tell(user, ProfileCommand::Include { course }),
+                Trade::Refunded => {
+                    profiles.tell(user, ProfileCommand::Include { course });
+                    catalog.count_refund(course);
+                }
             }
         }
     })

@@ -358,7 +358,9 @@ impl CatalogQueries {
 
     /// How many people have access to each course.
     pub(super) async fn students(&self) -> Result<Vec<(CourseId, u64)>, StoreError> {
-        let sql = "SELECT course_id, count(DISTINCT user_id) FROM grants WHERE revoked_at IS NULL GROUP BY course_id";
+        // Those that have lost their last student are among them.
+        let sql = "SELECT course_id, count(DISTINCT user_id) FILTER (WHERE revoked_at IS NULL) \
+                   FROM grants GROUP BY course_id";
         let rows = self.database.query(sql, &[]).await?;
         rows.iter()
             .map(|row| Ok((course(row)?, unsigned(row.try_get(1)?)?)))

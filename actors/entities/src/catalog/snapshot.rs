@@ -197,6 +197,19 @@ impl CatalogSnapshot {
         });
     }
 
+    /// Counts that somebody who had bought a course has it no longer.
+    pub fn count_refund(&self, id: CourseId) {
+        self.count(id, |counters| {
+            let students = &counters.students;
+            // A query may have counted it before.
+            students
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |students| {
+                    students.checked_sub(1)
+                })
+                .is_ok()
+        });
+    }
+
     /// Sets how many people have bought a course, as counted by a query.
     pub fn set_students(&self, id: CourseId, students: u64) {
         self.count(id, |counters| {

@@ -168,6 +168,32 @@ fn purchases_reach_cards_and_order_when_they_are_folded() {
 }
 
 #[test]
+fn a_refund_takes_back_what_a_purchase_counted_and_never_more() {
+    let snapshot = snapshot(1);
+    let course = course(0).id;
+    let students = || {
+        snapshot.fold();
+        page(
+            &snapshot,
+            "",
+            ListQuery {
+                limit: 1,
+                ..ListQuery::default()
+            },
+        )["data"][0]["students"]
+            .clone()
+    };
+
+    snapshot.count_purchase(course);
+    snapshot.count_purchase(course);
+    snapshot.count_refund(course);
+    assert_eq!(students(), 1);
+    snapshot.count_refund(course);
+    snapshot.count_refund(course);
+    assert_eq!(students(), 0);
+}
+
+#[test]
 fn names_of_creators_are_asked_for_once_and_then_shown() {
     let snapshot = snapshot(10);
     let runtime = tokio::runtime::Builder::new_current_thread()
