@@ -31,6 +31,12 @@ static ACTOR_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
 )
 .labels(&[KIND, Label::of("reason", &["failed"])])
 .worry("at all: a failure is a bug");
+static ACTOR_QUARANTINED: Metric<Level> = Metric::new(
+    "actor_quarantined",
+    "Entities that failed too often and answer 503 for a while.",
+)
+.labels(&[KIND])
+.worry("at all: somebody is shut out");
 static ACTOR_ACTIVATIONS_TOTAL: Metric<Counter> =
     Metric::new("actor_activations_total", "Entities that were started.").labels(&[KIND]);
 static ACTOR_PASSIVATIONS_TOTAL: Metric<Counter> = Metric::new(
@@ -138,6 +144,7 @@ pub static METERS: &[Area] = &[
             &ACTOR_MAILBOX_WAIT_SECONDS,
             &ACTOR_HANDLE_SECONDS,
             &ACTOR_RESTARTS_TOTAL,
+            &ACTOR_QUARANTINED,
             &ACTOR_ACTIVATIONS_TOTAL,
             &ACTOR_PASSIVATIONS_TOTAL,
             &ACTOR_EXPIRED_TOTAL,
@@ -185,6 +192,7 @@ pub(crate) struct KindMetrics {
     pub(crate) handle: Histogram,
     pub(crate) activations: Counter,
     pub(crate) restarts: Counter,
+    pub(crate) quarantined: Level,
     pub(crate) passivations_idle: Counter,
     pub(crate) passivations_drain: Counter,
     pub(crate) expired: Counter,
@@ -201,6 +209,7 @@ impl KindMetrics {
             handle: ACTOR_HANDLE_SECONDS.with([kind]),
             activations: ACTOR_ACTIVATIONS_TOTAL.with([kind]),
             restarts: ACTOR_RESTARTS_TOTAL.with([kind, "failed"]),
+            quarantined: ACTOR_QUARANTINED.with([kind]),
             passivations_idle: ACTOR_PASSIVATIONS_TOTAL.with([kind, "idle"]),
             passivations_drain: ACTOR_PASSIVATIONS_TOTAL.with([kind, "drain"]),
             expired: ACTOR_EXPIRED_TOTAL.with([kind]),

@@ -147,6 +147,8 @@ pub(crate) trait Supervised: Send + Sync {
     fn drain(&self);
     fn passivated(&self, because: Passivation);
     fn restarted(&self);
+    /// Counts it as quarantined until the guard is dropped.
+    fn quarantined(&self) -> Risen;
 }
 
 /// Why an entity is stopped in good order.
@@ -204,5 +206,9 @@ impl<E: Entity> Supervised for Resident<E> {
 
     fn restarted(&self) {
         self.shared.metrics.restarts.increment();
+    }
+
+    fn quarantined(&self) -> Risen {
+        self.shared.metrics.quarantined.rise()
     }
 }

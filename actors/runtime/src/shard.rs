@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::entity::EntityRef;
 use crate::journal::Entry;
+use crate::metrics::Risen;
 use crate::placement::{SHARDS, Shard};
 use crate::region::{Activation, Node, Refusal};
 use crate::resident::{Passivation, Supervised};
@@ -23,7 +24,7 @@ pub(crate) enum ShardMessage {
     Activate(Box<dyn Activation>),
     /// Passivate what has been idle for so long.
     Sweep(Duration),
-    /// An entity's rest is over.
+    /// An entity's rest or quarantine is over.
     Wake(EntityRef),
     /// Let every entity finish and stop; told when all have.
     Drain(oneshot::Sender<()>),
@@ -190,13 +191,12 @@ type Parked = Vec<Box<dyn Activation>>;
 
 enum Slot {
     Live(Arc<dyn Supervised>),
-    /// Passivated; starts again when its end is reported.
-    Stopping(Parked),
+    /// Passivated or failing; starts again when its end is reported.
+    Stopping(Arc<dyn Supervised>, Parked),
     /// Failed; starts again when it is woken.
     Resting(Parked),
-    Quarantined {
-        until: Instant,
-    },
+    /// Failed too often; forgotten when it is woken.
+    Quarantined(#[expect(dead_code, reason = "counts as long as it is there")] Risen),
 }
 
 #[derive(Default)]
@@ -225,11 +225,12 @@ impl Actor for Supervisor {
         match message {
             ShardMessage::Activate(activation) => self.activate(&myself, activation, entities),
             ShardMessage::Sweep(idle) => self.sweep(idle, entities),
-            ShardMessage::Wake(entity) => {
-                if let Some(Slot::Resting(parked)) = entities.slots.remove(&entity) {
-                    self.start_again(&myself, parked, entities);
-                }
-            }
+            ShardMessage::Wake(entity) => match entities.slots.remove(&entity) {
+                Some(Slot::Resting(parked)) => self.start_again(&myself, parked, entities),
+                Some(Slot::Quarantined(_)) => drop(entities.failures.remove(&entity)),
+                Some(other) => drop(entities.slots.insert(entity, other)),
+                None => {}
+            },
             ShardMessage::Drain(drained) => {
                 entities.drained = Some(drained);
                 self.sweep(Duration::ZERO, entities);
@@ -276,26 +277,21 @@ impl Supervisor {
             Some(slot @ Slot::Live(_)) => {
                 // Undeliverable although live: it has failed, and the report of it is on its way.
                 if let Err(activation) = activation.deliver()
-                    && let Slot::Live(resident) = std::mem::replace(slot, Slot::Stopping(vec![activation]))
+                    && let Slot::Live(resident) = slot
                 {
+                    let resident = resident.clone();
                     resident.forget();
+                    *slot = Slot::Stopping(resident, vec![activation]);
                 }
             }
-            Some(Slot::Stopping(parked) | Slot::Resting(parked)) => {
+            Some(Slot::Stopping(_, parked) | Slot::Resting(parked)) => {
                 if parked.len() < self.node.limits.parked_max {
                     parked.push(activation);
                 } else {
                     activation.refuse(Refusal::Overloaded);
                 }
             }
-            Some(Slot::Quarantined { until }) if *until > Instant::now() => {
-                activation.refuse(Refusal::Quarantined)
-            }
-            Some(Slot::Quarantined { .. }) => {
-                entities.failures.remove(&entity);
-                entities.slots.remove(&entity);
-                self.start(myself, vec![activation], entities);
-            }
+            Some(Slot::Quarantined(_)) => activation.refuse(Refusal::Quarantined),
         }
     }
 
@@ -343,7 +339,8 @@ impl Supervisor {
                     Passivation::Idle
                 });
                 resident.drain();
-                *slot = Slot::Stopping(Vec::new());
+                let resident = resident.clone();
+                *slot = Slot::Stopping(resident, Vec::new());
             }
         }
         entities.failures.retain(|_, times| {
@@ -359,7 +356,7 @@ impl Supervisor {
         };
         if let Some(slot) = entities.slots.remove(&entity) {
             match slot {
-                Slot::Stopping(parked) => self.start_again(myself, parked, entities),
+                Slot::Stopping(_, parked) => self.start_again(myself, parked, entities),
                 Slot::Live(resident) => resident.forget(),
                 other => {
                     entities.slots.insert(entity, other);
@@ -374,15 +371,16 @@ impl Supervisor {
             return;
         };
         let now = Instant::now();
-        let parked = match entities.slots.remove(&entity) {
+        let (resident, parked) = match entities.slots.remove(&entity) {
             Some(Slot::Live(resident)) => {
                 resident.forget();
-                resident.restarted();
-                Vec::new()
+                (resident, Vec::new())
             }
-            Some(Slot::Stopping(parked) | Slot::Resting(parked)) => parked,
-            _ => Vec::new(),
+            Some(Slot::Stopping(resident, parked)) => (resident, parked),
+            // Whoever rests or is quarantined has no actor that could fail.
+            Some(Slot::Resting(_) | Slot::Quarantined(_)) | None => return,
         };
+        resident.restarted();
         let limits = &self.node.limits;
         let times = entities.failures.entry(entity).or_default();
         times.push_back(now);
@@ -396,12 +394,10 @@ impl Supervisor {
             parked
                 .into_iter()
                 .for_each(|activation| activation.refuse(Refusal::Quarantined));
-            entities.slots.insert(
-                entity,
-                Slot::Quarantined {
-                    until: now + limits.failure_window,
-                },
-            );
+            entities
+                .slots
+                .insert(entity, Slot::Quarantined(resident.quarantined()));
+            myself.send_after(limits.failure_window, move || ShardMessage::Wake(entity));
         } else {
             let rest = rest_after(times.len(), limits.backoff_min, limits.backoff_max, entity.id);
             entities.slots.insert(entity, Slot::Resting(parked));
@@ -440,7 +436,7 @@ impl Entities {
         let left = self
             .slots
             .values()
-            .any(|slot| matches!(slot, Slot::Live(_) | Slot::Stopping(_)));
+            .any(|slot| matches!(slot, Slot::Live(_) | Slot::Stopping(..)));
         if !left && let Some(drained) = self.drained.take() {
             let _ = drained.send(());
             // Keeps refusing: the sender is gone, the flag must not be.

@@ -36,6 +36,10 @@ impl Supervised for Quiet {
     fn passivated(&self, _: Passivation) {}
 
     fn restarted(&self) {}
+
+    fn quarantined(&self) -> Risen {
+        unreachable!("it never fails")
+    }
 }
 
 /// A request that starts a quiet entity, or fails its supervisor.

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use lyceum_kernel::{Aggregate, Class, Coded, Id, IdKind, Prefix, Timestamp};
 use lyceum_runtime::journal::Journal;
+use lyceum_runtime::metrics::{Format, render};
 use lyceum_runtime::{
-    ActorLimits, Column, Context, Durability, Effects, Entity, EntityRef, Kind, MemorySnapshots, Node,
-    Operation, Region, ShardMap, Supervisors, Table, row,
+    ActorLimits, Column, Context, Durability, Effects, Entity, EntityRef, Kind, METERS, MemorySnapshots,
+    Node, Operation, Region, ShardMap, Supervisors, Table, row,
 };
 use serde::{Deserialize, Serialize};
 
@@ -219,6 +220,14 @@ pub(crate) fn entity(id: CounterId) -> EntityRef {
         kind: Counters::KIND.number,
         id: id.as_u128(),
     }
+}
+
+/// What a scrape shows of the counters' metric of this name.
+pub(crate) fn scraped(name: &str) -> u64 {
+    let series = format!("{name}{{kind=\"counter\"}} ");
+    let scrape = render(METERS, Format::Prometheus);
+    let line = scrape.lines().find_map(|line| line.strip_prefix(&series));
+    line.unwrap().parse().unwrap()
 }
 
 /// Waits until `condition` holds, at most ten seconds.

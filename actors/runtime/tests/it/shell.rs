@@ -9,7 +9,7 @@ use lyceum_runtime::journal::CommitError;
 use lyceum_runtime::journal::memory::{Fault, MemoryJournal};
 use lyceum_runtime::{ActorLimits, AskError, Context, Durability, ids};
 
-use crate::counter::{Bench, Command, CounterId, Error, all_shards, entity, named, soon, until};
+use crate::counter::{Bench, Command, CounterId, Error, all_shards, entity, named, scraped, soon, until};
 
 async fn bench(journal: &MemoryJournal) -> Bench {
     Bench::start(Arc::new(journal.clone()), all_shards(), ActorLimits::default()).await
@@ -312,6 +312,7 @@ async fn a_panic_ends_one_entity_and_too_many_quarantine_it() {
 
     assert_eq!(outcomes[..4], vec![Err(AskError::Failed); 4]);
     assert_eq!(outcomes[4], Err(AskError::Quarantined));
+    assert_eq!(scraped("actor_quarantined"), 1);
     assert_eq!(
         bench.counters.ask(good, Command::Add(1), (), &soon()).await,
         Ok(2)
