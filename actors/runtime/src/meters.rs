@@ -45,6 +45,11 @@ static ACTOR_PASSIVATIONS_TOTAL: Metric<Counter> = Metric::new(
 )
 .labels(&[KIND, Label::of("reason", &["idle", "drain"])])
 .worry("as frequent as activations of the same kind while it is in use");
+static ACTOR_QUICK_READS_TOTAL: Metric<Counter> = Metric::new(
+    "actor_quick_reads_total",
+    "Questions about a quiet entity that were answered at once, without its mailbox.",
+)
+.labels(&[KIND]);
 static ACTOR_EXPIRED_TOTAL: Metric<Counter> = Metric::new(
     "actor_expired_total",
     "Requests whose deadline passed in the mailbox; they were not begun.",
@@ -147,6 +152,7 @@ pub static METERS: &[Area] = &[
             &ACTOR_QUARANTINED,
             &ACTOR_ACTIVATIONS_TOTAL,
             &ACTOR_PASSIVATIONS_TOTAL,
+            &ACTOR_QUICK_READS_TOTAL,
             &ACTOR_EXPIRED_TOTAL,
             &IDEMPOTENCY_HITS_TOTAL,
         ],
@@ -195,6 +201,7 @@ pub(crate) struct KindMetrics {
     pub(crate) quarantined: Level,
     pub(crate) passivations_idle: Counter,
     pub(crate) passivations_drain: Counter,
+    pub(crate) quick_reads: Counter,
     pub(crate) expired: Counter,
     pub(crate) replayed: Counter,
     pub(crate) conflicts: Counter,
@@ -212,6 +219,7 @@ impl KindMetrics {
             quarantined: ACTOR_QUARANTINED.with([kind]),
             passivations_idle: ACTOR_PASSIVATIONS_TOTAL.with([kind, "idle"]),
             passivations_drain: ACTOR_PASSIVATIONS_TOTAL.with([kind, "drain"]),
+            quick_reads: ACTOR_QUICK_READS_TOTAL.with([kind]),
             expired: ACTOR_EXPIRED_TOTAL.with([kind]),
             replayed: IDEMPOTENCY_HITS_TOTAL.with(["replayed"]),
             conflicts: IDEMPOTENCY_HITS_TOTAL.with(["conflict"]),

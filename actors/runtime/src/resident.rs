@@ -108,6 +108,7 @@ impl<E: Entity> Resident<E> {
             return Err(question);
         }
         self.touch(Instant::now());
+        self.shared.metrics.quick_reads.increment();
         let answer = self.shared.entity.answer(&memory.state, question, clock::now());
         Ok(answer.map_err(AskError::Refused))
     }

@@ -60,6 +60,7 @@ async fn a_question_about_a_quiet_entity_is_answered_at_once_and_about_a_busy_on
     assert_eq!(while_in_flight, None, "what it would say may still vanish");
     assert_eq!(adding.await.unwrap(), Ok(5));
     until("quiet again", || at_once() == Some(Ok(5))).await;
+    assert!(scraped("actor_quick_reads_total") >= 2);
 }
 
 #[tokio::test]
