@@ -1,7 +1,7 @@
-//! The books: what the journal of buyers and payments means, worked out again by rules of our own.
+//! The books: what the journal means, worked out again by rules of our own.
 //!
-//! Flow: events in order of their versions → orders, grants, refunds, payments, wallets and postings as they must be →
-//! compared row by row with the tables, in both directions. What the product wrote beside its events is thereby checked
+//! Flow: events in order of their versions → accounts, courses, orders, grants, refunds, payments, wallets and postings
+//! as they must be → compared row by row with the tables, in both directions. What the product wrote beside its events is thereby checked
 //! against the events, and an event that was changed or lost against everything that followed from it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,8 +15,10 @@ use crate::Failure;
 use crate::report::{Report, Rule};
 use crate::typeid;
 
+mod account;
 mod buyer;
 mod compare;
+mod course;
 mod payment;
 mod posting;
 mod record;
@@ -25,13 +27,15 @@ pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use posting::Posting;
 
 /// The kinds of entities whose events are read, as numbered in the journal.
+const ACCOUNT: i16 = 1;
+const COURSE: i16 = 3;
 const BUYER: i16 = 4;
 const PAYMENT: i16 = 5;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of a buyer or a payment is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer or a payment is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -97,7 +101,7 @@ pub(crate) struct Payment {
     pub(crate) surplus: Vec<(String, bool)>,
 }
 
-/// Everything the journal says about money and access.
+/// Everything the journal says about people, courses, money and access.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) orders: BTreeMap<Uuid, Order>,
@@ -109,6 +113,10 @@ pub(crate) struct Books {
     wallets: HashMap<Uuid, i64>,
     /// By source and step.
     postings: HashMap<(Uuid, i16), Posting>,
+    accounts: HashMap<Uuid, account::Account>,
+    courses: HashMap<Uuid, course::Course>,
+    /// What buyers were shown, by course and version.
+    versions: HashMap<String, String>,
     events: usize,
 }
 
@@ -125,7 +133,7 @@ impl Books {
             .query_raw(
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
-                [&[BUYER, PAYMENT][..]],
+                [&[ACCOUNT, COURSE, BUYER, PAYMENT][..]],
             )
             .await?;
         let mut rows = std::pin::pin!(rows);
@@ -137,6 +145,8 @@ impl Books {
                 && events.iter().all(|event| {
                     let event_type = event["type"].as_str().unwrap_or_default();
                     let carried_out = match kind {
+                        ACCOUNT => account::apply(&mut books, entity, event_type, event),
+                        COURSE => course::apply(&mut books, entity, event_type, event),
                         BUYER => buyer::apply(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
                     };
@@ -154,7 +164,9 @@ impl Books {
                 );
             }
         }
-        report.count("events of buyers and payments", books.events);
+        report.count("events", books.events);
+        report.count("accounts", books.accounts.len());
+        report.count("courses", books.courses.len());
         report.count("orders", books.orders.len());
         report.count("payments", books.payments.len());
         report.count("ledger transactions", books.postings.len());
@@ -199,6 +211,12 @@ impl Books {
 fn money(value: &Value) -> Option<(i64, String)> {
     let currency = value["currency"].as_str()?;
     Some((value["amount"].as_i64()?, currency.to_owned()))
+}
+
+/// A list of texts.
+fn texts_of(value: &Value) -> Option<Vec<String>> {
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    value.as_array()?.iter().map(text).collect()
 }
 
 /// An id in a field of an event.

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting};
+use super::{Books, Posting, account, course};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -39,8 +39,23 @@ const LEDGER: Rule = table(
     "Every event that moves money has its transaction to the minor unit, and no other transaction exists.",
 );
 
+const ACCOUNTS: Rule = table(
+    "books.accounts_follow_the_journal",
+    "Every account is in its table as its events say, and no other.",
+);
+const COURSES: Rule = table(
+    "books.courses_follow_the_journal",
+    "Every course is in its table as its events say, and no other.",
+);
+const VERSIONS: Rule = table(
+    "books.course_versions_follow_the_journal",
+    "Every version that was published is kept as buyers saw it, and no other.",
+);
+
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 6] = [ORDERS, GRANTS, REFUNDS, PAYMENTS, WALLETS, LEDGER];
+pub(crate) const RULES: [Rule; 9] = [
+    ORDERS, GRANTS, REFUNDS, PAYMENTS, WALLETS, LEDGER, ACCOUNTS, COURSES, VERSIONS,
+];
 
 /// Compares every table.
 pub(super) async fn tables(
@@ -82,6 +97,17 @@ pub(super) async fn tables(
     let wallets = wallets.map(|(user, balance)| (user.to_string(), format!("balance {balance} held 0")));
     let sql = "SELECT user_id::text, format('balance %s held %s', balance, held) FROM wallets";
     texts(WALLETS, wallets.collect(), sql, snapshot, report).await?;
+
+    texts(ACCOUNTS, account::rows(books), account::SQL, snapshot, report).await?;
+    texts(COURSES, course::rows(books), course::SQL, snapshot, report).await?;
+    texts(
+        VERSIONS,
+        books.versions.clone(),
+        course::VERSIONS_SQL,
+        snapshot,
+        report,
+    )
+    .await?;
 
     ledger(books, snapshot, report).await
 }

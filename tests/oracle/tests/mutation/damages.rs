@@ -8,6 +8,7 @@ use lyceum_oracle::provider::Statement;
 mod commerce;
 mod journal;
 mod ledger;
+mod people;
 mod seen;
 
 /// One damage.
@@ -42,6 +43,7 @@ pub(crate) enum Harm {
 pub(crate) fn all() -> Vec<Damage> {
     [
         ledger::DAMAGES,
+        people::DAMAGES,
         commerce::DAMAGES,
         journal::DAMAGES,
         seen::DAMAGES,

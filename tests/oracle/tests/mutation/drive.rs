@@ -67,6 +67,8 @@ impl Drive {
         self.bought(&ada, &courses[3..4], "wallet", None).await;
         assert_eq!(self.buy(&ada, &courses[..1], "wallet", None).await.status, 409);
 
+        self.studied(&ada, &courses[0]).await;
+
         // Through the provider: paid, declined, called back twice, answer lost, given back, cancelled.
         let returned = self.bought(&ben, &courses[..2], "sandbox", Some("tok_ok")).await;
         let declined = self
@@ -180,6 +182,14 @@ impl Drive {
         let answer = self.buy(learner, courses, method, token).await;
         assert!([201, 202].contains(&answer.status), "{}", answer.json());
         answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Reports what a learner did with a course.
+    async fn studied(&self, learner: &Learner, course: &str) {
+        let event = |kind: &str| json!({"type": kind, "course_id": course, "id": format!("{kind}-1")});
+        let body = json!({"events": [event("start"), event("complete")]}).to_string();
+        let answer = self.ask("study", Some(learner), "/v1/events", &body).await;
+        assert_eq!(answer.status, 202, "{}", answer.json());
     }
 
     async fn give_back(&self, learner: &Learner, order: &str) {

@@ -214,6 +214,16 @@ pub(super) const DAMAGES: &[Damage] = &[
         "a recorded answer with another title",
         "UPDATE operations SET answer = replace(answer::text, 'A course of 2990', 'Another')::json WHERE kind = 4",
     ),
+    Damage {
+        what: "a report of which the client was told that more was taken in",
+        breaks: "replay.signals_are_taken_in_again",
+        harm: Harm::ServedHistory(|requests| {
+            let report = requests
+                .iter_mut()
+                .find(|request| request.intent.path == "/v1/events");
+            response(report.unwrap())["accepted"] = json!(7);
+        }),
+    },
     served(
         "replay.changes_nothing",
         "operations that everybody has forgotten",
