@@ -1,6 +1,6 @@
 //! Files of a run: written when it ends, read again to merge, to compare or to render anew.
 //!
-//! A run directory holds `summary.json` (schema `lyceum-load/1`, see [`summary`]), `latency.hlog` (see [`hlog`]),
+//! A run directory holds `summary.json` (schema `lyceum-load/2`, see [`summary`]), `latency.hlog` (see [`hlog`]),
 //! `junit.xml` (thresholds as test cases) and `report.html` (for people; needs neither network nor scripts). Summary and
 //! log together say everything: [`read`] makes the same recording of them that [`write()`] was given.
 

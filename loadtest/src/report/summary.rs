@@ -1,11 +1,11 @@
-//! `summary.json`, schema `lyceum-load/1`: a run for programs.
+//! `summary.json`, schema `lyceum-load/2`: a run for programs.
 //!
-//! Fields keep their order, names and units; a change that a reader could notice makes a `lyceum-load/2`. Times are
+//! Fields keep their order, names and units; a change that a reader could notice makes a `lyceum-load/3`. Times are
 //! milliseconds where the name ends in `_ms`, seconds where it ends in `_s`; rates are per second.
 //!
 //! | field | what it holds |
 //! |---|---|
-//! | `schema` | `lyceum-load/1` |
+//! | `schema` | `lyceum-load/2` |
 //! | `scenario`, `target`, `commit`, `seed`, `command` | what ran against what, and how to repeat it |
 //! | `started`, `started_unix_ms`, `duration_s` | when, in UTC, and for how long without the drain |
 //! | `machine` | `cpus`, `model`, `memory_bytes` of the generator's machine |
@@ -15,7 +15,7 @@
 //! | `totals` | as an operation, named `all` |
 //! | `operations` | `name`, `offered`, `started`, `completed`, `dropped`, `ok`, `failed`, `errors` by kind, `goodput_per_s`, and `latency_from_intended`, `service_time` (of good answers), `failed_latency`: `count`, `p50_ms` … `p999_ms`, `max_ms`, `mean_ms`, or null |
 //! | `interval_s`, `timeline` | for each interval `t_s`, counts, `in_flight` at its end, `p50_ms`, `p99_ms`, `max_ms` or null, `lag_max_ms` |
-//! | `heat_map` | `bucket_upper_ms`, and for each interval the `counts` of good answers below each |
+//! | `heat_map` | `bucket_upper_ms`, and for each interval the `counts` of good answers by position in it, where there are any |
 //! | `thresholds` | `expression`, `value` or null, `passed` |
 //! | `chaos` | `name`, `target`, `at_s`, `ended_s`, `unavailable_ms` (0 if never), `unavailable_from_s` or null |
 
@@ -35,7 +35,7 @@ use crate::outcome::timeline::Timeline;
 use crate::outcome::{self, ChaosSpan, Recording};
 
 /// The schema that is written and read.
-pub const SCHEMA: &str = "lyceum-load/1";
+pub const SCHEMA: &str = "lyceum-load/2";
 
 /// A run for programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]

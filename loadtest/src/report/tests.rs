@@ -83,7 +83,7 @@ fn the_summary_has_the_fields_of_its_schema_in_order() {
     let latencies = sorted(vec![
         "count", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "p999_ms", "max_ms", "mean_ms",
     ]);
-    assert_eq!(summary["schema"], "lyceum-load/1");
+    assert_eq!(summary["schema"], "lyceum-load/2");
     assert_eq!(keys(&summary["verdict"]), sorted(vec!["result", "reasons"]));
     assert_eq!(
         keys(&summary["generator"]),
@@ -159,19 +159,40 @@ fn counts_of_a_summary_agree_with_each_other() {
         summary.totals.offered,
         summary.totals.started + summary.totals.dropped
     );
-    let heat: u64 = summary.heat_map.counts.iter().flatten().sum();
+    let heat: u64 = summary
+        .heat_map
+        .counts
+        .iter()
+        .flat_map(|counts| counts.values())
+        .sum();
     assert_eq!(heat, summary.totals.ok);
     assert_eq!(summary.timeline[summary.timeline.len() - 1].in_flight, 0);
+}
+
+#[test]
+fn a_heat_map_holds_no_more_than_was_counted() {
+    let summary = Summary::of(&fixture::stormy(11));
+
+    let counts: Vec<u64> = summary
+        .heat_map
+        .counts
+        .iter()
+        .flat_map(|counts| counts.values().copied())
+        .collect();
+    let read = Summary::from_json(&summary.to_json()).unwrap();
+
+    assert!(counts.iter().all(|count| *count > 0));
+    assert_eq!(read.heat_map.counts, summary.heat_map.counts);
 }
 
 #[test]
 fn another_schema_is_refused() {
     let json = Summary::of(&fixture::calm(1)).to_json();
 
-    let refused = Summary::from_json(&json.replace("lyceum-load/1", "lyceum-load/9"));
+    let refused = Summary::from_json(&json.replace("lyceum-load/2", "lyceum-load/9"));
 
     assert_eq!(
         refused.unwrap_err(),
-        "the schema is `lyceum-load/9`, not `lyceum-load/1`"
+        "the schema is `lyceum-load/9`, not `lyceum-load/2`"
     );
 }

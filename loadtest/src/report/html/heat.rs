@@ -24,8 +24,11 @@ pub(super) fn map(summary: &Summary, times: &Times, chaos: &[ChaosSpan]) -> Mark
         .map(|column| {
             let mut sums = vec![0u64; rows];
             for counts in &heat.counts[column.first..column.end] {
-                for (sum, count) in sums.iter_mut().zip(counts) {
-                    *sum += count;
+                for (bucket, count) in counts {
+                    // A file from elsewhere may speak of buckets that it does not have.
+                    if let Some(sum) = sums.get_mut(*bucket) {
+                        *sum += count;
+                    }
                 }
             }
             (column, sums)

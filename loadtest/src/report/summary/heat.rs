@@ -12,7 +12,8 @@ use crate::outcome::timeline::Timeline;
 #[expect(missing_docs, reason = "the module says what each field holds")]
 pub struct HeatMap {
     pub bucket_upper_ms: Vec<f64>,
-    pub counts: Vec<Vec<u64>>,
+    /// For each interval, by position in `bucket_upper_ms`: most hold nothing, and are left out.
+    pub counts: Vec<BTreeMap<usize, u64>>,
 }
 
 impl HeatMap {
@@ -40,17 +41,17 @@ impl HeatMap {
         let (Some(lowest), Some(highest)) = (lowest, highest) else {
             return HeatMap {
                 bucket_upper_ms: Vec::new(),
-                counts: vec![Vec::new(); rows.len()],
+                counts: vec![BTreeMap::new(); rows.len()],
             };
         };
         let upper = |bucket: u32| (f64::from(bucket + 1) / Self::STEPS_PER_DOUBLING).exp2() / 1000.0;
         HeatMap {
             bucket_upper_ms: (lowest..=highest).map(|bucket| rounded(upper(bucket))).collect(),
             counts: rows
-                .iter()
+                .into_iter()
                 .map(|row| {
-                    (lowest..=highest)
-                        .map(|bucket| row.get(&bucket).copied().unwrap_or(0))
+                    row.into_iter()
+                        .map(|(bucket, count)| ((bucket - lowest) as usize, count))
                         .collect()
                 })
                 .collect(),
