@@ -11,6 +11,8 @@ mod browse;
 mod catalog;
 mod commerce;
 mod crashes;
+#[path = "../shared/databases.rs"]
+mod databases;
 mod edge;
 mod faults;
 mod harness;

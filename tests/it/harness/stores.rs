@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::{random, unique, until_within};
+use crate::databases::{connect, drop_all};
 
 /// Where a test keeps its data. The database is dropped with it.
 pub(crate) struct Stores {
@@ -78,43 +79,8 @@ impl Stores {
 
 impl Drop for Stores {
     fn drop(&mut self) {
-        let (url, name) = (self.admin_url.clone(), self.name.clone());
-        // A runtime cannot be entered from within another one, and this may run while the test's unwinds.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
-                tokio::spawn(connection);
-                let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-                // It is refused while Postgres itself tidies the database up, which takes a moment.
-                for _ in 0..20 {
-                    if client.batch_execute(&drop).await.is_ok() {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Ok::<(), tokio_postgres::Error>(())
-            })?;
-            Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-        });
-        // Best effort: the instance is the tests' own and is emptied at will.
-        let _ = dropped.join();
+        drop_all(self.admin_url.clone(), vec![self.name.clone()]);
     }
-}
-
-/// Opens a connection to a database.
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("{url}: {error}; `config/dev/stores.sh start test` starts it"));
-    tokio::spawn(connection);
-    client
-        .batch_execute("SET statement_timeout = '30s'")
-        .await
-        .unwrap();
-    client
 }
 
 /// Runs a script of `config/dev` and returns what it printed.

@@ -15,10 +15,10 @@ use lyceum_runtime::{
     Membership, OutboxSettings, Relay, Shard, ShardMap, Stream, ids, shard_of,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 use crate::counter::{Bench, Command, CounterId, Counters, Error, entity, named, soon, until};
+use crate::databases::{connect, drop_all};
 
 /// The migrations of what the runtime keeps itself.
 const MIGRATIONS: &str = concat!(
@@ -33,6 +33,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 struct Store {
     settings: DatabaseSettings,
     database: Database,
+    admin_url: String,
+    name: String,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop_all(self.admin_url.clone(), vec![self.name.clone()]);
+    }
 }
 
 impl Store {
@@ -40,9 +48,8 @@ impl Store {
         let url =
             std::env::var("LYCEUM_TEST_DATABASE_URL").expect("`make test` sets LYCEUM_TEST_DATABASE_URL");
         let name = format!("runtime_{}", Uuid::now_v7().simple());
-        let (admin, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
-        tokio::spawn(connection);
-        admin
+        connect(&url)
+            .await
             .batch_execute(&format!("CREATE DATABASE {name}"))
             .await
             .unwrap();
@@ -56,7 +63,12 @@ impl Store {
             .batch_execute(&format!("{MIGRATIONS}; {COUNTERS}"))
             .await
             .unwrap();
-        Store { settings, database }
+        Store {
+            settings,
+            database,
+            admin_url: url,
+            name,
+        }
     }
 
     /// Claims every shard for a new incarnation and starts a node over it.

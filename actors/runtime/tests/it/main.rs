@@ -4,5 +4,7 @@
 
 mod counter;
 mod creation;
+#[path = "../../../../tests/shared/databases.rs"]
+mod databases;
 mod journal;
 mod shell;

@@ -8,6 +8,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod damages;
+#[path = "../../../shared/databases.rs"]
+mod databases;
 mod drive;
 mod server;
 mod stores;

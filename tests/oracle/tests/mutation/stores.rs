@@ -4,7 +4,9 @@ use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
+
+use crate::databases::{connect, drop_all};
 
 /// How often a copy is tried, and the pause between.
 const TRIES: usize = 200;
@@ -88,32 +90,7 @@ impl Copies {
 
 impl Drop for Copies {
     fn drop(&mut self) {
-        let (url, names) = (format!("{}/lyceum", self.server), self.names());
-        // A runtime cannot be entered from within another one, and this may run while the test's unwinds.
-        let dropped = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
-                tokio::spawn(connection);
-                // Dropping a database waits for a checkpoint.
-                client.batch_execute("SET statement_timeout = '30s'").await?;
-                for name in names {
-                    let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-                    // It is refused while Postgres itself tidies the database up.
-                    for _ in 0..TRIES {
-                        if client.batch_execute(&drop).await.is_ok() {
-                            break;
-                        }
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-                Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
-            })
-        });
-        // Best effort: the instance is the tests' own and is emptied at will.
-        let _ = dropped.join();
+        drop_all(format!("{}/lyceum", self.server), self.names());
     }
 }
 
@@ -122,16 +99,4 @@ pub(crate) fn owned(name: &str) -> String {
     let url = env::var("LYCEUM_TEST_DATABASE_URL").expect("`make test` sets LYCEUM_TEST_DATABASE_URL");
     let (server, _) = url.rsplit_once('/').expect("the URL names a database");
     format!("{server}/{name}")
-}
-
-async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
-        .await
-        .unwrap_or_else(|error| panic!("{url}: {error}; `config/dev/stores.sh start test` starts it"));
-    tokio::spawn(connection);
-    client
-        .batch_execute("SET statement_timeout = '30s'")
-        .await
-        .unwrap();
-    client
 }
