@@ -149,6 +149,17 @@ SQL
   : >"$data/provisioned"
 }
 
+# Drops what tests that were killed have left behind. No test lives for an hour, and whoever lives is connected.
+drop_leftovers() {
+  case $instance in test | faults) ;; *) return 0 ;; esac
+  psql_admin -d postgres >>"$data/provision.log" 2>&1 <<'SQL' || say "some databases of former tests could not be dropped; see $data/provision.log"
+SELECT format('DROP DATABASE IF EXISTS %I', datname) FROM pg_database
+WHERE datname ~ '^(it|oracle|runtime)_'
+  AND (pg_stat_file(format('base/%s/PG_VERSION', oid), true)).modification < now() - interval '1 hour'
+  AND NOT EXISTS (SELECT FROM pg_stat_activity AS held WHERE held.datname = pg_database.datname) \gexec
+SQL
+}
+
 start_redis() {
   command -v redis-server >/dev/null || fail "Redis is not installed; run \`make run\`, which installs it."
   if [ -n "$redis_port" ] && redis_pid >/dev/null; then return; fi
@@ -216,6 +227,7 @@ case $action in
     flock -w 180 9 || fail "another start of the $instance instance holds $data/lock."
     start_postgres 9>&-
     ensure_database 9>&-
+    drop_leftovers 9>&-
     start_redis 9>&-
     ;;
   stop)
