@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Client, CourseSpec, Site, draft, until, until_within};
+use crate::harness::{Client, CourseSpec, Site, approved, until, until_within};
 
 /// What the lists promise.
 const LISTED_WITHIN: Duration = Duration::from_secs(1);
@@ -28,19 +28,11 @@ async fn a_published_course_is_listed_found_and_shown_within_a_second_and_an_unl
     let site = Site::start().await;
     let (creator, operator) = (site.user().await, site.operator().await);
     let client = site.client();
-    let id = draft(
-        &creator,
-        &CourseSpec {
-            title: "Quokkas in Rust",
-            ..CourseSpec::default()
-        },
-    )
-    .await;
-    creator.act(&format!("/v1/courses/{id}/submit")).await.expect(200);
-    operator
-        .act(&format!("/v1/courses/{id}/approve"))
-        .await
-        .expect(200);
+    let quokkas = CourseSpec {
+        title: "Quokkas in Rust",
+        ..CourseSpec::default()
+    };
+    let id = approved(&creator, &operator, &quokkas).await;
 
     creator
         .act(&format!("/v1/courses/{id}/publish"))

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 pub(crate) use self::child::{Child, free_address};
 pub(crate) use self::client::{Answer, Call, Client, User, cny, order};
 pub(crate) use self::site::{
-    CourseSpec, PASSWORD, SANDBOX_SECRET, Site, draft, lesson_id, put_lesson, registration, unknown_course,
+    CourseSpec, PASSWORD, SANDBOX_SECRET, Site, approved, draft, lesson_id, put_lesson, registration,
+    unknown_course,
 };
 pub(crate) use self::stores::{Stores, script};
 pub(crate) use self::tokens::Mint;

@@ -39,11 +39,7 @@ async fn a_declined_payment_cancels_the_order_and_frees_the_course() {
     let buyer = site.user_with(10_000).await;
     let course = site.course(PRICE).await;
     for token in ["tok_declined", "tok_insufficient_funds", "tok_of_nobody"] {
-        let id = buyer
-            .buy_through_sandbox(&[&course], token)
-            .await
-            .expect(202)
-            .text("id");
+        let id = buyer.placed_through_sandbox(&[&course], token).await;
 
         let order = buyer.order_becomes(&id, "cancelled").await;
 
@@ -71,11 +67,7 @@ async fn bought_once_with(token: &str) {
     let buyer = site.user().await;
     let course = site.course(PRICE).await;
 
-    let id = buyer
-        .buy_through_sandbox(&[&course], token)
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], token).await;
     // While it is unknown how the payment ends, the course cannot be bought another way.
     let second = buyer.buy_through_sandbox(&[&course], "tok_ok").await;
     assert_eq!(second.status, 409, "{second:?}");
@@ -161,11 +153,7 @@ async fn what_was_paid_through_the_provider_is_refunded_through_it() {
     let site = Site::start().await;
     let buyer = site.user().await;
     let course = site.course(PRICE).await;
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
     buyer.order_becomes(&id, "fulfilled").await;
 
     let refund = buyer.refund(&id).await.expect(202);
@@ -180,11 +168,7 @@ async fn what_was_paid_through_the_provider_is_refunded_through_it() {
         "the provider has it, not the wallet"
     );
     // And it can be bought again.
-    let again = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let again = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
     buyer.order_becomes(&again, "fulfilled").await;
     site.finish().await;
 }
@@ -196,11 +180,7 @@ async fn an_order_waits_for_a_provider_that_is_away_and_is_charged_once_when_it_
     let course = site.course(PRICE).await;
     site.stop_sandbox();
 
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
     let operator = site.operator().await;
     let sagas = operator.get("/admin/v1/sagas").await.expect(200).json();
     assert!(sagas["data"].to_string().contains(&id), "{sagas}");
@@ -219,11 +199,7 @@ async fn an_unknown_payment_stays_as_old_as_it_is_however_often_it_is_asked_abou
     let course = site.course(PRICE).await;
     site.stop_sandbox();
 
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
 
     let asked_again =
         "SELECT count(*) FROM sagas WHERE state = 'unknown' AND updated_at > since + interval '1 second'";
@@ -242,11 +218,7 @@ async fn a_cancelled_order_ends_without_a_charge_or_with_the_course_but_never_be
     let buyer = site.user().await;
     let course = site.course(PRICE).await;
     site.stop_sandbox();
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
 
     let cancelling = buyer.act(&format!("/v1/orders/{id}/cancel")).await;
     assert!([200, 202].contains(&cancelling.status), "{cancelling:?}");
@@ -263,11 +235,7 @@ async fn a_cancelled_order_ends_without_a_charge_or_with_the_course_but_never_be
     );
     assert!(site.charges().await.is_empty());
     assert!(buyer.owned().await.is_empty());
-    let again = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let again = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
     buyer.order_becomes(&again, "fulfilled").await;
     site.finish().await;
 }
@@ -278,11 +246,7 @@ async fn cancelling_while_the_charge_is_under_way_keeps_no_money_without_access(
     let buyer = site.user().await;
     let course = site.course(PRICE).await;
     // The sandbox has charged at once and answers three seconds later.
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_slow")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_slow").await;
 
     let cancelling = buyer.act(&format!("/v1/orders/{id}/cancel")).await;
 
@@ -309,11 +273,7 @@ async fn an_order_that_is_not_paid_in_time_expires() {
     let buyer = site.user().await;
     let course = site.course(PRICE).await;
     site.stop_sandbox();
-    let id = buyer
-        .buy_through_sandbox(&[&course], "tok_ok")
-        .await
-        .expect(202)
-        .text("id");
+    let id = buyer.placed_through_sandbox(&[&course], "tok_ok").await;
     let expires_at = buyer.order(&id).await["expires_at"].as_str().unwrap().to_owned();
     let late = format!("SELECT (now() > '{expires_at}'::timestamptz + interval '500 ms')::int::bigint");
     until("its time is over", async || {

@@ -326,6 +326,14 @@ impl User {
         self.post_as(&unique("buy-"), "/v1/orders", &body).await
     }
 
+    /// Buys courses through the sandbox, and names the order that is settled now.
+    pub(crate) async fn placed_through_sandbox(&self, courses: &[&str], token: &str) -> String {
+        self.buy_through_sandbox(courses, token)
+            .await
+            .expect(202)
+            .text("id")
+    }
+
     /// One of the user's orders.
     pub(crate) async fn order(&self, id: &str) -> Value {
         self.get(&format!("/v1/orders/{id}")).await.expect(200).json()

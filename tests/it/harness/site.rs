@@ -237,12 +237,7 @@ impl Site {
 
     /// Publishes a course the long way: its creator drafts and submits it, an operator approves it.
     pub(crate) async fn publish(&self, creator: &User, operator: &User, spec: &CourseSpec<'_>) -> String {
-        let id = draft(creator, spec).await;
-        creator.act(&format!("/v1/courses/{id}/submit")).await.expect(200);
-        operator
-            .act(&format!("/v1/courses/{id}/approve"))
-            .await
-            .expect(200);
+        let id = approved(creator, operator, spec).await;
         creator
             .act(&format!("/v1/courses/{id}/publish"))
             .await
@@ -389,6 +384,17 @@ pub(crate) async fn put_lesson(creator: &User, course: &str, lesson: &str, text:
     let path = format!("/v1/courses/{course}/lessons/{lesson}");
     let body = json!({"title": "A lesson", "kind": "article", "content": {"text": text}});
     creator.call("PUT", &path).json(&body).send().await
+}
+
+/// A draft that its creator has submitted and an operator has approved.
+pub(crate) async fn approved(creator: &User, operator: &User, spec: &CourseSpec<'_>) -> String {
+    let id = draft(creator, spec).await;
+    creator.act(&format!("/v1/courses/{id}/submit")).await.expect(200);
+    operator
+        .act(&format!("/v1/courses/{id}/approve"))
+        .await
+        .expect(200);
+    id
 }
 
 /// A draft with a lesson.
