@@ -29,7 +29,7 @@ use self::wire::{
     ItemBody, OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest,
     checked_text, checked_token,
 };
-use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor};
+use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 
 /// The longest reason of a refund, characters.
 const REASON_CHARS_MAX: usize = 500;
@@ -195,10 +195,7 @@ pub async fn list_orders(api: &Api, request: Request) -> Result<Reply, Problem> 
     let caller = request.caller()?;
     let query: PageQuery = request.query()?;
     let limit = query.limit()?;
-    let before = match &query.after {
-        Some(after) => Some(after.parse::<OrderId>().map_err(|_| malformed_cursor())?),
-        None => None,
-    };
+    let before: Option<OrderId> = query.cursor()?;
 
     let question = Question::Orders {
         before,
@@ -209,20 +206,14 @@ pub async fn list_orders(api: &Api, request: Request) -> Result<Reply, Problem> 
         .buyers
         .read(caller.user, question, &request.context())
         .await?;
-    let Answer::Orders(mut orders) = answer else {
+    let Answer::Orders(orders) = answer else {
         return Err(unexpected());
     };
 
-    let more = orders.len() > usize::from(limit);
-    orders.truncate(limit.into());
-    let next = orders
-        .last()
-        .filter(|_| more)
-        .map(|order| order.placement.order_id.to_string());
-    Ok(Reply::ok(&Page {
-        data: orders.iter().map(OrderBody::of).collect(),
-        next,
-    }))
+    let cursor = |order: &Order| order.placement.order_id.to_string();
+    Ok(Reply::ok(&Page::of(orders, limit, cursor, |order| {
+        OrderBody::of(&order)
+    })))
 }
 
 /// `POST /v1/orders/{id}/cancel`: gives a pending order up; its payment is closed first.

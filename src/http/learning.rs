@@ -16,7 +16,7 @@ use serde::Serialize;
 use sha2::Sha256;
 use utoipa::ToSchema;
 
-use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor};
+use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 
 /// A course that may be studied.
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,10 +74,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
     let query: PageQuery = request.query()?;
     let limit = query.limit()?;
-    let after = match &query.after {
-        Some(after) => Some(after.parse::<CourseId>().map_err(|_| malformed_cursor())?),
-        None => None,
-    };
+    let after: Option<CourseId> = query.cursor()?;
 
     let question = Question::Courses {
         after,
@@ -88,24 +85,19 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
         .buyers
         .read(caller.user, question, &request.context())
         .await?;
-    let Answer::Courses(mut courses) = answer else {
+    let Answer::Courses(courses) = answer else {
         return Err(unexpected());
     };
 
-    let more = courses.len() > usize::from(limit);
-    courses.truncate(limit.into());
-    let next = courses
-        .last()
-        .filter(|_| more)
-        .map(|(course_id, _)| course_id.to_string());
-    let body = |(course_id, grant): &(CourseId, Grant)| {
+    let cursor = |(course_id, _): &(CourseId, Grant)| course_id.to_string();
+    let body = |(course_id, grant): (CourseId, Grant)| {
         let title = api
             .platform
             .catalog
-            .get(*course_id)
+            .get(course_id)
             .map(|entry| entry.title.to_string());
         OwnedCourseBody {
-            id: *course_id,
+            id: course_id,
             title,
             course_version: grant.course_version,
             source: grant.source.name(),
@@ -117,10 +109,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
             expires_at: grant.expires_at,
         }
     };
-    Ok(Reply::ok(&Page {
-        data: courses.iter().map(body).collect(),
-        next,
-    }))
+    Ok(Reply::ok(&Page::of(courses, limit, cursor, body)))
 }
 
 /// `GET /v1/courses/{id}/lessons/{lesson_id}/content`: hands out what a lesson consists of.

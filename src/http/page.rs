@@ -1,5 +1,7 @@
 //! Pages of a list: the query that asks for one and the shape that answers.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -40,6 +42,34 @@ impl PageQuery {
     pub fn limit(&self) -> Result<u16, Problem> {
         checked_limit(self.limit)
     }
+
+    /// What the page before this one ended with.
+    ///
+    /// # Errors
+    /// 400 `http.malformed_cursor`.
+    pub fn cursor<C: FromStr>(&self) -> Result<Option<C>, Problem> {
+        let read = |text: &String| text.parse().map_err(|_| malformed_cursor());
+        self.after.as_ref().map(read).transpose()
+    }
+}
+
+impl<T> Page<T> {
+    /// Makes a page of at most `limit` entries, of which one more was asked for: whether it came says whether a page
+    /// follows. `cursor` names an entry.
+    pub fn of<E>(
+        mut entries: Vec<E>,
+        limit: u16,
+        cursor: impl FnOnce(&E) -> String,
+        body: impl FnMut(E) -> T,
+    ) -> Self {
+        let more = entries.len() > usize::from(limit);
+        entries.truncate(limit.into());
+        let next = entries.last().filter(|_| more).map(cursor);
+        Page {
+            data: entries.into_iter().map(body).collect(),
+            next,
+        }
+    }
 }
 
 /// The number of entries wanted, for queries that have more parameters than [`PageQuery`].
@@ -79,5 +109,16 @@ mod tests {
         assert_eq!(checked_limit(Some(100)).ok(), Some(100));
         assert!(checked_limit(Some(0)).is_err());
         assert!(checked_limit(Some(101)).is_err());
+    }
+
+    #[test]
+    fn a_page_names_its_last_entry_if_another_follows() {
+        let page = |entries: &[u8]| Page::of(entries.to_vec(), 2, u8::to_string, |entry| entry);
+
+        assert_eq!((page(&[1, 2]).data, page(&[1, 2]).next), (vec![1, 2], None));
+        assert_eq!(
+            (page(&[1, 2, 3]).data, page(&[1, 2, 3]).next),
+            (vec![1, 2], Some("2".to_owned()))
+        );
     }
 }

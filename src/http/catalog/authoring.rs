@@ -3,12 +3,12 @@
 use lyceum_domain::accounts::Role;
 use lyceum_domain::catalog::{Action, Command, Error};
 use lyceum_domain::ids::{CourseId, LessonId};
-use lyceum_entities::catalog::{Answer, Question};
+use lyceum_entities::catalog::{Answer, AuthoredCourse, Question};
 use lyceum_kernel::Class;
 
 use super::answers::{AuthoredBody, AuthoredLineBody, ImportedBody};
 use super::wire::{EditCourseBody, ImportCourseBody, LessonBody, NewCourseBody, outline};
-use super::{Api, Problem, ProblemBody, Reply, Request, by, malformed_cursor, settlement};
+use super::{Api, Problem, ProblemBody, Reply, Request, by, settlement};
 use crate::http::{Caller, Page, PageQuery, stale};
 
 /// `POST /v1/courses`: makes a draft.
@@ -152,28 +152,21 @@ pub async fn list_authored(api: &Api, request: Request) -> Result<Reply, Problem
     let caller = request.caller()?;
     let query: PageQuery = request.query()?;
     let limit = query.limit()?;
-    let after = query
-        .after
-        .map(|text| text.parse::<CourseId>().map_err(|_| malformed_cursor()))
-        .transpose()?;
+    let after: Option<CourseId> = query.cursor()?;
 
-    let count = usize::from(limit);
-    let mut courses = api
+    let courses = api
         .platform
         .catalog_queries
         .authored(caller.user, after, limit + 1)
         .await?;
 
-    let more = courses.len() > count;
-    courses.truncate(count);
-    let next = courses
-        .last()
-        .filter(|_| more)
-        .map(|course| course.id.to_string());
-    Ok(Reply::ok(&Page {
-        data: courses.into_iter().map(AuthoredLineBody::from).collect(),
-        next,
-    }))
+    let cursor = |course: &AuthoredCourse| course.id.to_string();
+    Ok(Reply::ok(&Page::of(
+        courses,
+        limit,
+        cursor,
+        AuthoredLineBody::from,
+    )))
 }
 
 /// `GET /v1/me/authored-courses/{id}`: shows a course as its creator and operators see it, drafts and content too.

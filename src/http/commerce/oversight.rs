@@ -80,22 +80,14 @@ pub async fn sagas(api: &Api, request: Request) -> Result<Reply, Problem> {
         None => None,
     };
 
-    let mut sagas = api
+    let sagas = api
         .platform
         .commerce
         .open_sagas(state.as_deref(), after, limit + 1)
         .await?;
 
-    let more = sagas.len() > usize::from(limit);
-    sagas.truncate(limit.into());
-    let next = sagas
-        .last()
-        .filter(|_| more)
-        .map(|saga| Uuid::from_u128(saga.id).simple().to_string());
-    Ok(Reply::ok(&Page {
-        data: sagas.into_iter().map(SagaBody::of).collect(),
-        next,
-    }))
+    let cursor = |saga: &OpenSaga| Uuid::from_u128(saga.id).simple().to_string();
+    Ok(Reply::ok(&Page::of(sagas, limit, cursor, SagaBody::of)))
 }
 
 /// `GET /admin/v1/ledger/trial-balance`: adds up every account of the ledger.

@@ -66,26 +66,18 @@ pub async fn wallet(api: &Api, request: Request) -> Result<Reply, Problem> {
     let Answer::Wallet { balance, held } = answer else {
         return Err(unexpected());
     };
-    let mut entries = api
+    let entries = api
         .platform
         .commerce
         .wallet_entries(caller.user, after, limit + 1)
         .await?;
 
-    let more = entries.len() > usize::from(limit);
-    entries.truncate(limit.into());
-    let next = entries
-        .last()
-        .filter(|_| more)
-        .map(|entry| write_cursor(entry.position));
-    let data = entries
-        .iter()
-        .map(|entry| EntryBody::of(entry, balance))
-        .collect();
+    let cursor = |entry: &WalletEntry| write_cursor(entry.position);
+    let body = |entry: WalletEntry| EntryBody::of(&entry, balance);
     Ok(Reply::ok(&WalletBody {
         balance,
         held,
-        entries: Page { data, next },
+        entries: Page::of(entries, limit, cursor, body),
     }))
 }
 
