@@ -117,42 +117,28 @@ pub(super) fn answer<A: Send + Sync + 'static>(
         Ok(Found::OtherMethods(allowed)) => other_method(&head.method, &allowed),
         Ok(Found::Nothing) => link.edge.nothing(link),
         Ok(Found::Route(place, params)) => {
-            return match link.routes.entry(place).route.handler {
-                Handler::Ready(handler) if head.version != Version::HTTP_2 => {
-                    let exchange = Exchange {
-                        link,
-                        place,
-                        params,
-                        head,
-                        body,
-                    };
-                    Either::Left(ready(Ok(exchange.at_once(asked, handler))))
+            let handler = &link.routes.entry(place).route.handler;
+            let arrived = Arrived {
+                place,
+                params,
+                head,
+                body,
+            };
+            return match *handler {
+                Handler::Ready(handler) if asked.version != Version::HTTP_2 => {
+                    Either::Left(ready(Ok(arrived.at_once(link, asked, handler))))
                 }
                 Handler::Ready(handler) => {
                     // Many streams share a connection: each answer is made in its stream's own task.
                     let link = link.clone();
-                    Either::Right(Box::pin(async move {
-                        let exchange = Exchange {
-                            link: &link,
-                            place,
-                            params,
-                            head,
-                            body,
-                        };
-                        Ok(exchange.at_once(asked, handler))
-                    }))
+                    Either::Right(Box::pin(
+                        async move { Ok(arrived.at_once(&link, asked, handler)) },
+                    ))
                 }
                 Handler::Task(handler) => {
                     let link = link.clone();
                     Either::Right(Box::pin(async move {
-                        let exchange = Exchange {
-                            link: &link,
-                            place,
-                            params,
-                            head,
-                            body,
-                        };
-                        Ok(exchange.in_time(asked, handler).await)
+                        Ok(arrived.in_time(&link, asked, handler).await)
                     }))
                 }
             };
@@ -263,29 +249,28 @@ fn screen<A>(link: &Link<A>, head: &Parts) -> Result<(), Problem> {
 }
 
 /// A request that has found its route.
-struct Exchange<'a, A> {
-    link: &'a Link<A>,
+struct Arrived {
     place: Place,
     params: Params,
     head: Parts,
     body: Incoming,
 }
 
-impl<'a, A> Exchange<'a, A> {
+impl Arrived {
     /// Has it answered from memory.
-    fn at_once(
+    fn at_once<A>(
         self,
+        link: &Link<A>,
         asked: Asked,
         handler: fn(&A, &Request) -> Result<Reply, Problem>,
     ) -> Response<Full<Bytes>> {
-        let link = self.link;
         let edge = &*link.edge;
         let _open = link.pulse.request();
         let entry = link.routes.entry(self.place);
         let mut allowance = None;
         let admitted = edge.admission.admit_at_once(entry.route.priority);
         let outcome = admitted
-            .and_then(|()| self.prepare(&asked, &mut allowance))
+            .and_then(|()| self.prepare(link, &asked, &mut allowance))
             .and_then(|request| {
                 catch_unwind(AssertUnwindSafe(|| handler(&edge.api, &request)))
                     .unwrap_or_else(|_| Err(panicked()))
@@ -294,19 +279,19 @@ impl<'a, A> Exchange<'a, A> {
     }
 
     /// Has it answered by a handler that may wait, within the time that a request may take.
-    async fn in_time(
+    async fn in_time<A>(
         self,
+        link: &Link<A>,
         asked: Asked,
         handler: for<'h> fn(&'h A, Request) -> Handling<'h>,
     ) -> Response<Full<Bytes>> {
-        let link = self.link;
         let edge = &*link.edge;
         let _open = link.pulse.request();
         let entry = link.routes.entry(self.place);
         let mut allowance = None;
         let outcome = match edge.admission.admit(entry.route.priority) {
             Err(problem) => Err(problem),
-            Ok(_permit) => match self.prepare(&asked, &mut allowance) {
+            Ok(_permit) => match self.prepare(link, &asked, &mut allowance) {
                 Err(problem) => Err(problem),
                 Ok(request) => edge.handle(handler, request, asked.began).await,
             },
@@ -315,9 +300,13 @@ impl<'a, A> Exchange<'a, A> {
     }
 
     /// Identifies the caller, counts the request towards its limit, and checks what the route asks for.
-    fn prepare(self, asked: &Asked, allowance: &mut Option<Allowance<'a>>) -> Result<Request, Problem> {
-        let Exchange {
-            link,
+    fn prepare<'a, A>(
+        self,
+        link: &'a Link<A>,
+        asked: &Asked,
+        allowance: &mut Option<Allowance<'a>>,
+    ) -> Result<Request, Problem> {
+        let Arrived {
             place,
             params,
             head,

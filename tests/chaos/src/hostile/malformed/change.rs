@@ -136,7 +136,7 @@ const VALUES: [&str; 33] = [
     "{\"\":{\"\":{}}}",
     "\"NaN\"",
     "{\"amount\":-1,\"currency\":\"CNY\"}",
-    "{\"amount\":1,\"currency\":\"XXX\"}",
+    "{\"amount\":1,\"currency\":\"ZZZ\"}",
     "{\"amount\":9223372036854775807,\"currency\":\"CNY\"}",
     "\"0000-00-00T00:00:00Z\"",
 ];
