@@ -283,8 +283,10 @@ impl Site {
     async fn listed(&self, id: &str) {
         let client = self.client();
         let path = format!("/v1/courses/{id}");
+        // The creator's name may come a moment after the course.
         until("the course is shown", async || {
-            (client.get(&path).await.status == 200).then_some(())
+            let shown = client.get(&path).await;
+            (shown.status == 200 && !shown.json()["creator"]["display_name"].is_null()).then_some(())
         })
         .await;
     }
