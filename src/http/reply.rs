@@ -3,6 +3,8 @@
 //! Conditional requests are answered here, once for all: a reply with an entity tag that the client already
 //! has becomes a 304 without a body.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -16,6 +18,17 @@ const NOSNIFF: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-content-type-options"),
     HeaderValue::from_static("nosniff"),
 );
+
+/// The headers of what was rendered before: copying a map costs less than filling one.
+static READY_MADE: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let (name, value) = NOSNIFF;
+    HeaderMap::from_iter([
+        (ETAG, HeaderValue::from_static("")),
+        (CONTENT_TYPE, JSON),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (name, value),
+    ])
+});
 
 /// A response on its way to the client.
 #[derive(Debug)]
@@ -43,18 +56,23 @@ impl Reply {
 
     /// 204.
     pub fn no_content() -> Self {
+        let (name, value) = NOSNIFF;
         Reply {
             status: StatusCode::NO_CONTENT,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::from_iter([(name, value)]),
             body: Bytes::new(),
         }
     }
 
     /// 200 with JSON that was rendered before, and its entity tag.
     pub fn ready_made(body: Bytes, etag: &HeaderValue) -> Self {
-        let mut reply = Reply::typed(StatusCode::OK, JSON, body);
-        reply.headers.insert(ETAG, etag.clone());
-        reply
+        let mut headers = READY_MADE.clone();
+        headers.insert(ETAG, etag.clone());
+        Reply {
+            status: StatusCode::OK,
+            headers,
+            body,
+        }
     }
 
     /// Any status with a JSON body.
@@ -72,6 +90,8 @@ impl Reply {
         // Room for the headers nearly every response has, so that the map grows at most once.
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, content_type);
+        let (name, value) = NOSNIFF;
+        headers.insert(name, value);
         Reply {
             status,
             headers,
@@ -115,11 +135,10 @@ impl Reply {
 
     /// Finishes the response; `if_none_match` is that header of a GET or HEAD request.
     pub(super) fn finish(mut self, if_none_match: Option<&HeaderValue>) -> Response<Full<Bytes>> {
-        let tag = self.headers.get(ETAG);
-        let fresh = match (tag, if_none_match) {
-            (Some(tag), Some(known)) => self.status == StatusCode::OK && matches_any(known, tag),
-            _ => false,
-        };
+        let fresh = if_none_match.is_some_and(|known| {
+            let tag = self.headers.get(ETAG);
+            self.status == StatusCode::OK && tag.is_some_and(|tag| matches_any(known, tag))
+        });
         if !self.headers.contains_key(CACHE_CONTROL) {
             // Whatever has a tag may be kept and must be asked about; anything else may hold personal data.
             let caching = if self.headers.contains_key(ETAG) {
@@ -136,8 +155,6 @@ impl Reply {
             self.headers.remove(CONTENT_TYPE);
             self.headers.remove(CONTENT_LENGTH);
         }
-        let (name, value) = NOSNIFF;
-        self.headers.insert(name, value);
 
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;

@@ -1,5 +1,6 @@
 //! The socket of a connection: reports to its [`Pulse`] what moves, and can put back what was read ahead.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,14 @@ use super::pulse::{Protocol, Pulse};
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Most heads fit in it, so that looking ahead costs no second read.
 const READ_AHEAD_BYTES: usize = 1024;
+/// Head and body up to this size are sent as one piece: the kernel asks more for a second piece than a copy costs. Most
+/// answers are smaller; larger ones would keep the buffer large.
+const GATHERED_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// Where an answer is put together. One for each thread, so that a connection at rest holds none.
+    static GATHERED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A TCP stream whose first bytes may already have been read.
 pub(super) struct Socket {
@@ -101,7 +110,18 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        let length = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let outcome = if length <= GATHERED_BYTES_MAX {
+            GATHERED.with_borrow_mut(|gathered| {
+                gathered.clear();
+                for slice in slices {
+                    gathered.extend_from_slice(slice);
+                }
+                Pin::new(&mut this.stream).poll_write(context, gathered)
+            })
+        } else {
+            Pin::new(&mut this.stream).poll_write_vectored(context, slices)
+        };
         this.sent(outcome)
     }
 
