@@ -42,6 +42,8 @@ pub struct Settings {
     pub journal: stores::Journal,
     /// Messages to other entities and providers.
     pub outbox: stores::Outbox,
+    /// Retries of commits and deliveries.
+    pub retries: stores::Retries,
     /// Entity actors: admission, mailboxes, passivation, restarts.
     pub actors: actors::Actors,
     /// Threads for work that burns a core.
@@ -70,6 +72,7 @@ impl Settings {
         self.redis.check(checks);
         self.journal.check(checks);
         self.outbox.check(checks);
+        self.retries.check(checks);
         self.actors.check(checks);
         self.cpu.check(checks);
         self.tokens.check(checks);

@@ -7,7 +7,7 @@ use lyceum_entities::commerce::{CallbackSecret, SandboxSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_entities::{PlatformSettings, SandboxProvider};
 use lyceum_runtime::journal::postgres::JournalSettings;
-use lyceum_runtime::{ActorLimits, DatabaseSettings, OutboxSettings};
+use lyceum_runtime::{ActorLimits, DatabaseSettings, OutboxSettings, RetryLimits};
 
 use super::Settings;
 use crate::app::AppError;
@@ -26,6 +26,10 @@ impl Settings {
             *self.database.statement_timeout_ms,
         )
         .map_err(|error| AppError::Settings(format!("database.url: {error}")))?;
+        let retries = RetryLimits {
+            percent: self.retries.percent,
+            per_second: self.retries.per_second,
+        };
         Ok(PlatformSettings {
             node: "lyceum".into(),
             database,
@@ -37,6 +41,7 @@ impl Settings {
                 writers: self.journal.writers,
                 batch_max: self.journal.batch_rows_max,
                 queue_max: self.journal.queue_max,
+                retries,
                 ..JournalSettings::default()
             },
             outbox: OutboxSettings {
@@ -45,6 +50,7 @@ impl Settings {
                 concurrency_max: self.outbox.concurrency_max,
                 faults_max: i16::try_from(self.outbox.faults_max).unwrap_or(i16::MAX),
                 retry_max: *self.outbox.retry_max_ms,
+                retries,
             },
             actors: ActorLimits {
                 admission_max: self.actors.admission_max,

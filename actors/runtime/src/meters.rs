@@ -126,6 +126,13 @@ static OUTBOX_DEAD_LETTERS_TOTAL: Metric<Counter> = Metric::new(
 )
 .worry("at all");
 
+static RETRIES_REFUSED_TOTAL: Metric<Counter> = Metric::new(
+    "retries_refused_total",
+    "Retries put off or given up because too few of the others had succeeded.",
+)
+.labels(&[Label::of("work", &["journal", "outbox"])])
+.worry("for minutes: a store or a receiver is in trouble");
+
 static WORKER_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
     "worker_restarts_total",
     "Workers that failed and were started again.",
@@ -181,6 +188,7 @@ pub static METERS: &[Area] = &[
             &OUTBOX_OLDEST_AGE_SECONDS,
             &OUTBOX_DELIVERIES_TOTAL,
             &OUTBOX_DEAD_LETTERS_TOTAL,
+            &RETRIES_REFUSED_TOTAL,
             &WORKER_RESTARTS_TOTAL,
         ],
     },
@@ -292,6 +300,10 @@ impl RedisMetrics {
 
 pub(crate) fn pool_wait() -> Histogram {
     DB_POOL_WAIT_SECONDS.get()
+}
+
+pub(crate) fn retries_refused(work: &'static str) -> Counter {
+    RETRIES_REFUSED_TOTAL.with([work])
 }
 
 pub(crate) fn worker_restarts(worker: &'static str) -> Counter {

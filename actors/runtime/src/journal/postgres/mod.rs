@@ -27,6 +27,7 @@ use crate::database::{Database, DatabaseSettings};
 use crate::entity::EntityRef;
 use crate::outbox::CommittedMessage;
 use crate::ownership::ShardMap;
+use crate::retry::RetryLimits;
 use crate::store_error::StoreError;
 use crate::worker;
 
@@ -45,6 +46,8 @@ pub struct JournalSettings {
     pub load_batch_max: usize,
     /// How long one group commit may take before its outcome counts as unknown.
     pub commit_timeout: Duration,
+    /// How many commits may be repetitions.
+    pub retries: RetryLimits,
 }
 
 impl Default for JournalSettings {
@@ -56,6 +59,7 @@ impl Default for JournalSettings {
             loaders: 2,
             load_batch_max: 256,
             commit_timeout: Duration::from_secs(5),
+            retries: RetryLimits::default(),
         }
     }
 }

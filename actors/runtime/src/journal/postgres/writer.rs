@@ -2,7 +2,7 @@
 //!
 //! A batch ends in one of these ways: committed; *fenced*, so the shards it names are given up and the rest is
 //! tried again; refused by a constraint, so it is split until the one decision at fault fails alone; transient, so
-//! it is tried again; the store cannot write at all, so all of it is unavailable; or the connection broke, so its
+//! it is tried again as often as the retry budget allows; the store cannot write at all, so all of it is unavailable; or the connection broke, so its
 //! outcome is unknown and every entity in it reloads.
 
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::clock;
 use crate::meters::JournalMetrics;
 use crate::outbox::CommittedMessage;
 use crate::ownership::ShardMap;
+use crate::retry::RetryBudget;
 
 /// Raised by the `fence` function; its detail lists the shards.
 const FENCED: &str = "LY001";
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     committed: Committed,
     condition: Arc<Condition>,
     metrics: JournalMetrics,
+    retries: RetryBudget,
     connection: Option<Prepared>,
     reconnect_after: Instant,
 }
@@ -62,6 +64,7 @@ impl Writer {
             committed,
             condition,
             metrics: JournalMetrics::new(),
+            retries: RetryBudget::new("journal", settings.retries),
             connection: None,
             reconnect_after: Instant::now(),
         }
@@ -93,12 +96,16 @@ impl Writer {
     fn write(&mut self, batch: Batch) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let mut batch = self.admissible(batch);
+            let mut repeated = false;
             for _ in 0..=TRANSIENT_RETRIES {
                 if batch.is_empty() {
                     return;
                 }
                 let error = match self.attempt(Plan::of(&batch)).await {
-                    Ok(()) => return self.succeed(batch).await,
+                    Ok(()) => {
+                        self.retries.succeeded(repeated);
+                        return self.succeed(batch).await;
+                    }
                     Err(Failure::Database(error)) => error,
                     Err(Failure::Unreached) => return self.unavailable(batch),
                     Err(Failure::Broken) => {
@@ -109,7 +116,8 @@ impl Writer {
                 };
                 match Fault::of(error.code()) {
                     Fault::Fenced => self.give_up_shards(&error),
-                    Fault::Transient => {}
+                    Fault::Transient if self.retries.allows() => repeated = true,
+                    Fault::Transient => return self.unavailable(batch),
                     Fault::Store => {
                         tracing::error!(%error, "the journal cannot write");
                         // A new connection may find the server that can.
