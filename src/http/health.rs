@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, HeaderValue, VARY};
+use hyper::header::{ACCEPT, HeaderValue, RETRY_AFTER, VARY};
 use lyceum_runtime::metrics::Format;
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -196,7 +196,12 @@ fn answer(readiness: &Readiness) -> Reply {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    Reply::json(status, readiness)
+    let reply = Reply::json(status, readiness);
+    if readiness.status.ready() {
+        reply
+    } else {
+        reply.header(RETRY_AFTER, HeaderValue::from(1))
+    }
 }
 
 /// `GET /livez`: the process runs.
@@ -260,7 +265,10 @@ mod tests {
         let lifecycle = Arc::new(Lifecycle::default());
         prepare(&lifecycle);
         let readiness = Probes::new(Arc::new(Parts(checks)), lifecycle).readiness().await;
-        (readiness.status, answer(&readiness).status().as_u16())
+        let answer = answer(&readiness);
+        let status = answer.status().as_u16();
+        assert_eq!(answer.headers().contains_key(RETRY_AFTER), status == 503);
+        (readiness.status, status)
     }
 
     #[tokio::test]
