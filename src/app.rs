@@ -94,6 +94,7 @@ impl App {
             tokens,
             revocations: platform.revoked.clone(),
             lifecycle: lifecycle.clone(),
+            pace: platform.pace(),
         };
         let server = Server::start(parts, &settings.http)?;
         lifecycle.start();

@@ -1,7 +1,9 @@
 //! Load shedding: whatever cannot be served soon is refused at once, recommendations first, purchases last.
 //!
 //! Two signs of overload: requests in progress (entities and stores are behind), and scheduling lag (the
-//! processor is; such requests are short, so few are ever in progress and the rest wait unread).
+//! processor is; such requests are short, so few are ever in progress and the rest wait unread). How many requests may be
+//! in progress is found by [`Concurrency`](super::concurrency::Concurrency); each priority has a share of that, and callbacks
+//! a reserve beyond it. A request here pays a few relaxed loads; clocks are read by [`Steering`](super::steering::Steering).
 
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -61,7 +63,10 @@ impl Priority {
 /// Counts requests in progress and decides which more may begin.
 pub(super) struct Admission {
     in_flight: AtomicUsize,
-    in_flight_max: [usize; 5],
+    /// Requests in progress at most, since this was asked last.
+    peak: AtomicUsize,
+    shares: InFlight,
+    in_flight_max: [AtomicUsize; 5],
     lag_max: Lag,
     /// Priorities from this index on are shed because of lag; 5 for none.
     lagging_from: AtomicU8,
@@ -78,7 +83,7 @@ impl Drop for Permit<'_> {
 }
 
 impl Admission {
-    pub(super) fn new(in_flight: InFlight, lag_max: Lag) -> Self {
+    pub(super) fn new(shares: InFlight, lag_max: Lag) -> Self {
         let counter = |priority: Priority| {
             ["in_flight", "lag"].map(|reason| HTTP_SERVER_SHED_TOTAL.with([reason, priority.name()]))
         };
@@ -88,13 +93,9 @@ impl Admission {
         }
         Admission {
             in_flight: AtomicUsize::new(0),
-            in_flight_max: [
-                usize::MAX,
-                in_flight.callback,
-                in_flight.purchase,
-                in_flight.read,
-                in_flight.recommend,
-            ],
+            peak: AtomicUsize::new(0),
+            in_flight_max: shares.of(shares.max).map(AtomicUsize::new),
+            shares,
             lag_max,
             lagging_from: AtomicU8::new(5),
             shed,
@@ -106,9 +107,13 @@ impl Admission {
         self.admit_at_once(priority)?;
         let index = priority.index();
         let permit = Permit(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.in_flight_max[index] {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if before >= self.in_flight_max[index].load(Ordering::Relaxed) {
             drop(permit);
             return Err(self.refuse(index, 0));
+        }
+        if before >= self.peak.load(Ordering::Relaxed) {
+            self.peak.fetch_max(before + 1, Ordering::Relaxed);
         }
         Ok(permit)
     }
@@ -149,25 +154,35 @@ impl Admission {
         self.lagging_from.store(from, Ordering::Relaxed);
     }
 
+    /// Lets so many requests be in progress, and each priority its share of them.
+    pub(super) fn limit(&self, limit: usize) {
+        for (max, share) in self.in_flight_max.iter().zip(self.shares.of(limit)) {
+            max.store(share, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests in progress at most, since this was asked last.
+    pub(super) fn peak(&self) -> usize {
+        self.peak.swap(self.in_flight(), Ordering::Relaxed)
+    }
+
     /// Requests in progress.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 }
 
-/// Smooths how late a regular task runs.
-#[derive(Debug, Default)]
-pub(super) struct LagGauge {
-    smoothed_s: f64,
-}
-
-impl LagGauge {
-    /// The gauge after one more tick came late by `late`; ticks are `period` apart.
-    pub(super) fn observe(&mut self, late: Duration, period: Duration) -> Duration {
-        // Each tick weighs as much as its share of a second; one long pause counts as at most a second.
-        let weight = period.as_secs_f64().min(1.0);
-        self.smoothed_s += (late.as_secs_f64().min(5.0) - self.smoothed_s) * weight;
-        Duration::from_secs_f64(self.smoothed_s.max(0.0))
+impl InFlight {
+    /// Requests in progress at which each priority is shed when so many may be, by [`Priority::index`].
+    fn of(&self, limit: usize) -> [usize; 5] {
+        let share = |percent: u32| (limit * usize::try_from(percent).unwrap_or(100) / 100).max(1);
+        [
+            usize::MAX,
+            limit + self.callback_reserve,
+            limit,
+            share(self.read_percent),
+            share(self.recommend_percent),
+        ]
     }
 }
 
@@ -177,8 +192,10 @@ mod tests {
     use crate::http::settings::for_tests;
 
     fn admission() -> Admission {
-        let limits = serde_json::json!({"recommend": 1, "read": 2, "purchase": 3, "callback": 4});
-        let settings = for_tests(&[("/in_flight", limits)]);
+        let settings = for_tests(&[
+            ("/in_flight/max", 4.into()),
+            ("/in_flight/callback_reserve", 1.into()),
+        ]);
         Admission::new(settings.in_flight, settings.lag)
     }
 
@@ -200,7 +217,8 @@ mod tests {
     fn the_less_important_is_shed_first_as_requests_pile_up() {
         let admission = admission();
         let mut held = Vec::new();
-        let expected: [&[&str]; 5] = [
+        let expected: [&[&str]; 6] = [
+            &["probe", "callback", "purchase", "read", "recommend"],
             &["probe", "callback", "purchase", "read", "recommend"],
             &["probe", "callback", "purchase", "read"],
             &["probe", "callback", "purchase"],
@@ -223,6 +241,27 @@ mod tests {
     }
 
     #[test]
+    fn every_priority_has_its_share_of_the_limit() {
+        let shares = for_tests(&[]).in_flight;
+
+        assert_eq!(shares.of(1000), [usize::MAX, 1256, 1000, 750, 500]);
+        assert_eq!(shares.of(1), [usize::MAX, 257, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_lower_limit_holds_at_once_and_the_peak_is_told_once() {
+        let admission = admission();
+        let held = [Priority::Purchase, Priority::Purchase].map(|priority| admission.admit(priority).ok());
+
+        admission.limit(2);
+
+        assert!(admission.admit(Priority::Purchase).is_err());
+        assert!(admission.admit(Priority::Callback).is_ok());
+        drop(held);
+        assert_eq!([admission.peak(), admission.peak()], [3, 0]);
+    }
+
+    #[test]
     fn a_starved_processor_sheds_by_priority_and_callbacks_never() {
         let admission = admission();
 
@@ -230,25 +269,5 @@ mod tests {
             admission.lag(Duration::from_millis(lag_ms));
             assert_eq!(admitted(&admission).len(), count, "{lag_ms}");
         }
-    }
-
-    #[test]
-    fn lag_must_last_to_count_and_is_forgotten_within_seconds() {
-        let mut gauge = LagGauge::default();
-        let period = Duration::from_millis(50);
-
-        let once = gauge.observe(Duration::from_millis(500), period);
-        let lasting = (0..60)
-            .map(|_| gauge.observe(Duration::from_millis(500), period))
-            .last()
-            .unwrap();
-        let after = (0..100)
-            .map(|_| gauge.observe(Duration::ZERO, period))
-            .last()
-            .unwrap();
-
-        assert!(once < Duration::from_millis(50), "{once:?}");
-        assert!(lasting > Duration::from_millis(400), "{lasting:?}");
-        assert!(after < Duration::from_millis(10), "{after:?}");
     }
 }

@@ -21,7 +21,12 @@ pub(super) static HTTP_SERVER_REQUEST_DURATION_SECONDS: Metric<Histogram> = Metr
 .worry("p99 of a purchase above 500 ms, of the catalog above 100 ms");
 pub(super) static HTTP_SERVER_IN_FLIGHT: Metric<Gauge> =
     Metric::new("http_server_in_flight", "Requests in progress.")
-        .worry("nears `http.in_flight`: the less important is shed then");
+        .worry("nears its limit: the less important is shed then");
+pub(super) static HTTP_SERVER_IN_FLIGHT_LIMIT: Metric<Gauge> = Metric::new(
+    "http_server_in_flight_limit",
+    "Requests that may be in progress, as found by how fast entities answer.",
+)
+.worry("far below `http.in_flight.max` for minutes: entities or their stores are slow");
 pub(super) static HTTP_SERVER_SHED_TOTAL: Metric<Counter> = Metric::new(
     "http_server_shed_total",
     "Requests and connections refused for lack of room.",
@@ -77,6 +82,7 @@ pub static METERS: &[Area] = &[Area {
         &HTTP_SERVER_REQUESTS_TOTAL,
         &HTTP_SERVER_REQUEST_DURATION_SECONDS,
         &HTTP_SERVER_IN_FLIGHT,
+        &HTTP_SERVER_IN_FLIGHT_LIMIT,
         &HTTP_SERVER_SHED_TOTAL,
         &HTTP_CONNECTIONS,
         &RATE_LIMITED_TOTAL,

@@ -9,21 +9,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lyceum_runtime::Pace;
 use lyceum_runtime::metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::admission::LagGauge;
 use super::connection::{Link, Protocols};
 use super::guard::Revocations;
 use super::health::Lifecycle;
-use super::meters::{HTTP_CONNECTIONS, HTTP_SERVER_IN_FLIGHT, HTTP_SERVER_SHED_TOTAL};
+use super::meters::{HTTP_CONNECTIONS, HTTP_SERVER_SHED_TOTAL};
 use super::pulse::{Clock, Order, Patience};
 use super::registry::{Census, Full, Registry};
 use super::route::{Route, RouteError, Routes};
 use super::service::Edge;
 use super::settings::HttpSettings;
+use super::steering::Steering;
 use super::token::Tokens;
 
 /// How often connections are looked at; their limits are seconds.
@@ -66,6 +67,8 @@ pub struct Parts<A> {
     pub revocations: Arc<dyn Revocations>,
     /// Told when the server drains.
     pub lifecycle: Arc<Lifecycle>,
+    /// Tells how fast entities answer.
+    pub pace: Arc<Pace>,
 }
 
 /// A running server.
@@ -146,7 +149,8 @@ impl Server {
             .chain(&operations)
             .map(|listener| listener.registry.clone())
             .collect();
-        let sweeper = tokio::spawn(sweep(edge, clock, registries, patience));
+        let steering = Steering::new(settings.in_flight, parts.pace, SWEEP, Instant::now());
+        let sweeper = tokio::spawn(sweep(edge, clock, steering, registries, patience));
         Ok(Server {
             api,
             operations,
@@ -292,19 +296,19 @@ impl<A: Send + Sync + 'static> Acceptor<A> {
 }
 
 /// Looks at all connections and at the scheduler, for as long as the server lives.
-async fn sweep<A>(edge: Arc<Edge<A>>, clock: Arc<Clock>, registries: Vec<Arc<Registry>>, patience: Patience) {
+async fn sweep<A>(
+    edge: Arc<Edge<A>>,
+    clock: Arc<Clock>,
+    mut steering: Steering,
+    registries: Vec<Arc<Registry>>,
+    patience: Patience,
+) {
     let connections = connection_gauges();
-    let in_flight = HTTP_SERVER_IN_FLIGHT.get();
-    let mut lag = LagGauge::default();
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut expected = Instant::now();
     loop {
         ticks.tick().await;
-        let now = Instant::now();
-        edge.admission
-            .lag(lag.observe(now.saturating_duration_since(expected), SWEEP));
-        expected = now + SWEEP;
+        steering.tick(&edge.admission, Instant::now());
         clock.advance();
 
         let mut census = Census::default();
@@ -317,7 +321,6 @@ async fn sweep<A>(edge: Arc<Edge<A>>, clock: Arc<Clock>, registries: Vec<Arc<Reg
         for (gauge, count) in connections.iter().zip(census.into_iter().flatten()) {
             gauge.set(count);
         }
-        in_flight.set(u32::try_from(edge.admission.in_flight()).unwrap_or(u32::MAX));
     }
 }
 

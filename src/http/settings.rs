@@ -62,7 +62,7 @@ pub struct HttpSettings {
     pub log_sample: u32,
     /// Verified tokens remembered. Default 50,000, about 20 MB: verifying one costs 30 µs.
     pub verified_tokens_max: usize,
-    /// Requests in progress above which each priority is shed.
+    /// How many requests may be in progress, and who is shed above that.
     pub in_flight: InFlight,
     /// Scheduling delay above which each priority is shed.
     pub lag: Lag,
@@ -70,20 +70,29 @@ pub struct HttpSettings {
     pub rate: Rates,
 }
 
-/// `[http.in_flight]`: requests in progress, of all priorities together, at which one is refused.
+/// `[http.in_flight]`: requests in progress that wait for entities or stores, of all priorities together.
 ///
-/// Rising with the priority, so that recommendations go first and purchases last.
+/// How many there may be is found by trying, between `min` and `max`; recommendations are shed at a share of that, reads at a
+/// larger one, purchases at all of it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InFlight {
-    /// Default 2,000.
-    pub recommend: usize,
-    /// Default 4,000.
-    pub read: usize,
-    /// Default 8,000: at 10 k commits/s a purchase waits less than a second.
-    pub purchase: usize,
-    /// Default 10,000: providers repeat what is refused, yet it is what settles money.
-    pub callback: usize,
+    /// The limit never falls below it. Default 64: with fewer, a slow store would be left idle between two requests.
+    pub min: usize,
+    /// The limit never rises above it. Default 8,000: at 10 k commits/s a purchase waits less than a second.
+    pub max: usize,
+    /// Milliseconds an entity's answer may take; when more than a tenth take longer, the limit falls. Default 100: a
+    /// purchase asks up to three times, and is to take less than 500 ms.
+    pub target_ms: Millis,
+    /// Milliseconds after which the limit is reconsidered. Default 250: many answers, and several times within a caller's patience.
+    pub window_ms: Millis,
+    /// Percent of the limit at which recommendations are shed. Default 50.
+    pub recommend_percent: u32,
+    /// Percent of the limit at which reads are shed. Default 75.
+    pub read_percent: u32,
+    /// Callbacks that may be in progress beyond the limit. Default 256: providers repeat what is refused, yet it is what
+    /// settles money.
+    pub callback_reserve: usize,
 }
 
 /// `[http.lag]`: how late the scheduler runs a task that is due, smoothed over about a second.
@@ -168,9 +177,15 @@ impl HttpSettings {
             ("http.request_timeout_ms", self.request_timeout_ms),
             ("http.ping_interval_ms", self.ping_interval_ms),
             ("http.ping_timeout_ms", self.ping_timeout_ms),
+            ("http.in_flight.window_ms", self.in_flight.window_ms),
         ] {
             checks.duration(key, *value, short..=long);
         }
+        checks.duration(
+            "http.in_flight.target_ms",
+            *self.in_flight.target_ms,
+            Duration::from_millis(1)..=Duration::from_secs(10),
+        );
         self.check_priorities(checks);
         for (key, rate) in [
             ("http.rate.anonymous.window_s", self.rate.anonymous),
@@ -188,17 +203,25 @@ impl HttpSettings {
 
     fn check_priorities(&self, checks: &mut Checks<'_>) {
         let InFlight {
-            recommend,
-            read,
-            purchase,
-            callback,
+            min,
+            max,
+            recommend_percent,
+            read_percent,
+            ..
         } = self.in_flight;
-        if !(1..=read).contains(&recommend) || read > purchase || purchase > callback {
-            checks.refuse(
-                "http.in_flight.recommend",
-                "recommend, read, purchase and callback must not fall in this order",
-            );
-        }
+        checks.range("http.in_flight.max", max, 1..=1_000_000);
+        checks.range("http.in_flight.min", min, 1..=max.max(1));
+        checks.range("http.in_flight.read_percent", read_percent, 1..=100);
+        checks.range(
+            "http.in_flight.recommend_percent",
+            recommend_percent,
+            1..=read_percent.max(1),
+        );
+        checks.range(
+            "http.in_flight.callback_reserve",
+            self.in_flight.callback_reserve,
+            1..=1_000_000,
+        );
         let Lag {
             recommend_ms,
             read_ms,
@@ -225,7 +248,10 @@ pub(super) fn for_tests(changes: &[(&str, serde_json::Value)]) -> HttpSettings {
         "streams_max": 128, "resets_max": 20, "ping_interval_ms": 20_000, "ping_timeout_ms": 10_000,
         "slow_request_ms": 1000, "log_sample": 1000,
         "verified_tokens_max": 50_000,
-        "in_flight": {"recommend": 2000, "read": 4000, "purchase": 8000, "callback": 10_000},
+        "in_flight": {
+            "min": 64, "max": 8000, "target_ms": 100, "window_ms": 250,
+            "recommend_percent": 50, "read_percent": 75, "callback_reserve": 256,
+        },
         "lag": {"recommend_ms": 200, "read_ms": 400, "purchase_ms": 2000},
         "rate": {
             "entries_max": 200_000,

@@ -96,6 +96,7 @@ impl Settings {
             },
             sandbox: self.sandbox(),
             ask_timeout: *self.actors.ask_timeout_ms,
+            slow_after: *self.http.in_flight.target_ms,
         })
     }
 

@@ -16,7 +16,7 @@ use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
 use lyceum_runtime::{
     ActorLimits, AskError, Context, CpuPool, Database, DatabaseSettings, Membership, Node, OutboxSettings,
-    Redis, Region, Relay, StoreError, Supervisors, supervise,
+    Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
 };
 
 use crate::accounts::{
@@ -82,6 +82,8 @@ pub struct PlatformSettings {
     pub sandbox: Option<SandboxProvider>,
     /// How long an entity may take to answer a message.
     pub ask_timeout: Duration,
+    /// An entity's answer that takes longer counts as slow.
+    pub slow_after: Duration,
 }
 
 /// The sandbox provider: where it is, and how its callbacks are recognised.
@@ -186,6 +188,7 @@ impl Platform {
             limits: settings.actors,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),
+            pace: Arc::new(Pace::new(settings.slow_after)),
             started: Instant::now(),
         });
         supervisors
@@ -321,6 +324,11 @@ impl Platform {
     /// How many entities are alive on this node.
     pub fn alive(&self) -> usize {
         self.node.alive.load(Ordering::Relaxed)
+    }
+
+    /// How fast this node's entities answer.
+    pub fn pace(&self) -> Arc<Pace> {
+        self.node.pace.clone()
     }
 
     /// How many shards this node serves.

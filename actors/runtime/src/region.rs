@@ -20,6 +20,7 @@ use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::Journal;
 use crate::meters::KindMetrics;
 use crate::ownership::ShardMap;
+use crate::pace::Pace;
 use crate::placement::{SHARDS, Shard, shard_of};
 use crate::resident::{Resident, Supervised};
 use crate::shard::{ShardMessage, Supervisors};
@@ -83,6 +84,8 @@ pub struct Node {
     pub supervisors: Arc<Supervisors>,
     /// Entities alive, of all kinds.
     pub alive: AtomicUsize,
+    /// How fast entities of all kinds answer.
+    pub pace: Arc<Pace>,
     /// The beginning of this node's monotonic time.
     pub started: Instant,
 }
@@ -308,6 +311,7 @@ impl<E: Entity> Region<E> {
         let permit = self.admit().ok_or(AskError::Overloaded)?;
         let (reply, outcome) = Reply::channel(key.id(), permit);
         let changes = command.is_some();
+        let asked = Instant::now();
         let request = Request {
             command,
             question: Some(question),
@@ -315,18 +319,23 @@ impl<E: Entity> Region<E> {
             operation: context.operation.filter(|_| changes),
             trace: context.trace,
             deadline: context.deadline,
-            queued_at: Instant::now(),
+            queued_at: asked,
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply,
         };
         self.send(key, Box::new(request))?;
-        match tokio::time::timeout_at(context.deadline.into(), outcome).await {
+        let heard = match tokio::time::timeout_at(context.deadline.into(), outcome).await {
             Ok(Ok(outcome)) => outcome,
             // A reply is answered even when it is dropped.
             Ok(Err(_)) => Err(AskError::Failed),
             Err(_) if changes => Err(AskError::Unknown),
             Err(_) => Err(AskError::Expired),
+        };
+        // What could not be begun says nothing about how long it would have taken.
+        if let Ok(_) | Err(AskError::Refused(_) | AskError::Unknown | AskError::Expired) = heard {
+            self.shared.node.pace.answered(asked.elapsed());
         }
+        heard
     }
 
     fn send(&self, key: E::Key, request: Box<Request<E>>) -> Result<(), AskError<ErrorOf<E>>> {

@@ -123,6 +123,7 @@ fn site(changes: &[(&str, serde_json::Value)]) -> Site {
         tokens: Arc::new(Tokens::new(TokenSettings::default(), &[key]).unwrap()),
         revocations: Arc::new(Nobody),
         lifecycle: lifecycle.clone(),
+        pace: Arc::new(Pace::new(PATIENCE)),
     };
     let server = Server::start(parts, &for_tests(changes)).unwrap();
     Site {

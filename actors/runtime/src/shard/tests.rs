@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::journal::memory::MemoryJournal;
 use crate::ownership::ShardMap;
+use crate::pace::Pace;
 use crate::region::ActorLimits;
 use crate::snapshots::MemorySnapshots;
 
@@ -79,6 +80,7 @@ async fn a_supervisor_that_fails_forgets_its_entities() {
         limits: ActorLimits::default(),
         supervisors: supervisors.clone(),
         alive: AtomicUsize::new(0),
+        pace: Arc::new(Pace::new(Duration::from_millis(100))),
         started: Instant::now(),
     };
     supervisors.start(Arc::new(node)).await.expect("it starts");

@@ -10,7 +10,7 @@ use lyceum_runtime::journal::Journal;
 use lyceum_runtime::metrics::{Format, render};
 use lyceum_runtime::{
     ActorLimits, Column, Context, Durability, Effects, Entity, EntityRef, Kind, METERS, MemorySnapshots,
-    Node, Operation, Region, ShardMap, Supervisors, Table, row,
+    Node, Operation, Pace, Region, ShardMap, Supervisors, Table, row,
 };
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,7 @@ impl Bench {
             limits,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),
+            pace: Arc::new(Pace::new(Duration::from_millis(100))),
             started: Instant::now(),
         });
         supervisors.start(node.clone()).await.unwrap();
