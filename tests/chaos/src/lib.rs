@@ -7,6 +7,7 @@
 //! wire, api         HTTP/1.1 as bytes; the API as a client of good will uses it
 //! process, site     programs; Lyceum under trial, kept alive over stores that may be broken
 //! stores            Postgres and Redis that may be broken
+//! pinning           which core runs what, where one measures the other
 //! buying, judge     clients that buy and write down what they were told; the oracle's word on it
 //! healthy           a client at a steady pace, to see what others cost it
 //! hostile           row 13: clients that nobody wants
@@ -21,6 +22,7 @@ pub mod dice;
 pub mod healthy;
 mod hostile;
 pub mod judge;
+pub mod pinning;
 pub mod process;
 pub mod proxy;
 pub mod rows;

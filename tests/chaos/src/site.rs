@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::Failure;
 use crate::api::{self, Account, Client};
+use crate::pinning::Cores;
 use crate::process::{Process, free_address, resident};
 use crate::stores::Stores;
 
@@ -41,6 +42,9 @@ pub struct Place {
     /// The script that starts, crashes and empties stores
     #[arg(long, default_value = "config/dev/stores.sh")]
     pub stores: PathBuf,
+    /// The cores of the server, if it is not to have all
+    #[arg(skip)]
+    pub cores: Option<Cores>,
     /// Folder for results and logs
     #[arg(long, default_value = ".data/chaos")]
     pub out: PathBuf,
@@ -129,15 +133,19 @@ impl Site {
             ("http.rate.credentials.requests", "0".to_owned()),
             ("telemetry.log_format", "json".to_owned()),
         ];
-        let mut arguments = vec!["serve".to_owned()];
+        let (program, mut arguments) = match &place.cores {
+            Some(cores) => cores.command(&place.lyceum),
+            None => (place.lyceum.clone(), Vec::new()),
+        };
+        arguments.push("serve".to_owned());
         for (key, value) in always.iter().chain(settings) {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
         // A log of an earlier trial would be judged again.
         let log = place.out.join("lyceum.log");
         let _ = std::fs::remove_file(&log);
-        let place = place.clone();
-        let start = move || Process::start("lyceum", &place.lyceum, &arguments, &environment, &place.out);
+        let logs = place.out.clone();
+        let start = move || Process::start("lyceum", &program, &arguments, &environment, &logs);
         let mut first = start()?;
         first.ready(address, "/readyz").await?;
         Ok(Site {

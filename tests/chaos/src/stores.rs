@@ -11,6 +11,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::Failure;
+use crate::pinning::Cores;
 
 /// A start makes a cluster if there is none, and recovers one that crashed.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -108,6 +109,22 @@ impl Stores {
     pub async fn folder(&self) -> Result<PathBuf, Failure> {
         let folder = run(&self.script, "folder", self.instance).await?;
         Ok(PathBuf::from(folder.trim()))
+    }
+
+    /// Moves both to these cores, for as long as they run.
+    ///
+    /// # Errors
+    /// They do not run, or belong to somebody else.
+    pub async fn hold(&self, cores: &Cores) -> Result<(), Failure> {
+        let postgres = self.folder().await?;
+        let redis = postgres.with_file_name("redis");
+        for file in [postgres.join("postmaster.pid"), redis.join("redis.pid")] {
+            let text =
+                std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let pid = text.lines().next().unwrap_or_default().trim().parse()?;
+            cores.hold(pid).await?;
+        }
+        Ok(())
     }
 
     /// Stops both.
