@@ -94,7 +94,7 @@ impl Admission {
         Admission {
             in_flight: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
-            in_flight_max: shares.of(shares.max).map(AtomicUsize::new),
+            in_flight_max: shares.of(shares.start).map(AtomicUsize::new),
             shares,
             lag_max,
             lagging_from: AtomicU8::new(5),
@@ -193,7 +193,7 @@ mod tests {
 
     fn admission() -> Admission {
         let settings = for_tests(&[
-            ("/in_flight/max", 4.into()),
+            ("/in_flight/start", 4.into()),
             ("/in_flight/callback_reserve", 1.into()),
         ]);
         Admission::new(settings.in_flight, settings.lag)

@@ -38,11 +38,11 @@ pub(super) struct Concurrency {
 }
 
 impl Concurrency {
-    /// Begins with everything allowed: what is too much shows within a few windows.
+    /// Begins in between: from the top, the first overload of a node would queue for a second before the limit bites.
     pub(super) fn new(bounds: InFlight, now: Instant) -> Self {
         Concurrency {
             bounds,
-            limit: bounds.max,
+            limit: bounds.start,
             began: now,
             late: Duration::ZERO,
             ticks: 0,
@@ -95,6 +95,7 @@ mod tests {
     fn bounds() -> InFlight {
         for_tests(&[
             ("/in_flight/min", 10.into()),
+            ("/in_flight/start", 1000.into()),
             ("/in_flight/max", 1000.into()),
             ("/in_flight/target_ms", 100.into()),
         ])

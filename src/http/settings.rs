@@ -79,6 +79,8 @@ pub struct HttpSettings {
 pub struct InFlight {
     /// The limit never falls below it. Default 64: with fewer, a slow store would be left idle between two requests.
     pub min: usize,
+    /// The limit of a fresh node. Default 512: room for a burst, and soon lowered if it is too much.
+    pub start: usize,
     /// The limit never rises above it. Default 8,000: at 10 k commits/s a purchase waits less than a second.
     pub max: usize,
     /// Milliseconds an entity's answer may take; when more than a tenth take longer, the limit falls. Default 100: a
@@ -204,6 +206,7 @@ impl HttpSettings {
     fn check_priorities(&self, checks: &mut Checks<'_>) {
         let InFlight {
             min,
+            start,
             max,
             recommend_percent,
             read_percent,
@@ -211,6 +214,7 @@ impl HttpSettings {
         } = self.in_flight;
         checks.range("http.in_flight.max", max, 1..=1_000_000);
         checks.range("http.in_flight.min", min, 1..=max.max(1));
+        checks.range("http.in_flight.start", start, min..=max.max(min));
         checks.range("http.in_flight.read_percent", read_percent, 1..=100);
         checks.range(
             "http.in_flight.recommend_percent",
@@ -249,7 +253,7 @@ pub(super) fn for_tests(changes: &[(&str, serde_json::Value)]) -> HttpSettings {
         "slow_request_ms": 1000, "log_sample": 1000,
         "verified_tokens_max": 50_000,
         "in_flight": {
-            "min": 64, "max": 8000, "target_ms": 100, "window_ms": 250,
+            "min": 64, "start": 512, "max": 8000, "target_ms": 100, "window_ms": 250,
             "recommend_percent": 50, "read_percent": 75, "callback_reserve": 256,
         },
         "lag": {"recommend_ms": 200, "read_ms": 400, "purchase_ms": 2000},

@@ -29,7 +29,7 @@ impl Steering {
     /// Begins at this moment; ticks are to come `period` apart.
     pub(super) fn new(bounds: InFlight, pace: Arc<Pace>, period: Duration, now: Instant) -> Self {
         let limit = HTTP_SERVER_IN_FLIGHT_LIMIT.get();
-        limit.set(gauged(bounds.max));
+        limit.set(gauged(bounds.start));
         Steering {
             period,
             expected: now,
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn slow_answers_lower_the_limit_within_a_second_and_lag_is_told_apart() {
-        let settings = for_tests(&[("/in_flight/min", 1.into()), ("/in_flight/max", 4.into())]);
+        let settings = for_tests(&[("/in_flight/min", 1.into()), ("/in_flight/start", 4.into())]);
         let admission = Admission::new(settings.in_flight, settings.lag);
         let pace = Arc::new(Pace::new(*settings.in_flight.target_ms));
         let began = Instant::now();
