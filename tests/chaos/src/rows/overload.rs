@@ -183,6 +183,8 @@ struct Capacity {
     starts: f64,
     /// Requests answered well a second, of which a journey may need several.
     goodput: f64,
+    /// Whether the generator gave up first, so that the target may bear more.
+    limited_by_generator: bool,
 }
 
 impl Capacity {
@@ -193,7 +195,11 @@ impl Capacity {
             .iter()
             .find(|step| step["rate"].as_f64() == Some(starts) && step["verdict"] == "pass")?;
         let goodput = best["goodput"].as_f64()?;
-        Some(Capacity { starts, goodput })
+        Some(Capacity {
+            starts,
+            goodput,
+            limited_by_generator: found["limited_by_generator"] == true,
+        })
     }
 }
 
@@ -264,6 +270,16 @@ fn judged(summary: &Value, capacity: &Capacity) -> Vec<Check> {
 
     let (buy, recommend) = (shed(summary, "buy"), shed(summary, "recommend"));
     vec![
+        Check::judged(
+            "who set the capacity",
+            if capacity.limited_by_generator {
+                "generator"
+            } else {
+                "target"
+            },
+            "target",
+            !capacity.limited_by_generator,
+        ),
         Check::judged(
             format!(
                 "goodput with {:.0}/s offered, {:.0}/s at capacity",
@@ -352,8 +368,11 @@ mod tests {
     }
 
     fn capacity(goodput: f64) -> Capacity {
-        let starts = 1000.0;
-        Capacity { starts, goodput }
+        Capacity {
+            starts: 1000.0,
+            goodput,
+            limited_by_generator: false,
+        }
     }
 
     #[test]
@@ -361,9 +380,9 @@ mod tests {
         let checks = judged(&summary(), &capacity(1000.0));
 
         assert!(checks.iter().all(|check| check.held), "{checks:?}");
-        assert_eq!(checks[0].figure, "900/s");
-        assert_eq!(checks[3].figure, "2");
-        assert!(!judged(&summary(), &capacity(2000.0))[0].held);
+        assert_eq!(checks[1].figure, "900/s");
+        assert_eq!(checks[4].figure, "2");
+        assert!(!judged(&summary(), &capacity(2000.0))[1].held);
     }
 
     #[test]
@@ -374,10 +393,10 @@ mod tests {
 
         let checks = judged(&summary, &capacity(1000.0));
 
-        assert_eq!(checks[5].figure, "1");
-        assert!(!checks[5].held);
-        assert_eq!(checks[3].figure, "never");
-        assert!(!checks[3].held);
+        assert_eq!(checks[6].figure, "1");
+        assert!(!checks[6].held);
+        assert_eq!(checks[4].figure, "never");
+        assert!(!checks[4].held);
     }
 
     #[test]
