@@ -21,6 +21,7 @@ use crate::canary::Canaries;
 use crate::catalog::Catalog;
 use crate::chaos::{Injector, Means};
 use crate::client::{Client, Site};
+use crate::funding;
 use crate::journey::Journey;
 use crate::outcome::{Board, ChaosSpan, Machine, Recording, Run, Tally, process_cpu};
 use crate::request::Ask;
@@ -99,6 +100,9 @@ pub fn prepare(scenario: &Scenario, options: &Options) -> Result<Prepared, Failu
         let wanted = wanted(scenario, options, catalog.courses.len()) + usize::from(writes);
         let length = scenario.profile.length() + scenario.drain;
         let mut accounts = users::prepare(&client, &catalog, wanted, length, &options.users).await?;
+        if scenario.mix.iter().any(|(journey, _)| journey.spends()) {
+            funding::fund(&client, &mut accounts).await?;
+        }
         Ok(Prepared {
             canary: if writes { accounts.pop() } else { None },
             commit: Vitals::read(&client)

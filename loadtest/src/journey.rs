@@ -198,6 +198,12 @@ impl Journey {
         matches!(self, Journey::Buy | Journey::BuySandbox)
     }
 
+    /// Says whether it pays from the wallet.
+    #[must_use]
+    pub fn spends(self) -> bool {
+        matches!(self, Journey::Buy | Journey::Refund)
+    }
+
     /// Says whether it needs somebody who is logged in.
     #[must_use]
     pub fn needs_user(self) -> bool {

@@ -17,6 +17,7 @@ mod client;
 pub mod compare;
 pub mod engine;
 mod failure;
+mod funding;
 mod generators;
 pub mod journey;
 pub mod live;

@@ -33,12 +33,12 @@ const TOKEN_MARGIN: Duration = Duration::from_secs(60);
 /// An account as it is kept between runs and handed to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Account {
-    name: String,
-    access_token: String,
+    pub(crate) name: String,
+    pub(crate) access_token: String,
     refresh_token: String,
     expires_unix_s: u64,
     #[serde(skip)]
-    balance: u64,
+    pub(crate) balance: u64,
     #[serde(skip)]
     taken: HashSet<usize>,
 }

@@ -10,14 +10,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::catalog::Course;
 use crate::client::Answer;
+use crate::funding;
 use crate::journey::Step;
 use crate::outcome::ErrorKind;
 use crate::request::Ask;
 use crate::users::Bought;
 use crate::visit::{Ended, Visit, status};
 
-/// Minor units of a top-up: some fifty courses, so that one purchase in fifty begins with one.
-const TOP_UP: u64 = 500_000;
 /// First pause between two looks at an order; it grows by half each time.
 const POLL: Duration = Duration::from_millis(20);
 const POLL_MAX: Duration = Duration::from_millis(500);
@@ -80,8 +79,11 @@ pub(super) async fn through_sandbox(visit: &mut Visit) -> Result<(), Ended> {
         .json();
     let placed = visit.begin(Step::Settle);
     if answer["state"] == "pending" {
-        let path = format!("/v1/orders/{}", answer["id"].as_str().unwrap_or_default());
-        answer = match poll(visit, &path, |order| order["state"] != "pending").await {
+        let look = Ask::get(&format!(
+            "/v1/orders/{}",
+            answer["id"].as_str().unwrap_or_default()
+        ));
+        answer = match poll(visit, look, |order| order["state"] != "pending").await {
             Ok(order) => order,
             Err(kind) => return Err(visit.end(placed, Err(kind))),
         };
@@ -113,19 +115,15 @@ pub(super) async fn refund(visit: &mut Visit) -> Result<(), Ended> {
 
 /// Brings money into the wallet and waits until it is there; `price` of it is reserved.
 async fn top_up(visit: &mut Visit, price: u64) -> Result<(), Ended> {
-    let body = format!(
-        r#"{{"amount":{{"amount":{TOP_UP},"currency":"CNY"}},"provider":"sandbox","payment_token":"tok_ok"}}"#
-    );
-    let ask = Ask::post("/v1/me/wallet/top-ups", body).keyed(visit.key());
+    let ask = funding::top_up().keyed(visit.key());
     let began = visit.begin(Step::TopUp);
     let outcome = async {
         let mut answer = visit.answer_of(ask).await?.json();
         if answer["state"] == "processing" {
-            let path = format!(
-                "/v1/me/wallet/top-ups/{}",
-                answer["id"].as_str().unwrap_or_default()
-            );
-            answer = poll(visit, &path, |top_up| top_up["state"] != "processing").await?;
+            answer = poll(visit, funding::look(&answer), |top_up| {
+                top_up["state"] != "processing"
+            })
+            .await?;
         }
         if answer["state"] == "succeeded" {
             Ok(())
@@ -136,7 +134,7 @@ async fn top_up(visit: &mut Visit, price: u64) -> Result<(), Ended> {
     match outcome.await {
         Ok(()) => {
             visit.end(began, Ok(()));
-            visit.user().receive(TOP_UP.saturating_sub(price));
+            visit.user().receive(funding::TOP_UP.saturating_sub(price));
             Ok(())
         }
         Err(kind) => Err(visit.end(began, Err(kind))),
@@ -144,12 +142,12 @@ async fn top_up(visit: &mut Visit, price: u64) -> Result<(), Ended> {
 }
 
 /// Asks again and again until the answer is final, or the deadline of a request is over.
-async fn poll(visit: &mut Visit, path: &str, is_final: impl Fn(&Value) -> bool) -> Result<Value, ErrorKind> {
+async fn poll(visit: &mut Visit, look: Ask, is_final: impl Fn(&Value) -> bool) -> Result<Value, ErrorKind> {
     let deadline = Instant::now() + visit.timeout();
     let mut pause = POLL;
     loop {
         sleep(pause).await;
-        let answer = visit.answer_of(Ask::get(path)).await?.json();
+        let answer = visit.answer_of(look.clone()).await?.json();
         if is_final(&answer) {
             return Ok(answer);
         }
