@@ -42,7 +42,7 @@ pub struct Settings {
     pub journal: stores::Journal,
     /// Messages to other entities and providers.
     pub outbox: stores::Outbox,
-    /// Retries of commits and deliveries.
+    /// Retries of commits.
     pub retries: stores::Retries,
     /// Entity actors: admission, mailboxes, passivation, restarts.
     pub actors: actors::Actors,

@@ -26,10 +26,6 @@ impl Settings {
             *self.database.statement_timeout_ms,
         )
         .map_err(|error| AppError::Settings(format!("database.url: {error}")))?;
-        let retries = RetryLimits {
-            percent: self.retries.percent,
-            per_second: self.retries.per_second,
-        };
         Ok(PlatformSettings {
             node: "lyceum".into(),
             database,
@@ -41,7 +37,10 @@ impl Settings {
                 writers: self.journal.writers,
                 batch_max: self.journal.batch_rows_max,
                 queue_max: self.journal.queue_max,
-                retries,
+                retries: RetryLimits {
+                    percent: self.retries.percent,
+                    per_second: self.retries.per_second,
+                },
                 ..JournalSettings::default()
             },
             outbox: OutboxSettings {
@@ -50,7 +49,6 @@ impl Settings {
                 concurrency_max: self.outbox.concurrency_max,
                 faults_max: i16::try_from(self.outbox.faults_max).unwrap_or(i16::MAX),
                 retry_max: *self.outbox.retry_max_ms,
-                retries,
             },
             actors: ActorLimits {
                 admission_max: self.actors.admission_max,

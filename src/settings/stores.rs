@@ -139,11 +139,11 @@ impl Outbox {
     }
 }
 
-/// How much of the work may be repetition, for the journal and the outbox each.
+/// How many commits may be repetitions, of all journal writers together.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retries {
-    /// Retries per hundred commits or deliveries that succeed.
+    /// Retries per hundred commits that succeed.
     pub percent: u32,
     /// Retries a second that are let through whatever succeeds.
     pub per_second: u32,
@@ -152,7 +152,7 @@ pub struct Retries {
 impl Retries {
     pub(super) fn check(&self, checks: &mut Checks<'_>) {
         checks.range("retries.percent", self.percent, 0..=100);
-        // Without any, nothing would ever find out that a receiver is back.
+        // Without any, nothing would ever find out that the store is well again.
         checks.range("retries.per_second", self.per_second, 1..=100_000);
     }
 }

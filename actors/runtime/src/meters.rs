@@ -97,6 +97,11 @@ static JOURNAL_UNAVAILABLE_TOTAL: Metric<Counter> = Metric::new(
     "Decisions that were not committed because Postgres was away or could not write.",
 )
 .worry("at all");
+static JOURNAL_RETRIES_REFUSED_TOTAL: Metric<Counter> = Metric::new(
+    "journal_retries_refused_total",
+    "Batches that failed for a passing reason and were given up because too few commits had succeeded.",
+)
+.worry("for minutes: the store is in trouble");
 static JOURNAL_BISECTED_TOTAL: Metric<Counter> = Metric::new(
     "journal_bisected_total",
     "Batches that were split to find the one decision at fault.",
@@ -125,13 +130,6 @@ static OUTBOX_DEAD_LETTERS_TOTAL: Metric<Counter> = Metric::new(
     "Messages that were given up; they wait in `dead_letters` for an operator.",
 )
 .worry("at all");
-
-static RETRIES_REFUSED_TOTAL: Metric<Counter> = Metric::new(
-    "retries_refused_total",
-    "Retries put off or given up because too few of the others had succeeded.",
-)
-.labels(&[Label::of("work", &["journal", "outbox"])])
-.worry("for minutes: a store or a receiver is in trouble");
 
 static WORKER_RESTARTS_TOTAL: Metric<Counter> = Metric::new(
     "worker_restarts_total",
@@ -177,6 +175,7 @@ pub static METERS: &[Area] = &[
             &JOURNAL_BATCH_SIZE,
             &JOURNAL_UNKNOWN_TOTAL,
             &JOURNAL_UNAVAILABLE_TOTAL,
+            &JOURNAL_RETRIES_REFUSED_TOTAL,
             &JOURNAL_BISECTED_TOTAL,
             &REDIS_SECONDS,
         ],
@@ -188,7 +187,6 @@ pub static METERS: &[Area] = &[
             &OUTBOX_OLDEST_AGE_SECONDS,
             &OUTBOX_DELIVERIES_TOTAL,
             &OUTBOX_DEAD_LETTERS_TOTAL,
-            &RETRIES_REFUSED_TOTAL,
             &WORKER_RESTARTS_TOTAL,
         ],
     },
@@ -302,8 +300,8 @@ pub(crate) fn pool_wait() -> Histogram {
     DB_POOL_WAIT_SECONDS.get()
 }
 
-pub(crate) fn retries_refused(work: &'static str) -> Counter {
-    RETRIES_REFUSED_TOTAL.with([work])
+pub(crate) fn retries_refused() -> Counter {
+    JOURNAL_RETRIES_REFUSED_TOTAL.get()
 }
 
 pub(crate) fn worker_restarts(worker: &'static str) -> Counter {

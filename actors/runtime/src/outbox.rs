@@ -2,8 +2,7 @@
 //!
 //! Messages that are due at their commit arrive here directly from the writer; the table is read for the rest:
 //! timers, messages of an earlier life of this node, and what overflowed. A message is deleted after its delivery,
-//! put off after a failure, and moved to `dead_letters` when it is refused or has failed too often by our own fault. What
-//! was put off comes after what is due for the first time, and only as much of it as the retry budget lets through: the rest stays due.
+//! put off after a failure, and moved to `dead_letters` when it is refused or has failed too often by our own fault.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -21,7 +20,6 @@ use crate::entity::EntityRef;
 use crate::meters::OutboxMetrics;
 use crate::ownership::ShardMap;
 use crate::placement::Shard;
-use crate::retry::{RetryBudget, RetryLimits};
 use crate::store_error::StoreError;
 use crate::trace::{self, Span, SpanKind, Trace};
 use crate::worker;
@@ -39,8 +37,6 @@ pub struct OutboxSettings {
     pub faults_max: i16,
     /// The longest pause between two deliveries of one message.
     pub retry_max: Duration,
-    /// How many deliveries may be repetitions.
-    pub retries: RetryLimits,
 }
 
 impl Default for OutboxSettings {
@@ -51,7 +47,6 @@ impl Default for OutboxSettings {
             concurrency_max: 256,
             faults_max: 3,
             retry_max: Duration::from_secs(60),
-            retries: RetryLimits::default(),
         }
     }
 }
@@ -112,7 +107,6 @@ pub struct Relay {
     /// Under way or delivered, and not yet deleted: not to be read again.
     underway: Mutex<HashSet<u128>>,
     places: Arc<Semaphore>,
-    retries: RetryBudget,
     delivered: mpsc::Sender<Uuid>,
     metrics: OutboxMetrics,
 }
@@ -129,7 +123,6 @@ impl Relay {
         let (delivered, deletions) = mpsc::channel(settings.concurrency_max * 16);
         let relay = Arc::new(Relay {
             places: Arc::new(Semaphore::new(settings.concurrency_max)),
-            retries: RetryBudget::new("outbox", settings.retries),
             database,
             shards,
             settings,
@@ -182,8 +175,7 @@ impl Relay {
     async fn poll(self: Arc<Self>) {
         // A second late, so that what the writer has just handed over is not read as well.
         const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text, trace FROM outbox \
-            WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) \
-            ORDER BY attempts > 0, due_at LIMIT $2";
+            WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) ORDER BY due_at LIMIT $2";
         // A message that is put off stays as old as it is.
         const STATE: &str = "SELECT count(*), \
             coalesce(extract(epoch FROM now() - min(coalesce(put_off_since, due_at))), 0)::float8 FROM outbox \
@@ -236,7 +228,7 @@ impl Relay {
 
     /// Delivers one message beside the others, as soon as there is a place for it.
     async fn dispatch(self: Arc<Self>, delivery: Delivery) {
-        if !self.begin(&delivery) {
+        if !self.underway().insert(delivery.id) {
             return;
         }
         let Ok(place) = self.places.clone().acquire_owned().await else {
@@ -265,15 +257,6 @@ impl Relay {
         });
     }
 
-    /// Marks a message as under way, unless it is already or would be one retry too many.
-    fn begin(&self, delivery: &Delivery) -> bool {
-        let mut underway = self.underway();
-        if underway.contains(&delivery.id) || (delivery.attempts > 0 && !self.retries.allows()) {
-            return false;
-        }
-        underway.insert(delivery.id)
-    }
-
     async fn settle(
         &self,
         delivery: &Delivery,
@@ -283,7 +266,6 @@ impl Relay {
         match outcome {
             Ok(()) => {
                 self.metrics.delivered.increment();
-                self.retries.succeeded(delivery.attempts > 0);
                 self.delivered.send(id).await.map_err(StoreError::unavailable)
             }
             Err(DeliveryError::Refused(reason)) => self.bury(id, &reason).await,

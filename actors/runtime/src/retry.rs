@@ -1,7 +1,7 @@
-//! How many retries are let through: a share of the work that succeeds, so that a store or receiver in trouble is not
-//! given more to do for being in trouble.
+//! How many commits may be retries: a share of those that succeed, so that a store in trouble is not given more to do
+//! for being in trouble.
 //!
-//! A bucket of tokens, as in Finagle's `RetryBudget` and gRPC's retry throttling: work that succeeds adds a share of a token, a
+//! A bucket of tokens, as in Finagle's `RetryBudget` and gRPC's retry throttling: a commit adds a share of a token, a
 //! retry takes a whole one and gets it back if it succeeds. A small steady supply lets retries go on where nothing else
 //! happens, so that a recovery is noticed; after it, retries pay for themselves.
 
@@ -17,7 +17,7 @@ const SECONDS_KEPT: f64 = 10.0;
 /// Limits of a budget; each a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct RetryLimits {
-    /// Retries per hundred pieces of work that succeed.
+    /// Retries per hundred commits that succeed.
     pub percent: u32,
     /// Retries a second that are let through whatever succeeds.
     pub per_second: u32,
@@ -32,7 +32,7 @@ impl Default for RetryLimits {
     }
 }
 
-/// Bounds the retries of one kind of work.
+/// Bounds the retries of all writers.
 pub(crate) struct RetryBudget {
     limits: RetryLimits,
     bucket: Mutex<Bucket>,
@@ -46,30 +46,30 @@ struct Bucket {
 }
 
 impl RetryBudget {
-    /// A full budget; `work` names it in the metric of refused retries.
-    pub(crate) fn new(work: &'static str, limits: RetryLimits) -> Self {
-        Self::at(work, limits, Instant::now())
+    /// A full budget.
+    pub(crate) fn new(limits: RetryLimits) -> Self {
+        Self::at(limits, Instant::now())
     }
 
-    fn at(work: &'static str, limits: RetryLimits, now: Instant) -> Self {
+    fn at(limits: RetryLimits, now: Instant) -> Self {
         RetryBudget {
             bucket: Mutex::new(Bucket {
                 tokens: f64::from(limits.per_second) * SECONDS_KEPT,
                 filled: now,
             }),
             limits,
-            refused: meters::retries_refused(work),
+            refused: meters::retries_refused(),
         }
     }
 
-    /// Takes note of work that succeeded, be it as a retry or the first time.
+    /// Takes note of a commit that succeeded, be it as a retry or the first time.
     pub(crate) fn succeeded(&self, as_retry: bool) {
         let earned = f64::from(self.limits.percent) / 100.0 + f64::from(u8::from(as_retry));
         let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         bucket.tokens = (bucket.tokens + earned).min(self.full());
     }
 
-    /// Whether a retry may be made now; a refusal is counted.
+    /// Whether a retry may be made now, which must then be made; a refusal is counted.
     pub(crate) fn allows(&self) -> bool {
         self.allows_at(Instant::now())
     }
@@ -108,7 +108,7 @@ mod tests {
     /// A budget from which everything has been taken at that moment.
     fn spent() -> (RetryBudget, Instant) {
         let now = Instant::now();
-        let budget = RetryBudget::at("outbox", LIMITS, now);
+        let budget = RetryBudget::at(LIMITS, now);
         while budget.allows_at(now) {}
         (budget, now)
     }

@@ -27,7 +27,7 @@ use crate::database::{Database, DatabaseSettings};
 use crate::entity::EntityRef;
 use crate::outbox::CommittedMessage;
 use crate::ownership::ShardMap;
-use crate::retry::RetryLimits;
+use crate::retry::{RetryBudget, RetryLimits};
 use crate::store_error::StoreError;
 use crate::worker;
 
@@ -46,7 +46,7 @@ pub struct JournalSettings {
     pub load_batch_max: usize,
     /// How long one group commit may take before its outcome counts as unknown.
     pub commit_timeout: Duration,
-    /// How many commits may be repetitions.
+    /// How many commits may be repetitions, of all writers together.
     pub retries: RetryLimits,
 }
 
@@ -88,6 +88,7 @@ impl PostgresJournal {
     ) -> (Self, mpsc::Receiver<Vec<CommittedMessage>>) {
         let (committed, messages) = mpsc::channel(settings.queue_max);
         let condition = Arc::<Condition>::default();
+        let retries = Arc::new(RetryBudget::new(settings.retries));
         let mut config = database.config.clone();
         config.application_name(format!("lyceum {incarnation}"));
         let writers = (0..settings.writers)
@@ -95,12 +96,21 @@ impl PostgresJournal {
                 let (sender, queue) = mpsc::channel(settings.queue_max);
                 let queue = Arc::new(Mutex::new(queue));
                 let (config, shards, settings) = (config.clone(), shards.clone(), settings.clone());
-                let (committed, condition) = (committed.clone(), condition.clone());
+                let (committed, condition, retries) = (committed.clone(), condition.clone(), retries.clone());
                 worker::supervise("journal writer", move || {
                     let (config, shards) = (config.clone(), shards.clone());
-                    let (committed, condition) = (committed.clone(), condition.clone());
-                    Writer::new(config, incarnation, shards, &settings, committed, condition)
-                        .run(queue.clone())
+                    let (committed, condition, retries) =
+                        (committed.clone(), condition.clone(), retries.clone());
+                    Writer::new(
+                        config,
+                        incarnation,
+                        shards,
+                        &settings,
+                        committed,
+                        condition,
+                        retries,
+                    )
+                    .run(queue.clone())
                 });
                 sender
             })

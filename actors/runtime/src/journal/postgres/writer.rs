@@ -2,8 +2,8 @@
 //!
 //! A batch ends in one of these ways: committed; *fenced*, so the shards it names are given up and the rest is
 //! tried again; refused by a constraint, so it is split until the one decision at fault fails alone; transient, so
-//! it is tried again as often as the retry budget allows; the store cannot write at all, so all of it is unavailable; or the connection broke, so its
-//! outcome is unknown and every entity in it reloads.
+//! it is tried again a few times, as long as the budget that all writers share allows; the store cannot write at all,
+//! so all of it is unavailable; or the connection broke, so its outcome is unknown and every entity in it reloads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ pub(super) struct Writer {
     committed: Committed,
     condition: Arc<Condition>,
     metrics: JournalMetrics,
-    retries: RetryBudget,
+    retries: Arc<RetryBudget>,
     connection: Option<Prepared>,
     reconnect_after: Instant,
 }
@@ -54,6 +54,7 @@ impl Writer {
         settings: &JournalSettings,
         committed: Committed,
         condition: Arc<Condition>,
+        retries: Arc<RetryBudget>,
     ) -> Self {
         Writer {
             config,
@@ -64,7 +65,7 @@ impl Writer {
             committed,
             condition,
             metrics: JournalMetrics::new(),
-            retries: RetryBudget::new("journal", settings.retries),
+            retries,
             connection: None,
             reconnect_after: Instant::now(),
         }
@@ -97,7 +98,7 @@ impl Writer {
         Box::pin(async move {
             let mut batch = self.admissible(batch);
             let mut repeated = false;
-            for _ in 0..=TRANSIENT_RETRIES {
+            for left in (0..=TRANSIENT_RETRIES).rev() {
                 if batch.is_empty() {
                     return;
                 }
@@ -116,7 +117,7 @@ impl Writer {
                 };
                 match Fault::of(error.code()) {
                     Fault::Fenced => self.give_up_shards(&error),
-                    Fault::Transient if self.retries.allows() => repeated = true,
+                    Fault::Transient if left > 0 && self.retries.allows() => repeated = true,
                     Fault::Transient => return self.unavailable(batch),
                     Fault::Store => {
                         tracing::error!(%error, "the journal cannot write");
