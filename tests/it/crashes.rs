@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lyceum_domain::ids::UserId;
 use serde_json::{Value, json};
 
 use crate::harness::{CourseSpec, PASSWORD, Site, Stores, User, order, script, unique, until_within};
@@ -232,5 +233,35 @@ async fn logins_that_have_ended_stay_ended_when_the_server_is_killed() {
         refresh(user, token).await.refused(401, "accounts.session_ended");
     }
     refresh(&kept, &kept.refresh_token).await.expect(200);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logout_that_reached_the_record_alone_is_completed_by_its_repetition_and_by_no_list() {
+    let mut site = Site::start_process().await;
+    let out = site.user().await;
+    let path = format!("/v1/sessions/{}", out.session);
+    let id = out.id.parse::<UserId>().unwrap().as_u128();
+    let (logins, before) = (format!("entity:session:{id:032x}"), format!("before:{id:032x}"));
+    site.terminate();
+    site.process().ended().await;
+    let copied = site.stores.redis(&format!("COPY {logins} {before}")).await;
+    assert_eq!(copied, ":1");
+    site.restart().await;
+    out.call("DELETE", &path).send().await.expect(204);
+    site.process().kill();
+    // Redis loses what the logout wrote; the account has it on record.
+    let restored = site.stores.redis(&format!("RENAME {before} {logins}")).await;
+    assert_eq!(restored, "+OK");
+    let forgotten = site.stores.redis(&format!("DEL revoked:{}", out.session)).await;
+    assert_eq!(forgotten, ":1");
+    site.restart().await;
+
+    let listed = out.get("/v1/me/sessions").await.expect(200);
+    assert!(listed.ids().is_empty(), "{listed:?}");
+    out.get("/v1/me").await.expect(200);
+    out.call("DELETE", &path).send().await.expect(204);
+
+    out.get("/v1/me").await.refused(401, "http.session_revoked");
     site.finish().await;
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_postgres::Client;
 
 use super::{random, unique, until_within};
@@ -67,6 +69,18 @@ impl Stores {
             (open == 0).then_some(())
         })
         .await;
+    }
+
+    /// What Redis answers to a command, which is sent as one types it.
+    pub(crate) async fn redis(&self, command: &str) -> String {
+        let (_, place) = self.redis_url.split_once("://").expect("a URL");
+        let (address, number) = place.split_once('/').expect("the URL names a database");
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let lines = format!("SELECT {number}\r\n{command}\r\nQUIT\r\n");
+        connection.write_all(lines.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        connection.read_to_string(&mut answers).await.unwrap();
+        answers.lines().nth(1).unwrap_or_default().to_owned()
     }
 
     /// The URL of the database for the role that may only read.

@@ -269,7 +269,7 @@ impl Identity {
         })
     }
 
-    /// The active logins of a user, the oldest first.
+    /// The active logins of a user, the oldest first; without those that have ended on record, which are left alone.
     ///
     /// # Errors
     /// None of its own.
@@ -277,7 +277,7 @@ impl Identity {
         let mut active = self.sessions.read(user, SessionQuestion::Active, context).await?;
         let mut index = 0;
         while let Some(login) = active.get(index) {
-            match self.roles(user, login.id, login.started_at, context).await {
+            match self.standing(user, login.id, login.started_at, context).await {
                 Ok(_) => index += 1,
                 Err(AskError::Refused(_)) => drop(active.remove(index)),
                 Err(error) => return Err(error),
@@ -286,7 +286,8 @@ impl Identity {
         Ok(active)
     }
 
-    /// Ends a login.
+    /// Ends a login. One that has ended on record and not yet among the sessions, because an earlier attempt was cut
+    /// off between the two or a crash brought it back, is ended there as well.
     ///
     /// # Errors
     /// `accounts.session_not_found`, also for one that has ended.
@@ -297,15 +298,21 @@ impl Identity {
         context: &Context,
     ) -> Result<(), AskError<Error>> {
         let context = &unnamed(context);
-        let active = self.logins(user, context).await?;
+        let active = self.sessions.read(user, SessionQuestion::Active, context).await?;
         if !active.iter().any(|login| login.id == session_id) {
             return Err(AskError::Refused(Error::SessionNotFound));
         }
         self.put_on_record(user, session_id, context).await?;
         let command = SessionCommand::LogOut { session_id };
-        self.sessions
+        match self
+            .sessions
             .ask(user, command, SessionQuestion::Active, context)
-            .await?;
+            .await
+        {
+            // It was active a moment ago: an earlier attempt was heard late.
+            Ok(_) | Err(AskError::Refused(Error::SessionNotFound)) => {}
+            Err(error) => return Err(error),
+        }
         self.revoked.settle().await;
         Ok(())
     }
@@ -347,17 +354,25 @@ impl Identity {
         began: Timestamp,
         context: &Context,
     ) -> Result<Roles, AskError<Error>> {
-        let question = AccountQuestion::LoginOf { session_id, began };
-        match self.accounts.read(user, question, &unnamed(context)).await {
-            Ok(account) => Ok(account.roles),
-            Err(error) => {
-                if matches!(error, AskError::Refused(_)) {
-                    // The sessions have it as it was before a crash, or it began a moment too late to be ended.
-                    self.sessions.tell(user, SessionCommand::LogOut { session_id });
-                }
-                Err(error)
-            }
+        let standing = self.standing(user, session_id, began, context).await;
+        if matches!(standing, Err(AskError::Refused(_))) {
+            // The sessions have it as it was before a crash, or it began a moment too late to be ended.
+            self.sessions.tell(user, SessionCommand::LogOut { session_id });
         }
+        standing
+    }
+
+    /// What the owner of a login may do; refused if the account says that they may nothing or that it has ended.
+    async fn standing(
+        &self,
+        user: UserId,
+        session_id: SessionId,
+        began: Timestamp,
+        context: &Context,
+    ) -> Result<Roles, AskError<Error>> {
+        let question = AccountQuestion::LoginOf { session_id, began };
+        let account = self.accounts.read(user, question, &unnamed(context)).await?;
+        Ok(account.roles)
     }
 
     /// Replaces a password; every other login of the user ends.
