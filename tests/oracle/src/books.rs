@@ -116,7 +116,7 @@ pub(crate) struct Books {
     accounts: HashMap<Uuid, account::Account>,
     courses: HashMap<Uuid, course::Course>,
     /// What buyers were shown, by course and version.
-    versions: HashMap<String, String>,
+    versions: HashMap<String, Value>,
     events: usize,
 }
 

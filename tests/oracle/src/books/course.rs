@@ -1,11 +1,11 @@
 //! What each event of a course means: its row, and what buyers saw of each version.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{Books, id, money, texts_of};
+use super::{Books, id, money};
 
 macro_rules! instant {
     ($column:literal) => {
@@ -28,12 +28,13 @@ pub(super) const SQL: &str = concat!(
     ") FROM courses"
 );
 
-/// What the row of each version says, in the words of [`version`].
-pub(super) const VERSIONS_SQL: &str = "SELECT format('%s version %s', course_id, version), \
-    format('%s: %s in %s at %s, %s about %s for %s %s, lessons %s', title, coalesce(subtitle, '-'), language, level, \
-    coalesce(category, '-'), (SELECT string_agg(tag, ' ') FROM json_array_elements_text(tags) AS tag), price, currency, \
-    (SELECT string_agg(lesson, ' ' ORDER BY lesson COLLATE \"C\") FROM jsonb_object_keys(lessons) AS lesson)) \
-    FROM course_versions";
+/// Every column of each version, as [`version`] tells them.
+pub(super) const VERSIONS_SQL: &str = concat!(
+    "SELECT format('%s version %s', course_id, version), \
+     ((to_jsonb(v) - 'course_id' - 'version') || jsonb_build_object('live_at', ",
+    instant!("live_at"),
+    "))::text FROM course_versions AS v"
+);
 
 /// One course as its events tell it.
 #[derive(Debug)]
@@ -46,17 +47,24 @@ pub(super) struct Course {
     /// Whether something was changed since.
     working: bool,
     details: Map<String, Value>,
-    lessons: BTreeSet<String>,
+    chapters: Vec<Chapter>,
     scheduled: Option<String>,
     published: Option<String>,
     /// Where a suspended course was.
     was: &'static str,
 }
 
+/// Lessons under one title, in order.
+#[derive(Debug)]
+struct Chapter {
+    id: Value,
+    title: Value,
+    lessons: Vec<Value>,
+}
+
 pub(super) fn apply(books: &mut Books, course_id: Uuid, event_type: &str, event: &Value) -> Option<()> {
     if event_type == "created" {
         let chapters = event["outline"].as_array().into_iter().flatten();
-        let lessons = chapters.flat_map(|chapter| chapter["lessons"].as_array().into_iter().flatten());
         let course = Course {
             creator: id("usr", &event["creator"])?,
             state: "draft",
@@ -64,7 +72,7 @@ pub(super) fn apply(books: &mut Books, course_id: Uuid, event_type: &str, event:
             version: 0,
             working: true,
             details: event["details"].as_object()?.clone(),
-            lessons: lessons.map(lesson).collect::<Option<_>>()?,
+            chapters: chapters.map(chapter).collect::<Option<_>>()?,
             scheduled: None,
             published: None,
             was: "",
@@ -81,11 +89,12 @@ pub(super) fn apply(books: &mut Books, course_id: Uuid, event_type: &str, event:
         }
         "lesson_put" => {
             course.working = true;
-            course.lessons.insert(lesson(&event["lesson"])?);
+            put(&mut course.chapters, event)?;
         }
         "lesson_removed" => {
             course.working = true;
-            course.lessons.remove(event["lesson"].as_str()?);
+            take_out(&mut course.chapters, &event["lesson"]);
+            course.chapters.retain(|chapter| !chapter.lessons.is_empty());
         }
         "published" => {
             let at = event["at"].as_str()?.to_owned();
@@ -94,9 +103,9 @@ pub(super) fn apply(books: &mut Books, course_id: Uuid, event_type: &str, event:
                 return None;
             }
             course.working = false;
+            let shown = version(course, &at)?;
             course.published.get_or_insert(at);
             course.state = "published";
-            let shown = version(course)?;
             let key = format!("{course_id} version {}", course.version);
             books.versions.insert(key, shown);
         }
@@ -127,25 +136,78 @@ pub(super) fn apply(books: &mut Books, course_id: Uuid, event_type: &str, event:
     Some(())
 }
 
-fn lesson(lesson: &Value) -> Option<String> {
-    lesson["id"].as_str().map(ToOwned::to_owned)
+fn chapter(chapter: &Value) -> Option<Chapter> {
+    Some(Chapter {
+        id: chapter["id"].clone(),
+        title: chapter["title"].clone(),
+        lessons: chapter["lessons"].as_array()?.clone(),
+    })
 }
 
-/// What buyers are shown of what a course holds now.
-fn version(course: &Course) -> Option<String> {
-    let field = |name: &str| course.details.get(name).and_then(Value::as_str).unwrap_or("-");
-    let (amount, currency) = money(course.details.get("price")?)?;
-    let lessons: Vec<&str> = course.lessons.iter().map(String::as_str).collect();
-    Some(format!(
-        "{}: {} in {} at {}, {} about {} for {amount} {currency}, lessons {}",
-        field("title"),
-        field("subtitle"),
-        field("language"),
-        field("level"),
-        field("category"),
-        texts_of(course.details.get("tags")?)?.join(" "),
-        lessons.join(" ")
-    ))
+/// Puts a lesson where its event says, out of where it was; a chapter that is left empty is gone.
+fn put(chapters: &mut Vec<Chapter>, event: &Value) -> Option<()> {
+    let (id, title) = (event["chapter"].clone(), event["chapter_title"].clone());
+    let lesson = event["lesson"].clone();
+    take_out(chapters, &lesson["id"]);
+    if let Some(chapter) = chapters.iter_mut().find(|chapter| chapter.id == id) {
+        let position = usize::try_from(event["position"].as_u64()?).ok()?;
+        chapter.title = title;
+        chapter
+            .lessons
+            .insert(position.min(chapter.lessons.len()), lesson);
+    } else {
+        let lessons = vec![lesson];
+        chapters.push(Chapter { id, title, lessons });
+    }
+    chapters.retain(|chapter| !chapter.lessons.is_empty());
+    Some(())
+}
+
+fn take_out(chapters: &mut [Chapter], id: &Value) {
+    for chapter in chapters {
+        chapter.lessons.retain(|lesson| lesson["id"] != *id);
+    }
+}
+
+/// What buyers are shown of what a course holds when it is published.
+fn version(course: &Course, at: &str) -> Option<Value> {
+    let field = |name: &str| course.details.get(name).unwrap_or(&Value::Null);
+    let (amount, currency) = money(field("price"))?;
+    let lessons = || course.chapters.iter().flat_map(|chapter| &chapter.lessons);
+    let content: Option<Map<String, Value>> = lessons()
+        .map(|lesson| Some((lesson["id"].as_str()?.to_owned(), lesson.clone())))
+        .collect();
+    let seconds: Option<u64> = lessons().map(|lesson| lesson["duration_seconds"].as_u64()).sum();
+    Some(json!({
+        "title": field("title"),
+        "subtitle": field("subtitle"),
+        "language": field("language"),
+        "level": field("level"),
+        "category": field("category"),
+        "tags": field("tags"),
+        "price": amount,
+        "currency": currency,
+        "detail": {
+            "description": field("description"),
+            "lesson_count": lessons().count(),
+            "duration_seconds": seconds?,
+            "outline": course.chapters.iter().map(listed).collect::<Vec<_>>(),
+        },
+        "lessons": content?,
+        "live_at": at,
+    }))
+}
+
+/// A chapter as everybody sees it: without the content of its lessons.
+fn listed(chapter: &Chapter) -> Value {
+    let lesson = |lesson: &Value| {
+        json!({
+            "id": lesson["id"], "title": lesson["title"], "kind": lesson["kind"],
+            "duration_seconds": lesson["duration_seconds"], "preview": lesson["preview"],
+        })
+    };
+    let lessons: Vec<Value> = chapter.lessons.iter().map(lesson).collect();
+    json!({"id": chapter.id, "title": chapter.title, "lessons": lessons})
 }
 
 /// What the row of each course must say.

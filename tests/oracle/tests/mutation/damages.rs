@@ -37,6 +37,8 @@ pub(crate) enum Harm {
     History(fn(&mut Vec<Request>)),
     /// What the clients remember, while a server runs over undamaged tables.
     ServedHistory(fn(&mut Vec<Request>)),
+    /// A name in what is sent: it becomes another each time it comes by on the way to the server.
+    Renamed(&'static str),
 }
 
 /// Every damage.

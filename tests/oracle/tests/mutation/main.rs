@@ -11,6 +11,7 @@ mod damages;
 #[path = "../../../shared/databases.rs"]
 mod databases;
 mod drive;
+mod renaming;
 mod server;
 mod stores;
 
@@ -24,6 +25,7 @@ use lyceum_oracle::{Evidence, Plan, check, check_tables, history, rules};
 
 use damages::{Damage, Harm};
 use drive::Drive;
+use renaming::Renaming;
 use server::{Sandbox, Server};
 use stores::Copies;
 
@@ -121,11 +123,12 @@ impl Clean {
                 harm(&mut history);
                 self.look("", history, &statement).await
             }
-            Harm::Served(sql) => self.serve(sql, &history).await,
+            Harm::Served(sql) => self.serve(sql, &history, None).await,
             Harm::ServedHistory(harm) => {
                 harm(&mut history);
-                self.serve("", &history).await
+                self.serve("", &history, None).await
             }
+            Harm::Renamed(name) => self.serve("", &history, Some(name)).await,
             Harm::Unrest(sql) => {
                 let copy = self.copies.damaged(sql).await;
                 let plan = Plan {
@@ -157,15 +160,16 @@ impl Clean {
         report
     }
 
-    /// Has a server read a damaged copy, and looks at it through that server.
-    async fn serve(&self, sql: &str, history: &[Request]) -> Report {
+    /// Has a server read a damaged copy, and looks at it through that server; `renamed` never reaches it as it was sent.
+    async fn serve(&self, sql: &str, history: &[Request], renamed: Option<&'static str>) -> Report {
         let copy = self.copies.damaged(sql).await;
         let server = Server::start(&copy, &self.sandbox).await;
+        let between = renamed.map(|name| Renaming::before(server.address(), name));
         let path = server::scratch("history.jsonl");
         drive::write(&path, history).await;
         let plan = Plan {
             histories: vec![path.clone()],
-            nodes: vec![server.url()],
+            nodes: vec![between.as_ref().map_or_else(|| server.url(), Renaming::url)],
             ..Plan::new(&self.copies.reading(&copy))
         };
         let report = check(&plan).await;

@@ -57,6 +57,21 @@ pub(super) const DAMAGES: &[Damage] = &[
     ),
     tables(
         "books.course_versions_follow_the_journal",
+        "a lesson that says something else than when it was sold",
+        "UPDATE course_versions SET lessons = replace(lessons::text, '{\"text\": \"text\"}', '{\"text\": \"none\"}')::jsonb",
+    ),
+    tables(
+        "books.course_versions_follow_the_journal",
+        "an outline that lists another lesson",
+        "UPDATE course_versions SET detail = replace(detail::text, 'The first lesson', 'The last lesson')::json",
+    ),
+    tables(
+        "books.course_versions_follow_the_journal",
+        "a version that went live earlier than it did",
+        "UPDATE course_versions SET live_at = live_at - interval '1 second'",
+    ),
+    tables(
+        "books.course_versions_follow_the_journal",
         "a version that nobody published",
         "INSERT INTO course_versions SELECT course_id, version + 1, title, subtitle, language, level, category, tags, price, \
          currency, detail, lessons, live_at FROM course_versions",

@@ -216,13 +216,18 @@ pub(super) const DAMAGES: &[Damage] = &[
     ),
     Damage {
         what: "a report of which the client was told that more was taken in",
-        breaks: "replay.signals_are_taken_in_again",
+        breaks: "replay.signals_are_known_again",
         harm: Harm::ServedHistory(|requests| {
             let report = requests
                 .iter_mut()
                 .find(|request| request.intent.path == "/v1/events");
             response(report.unwrap())["accepted"] = json!(7);
         }),
+    },
+    Damage {
+        what: "a server to which every report comes under new ids",
+        breaks: "replay.signals_are_known_again",
+        harm: Harm::Renamed("start-1"),
     },
     served(
         "replay.changes_nothing",
