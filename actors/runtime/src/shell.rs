@@ -81,11 +81,11 @@ impl<E: Entity> Actor for Shell<E> {
             Envelope::Request(request) => {
                 let command = request.command.is_some();
                 let trace = request.trace;
-                let turn = self.request(&myself, *request, live);
+                // An idle actor keeps room for the largest thing it ever waits with: the request stays in its box.
                 if trace.sampled {
-                    Box::pin(trace::scope(trace, turn)).await;
+                    Box::pin(trace::scope(trace, self.request(&myself, request, live))).await;
                 } else {
-                    turn.await;
+                    self.request(&myself, request, live).await;
                 }
                 live.resident.dealt_with(command);
             }
@@ -132,7 +132,12 @@ impl<E: Entity> Actor for Shell<E> {
 }
 
 impl<E: Entity> Shell<E> {
-    async fn request(&self, myself: &ActorRef<Envelope<E>>, mut request: Request<E>, live: &mut Live<E>) {
+    async fn request(
+        &self,
+        myself: &ActorRef<Envelope<E>>,
+        mut request: Box<Request<E>>,
+        live: &mut Live<E>,
+    ) {
         request.waiting = None;
         let now_monotonic = std::time::Instant::now();
         live.resident.touch(now_monotonic);
@@ -164,7 +169,7 @@ impl<E: Entity> Shell<E> {
                 Some(reply) => request.reply = reply,
             }
         }
-        self.turn(myself, request, live);
+        self.turn(myself, *request, live);
         self.shared.metrics.handle.record(now_monotonic.elapsed());
     }
 
