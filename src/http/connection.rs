@@ -43,6 +43,7 @@ pub(super) struct Link<A> {
 pub(super) struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    head_bytes_max: usize,
 }
 
 impl Protocols {
@@ -69,13 +70,17 @@ impl Protocols {
             .max_send_buf_size(SEND_BYTES_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Protocols { http1, http2 }
+        Protocols {
+            http1,
+            http2,
+            head_bytes_max: settings.header_bytes_max,
+        }
     }
 
     /// Serves a connection until it ends or is told to.
     pub(super) async fn serve<A: Send + Sync + 'static>(self, stream: TcpStream, link: Arc<Link<A>>) {
         let pulse = link.pulse.clone();
-        let mut socket = Socket::new(stream, pulse.clone());
+        let mut socket = Socket::new(stream, pulse.clone(), self.head_bytes_max);
         let protocol = poll_fn(|context| match pulse.order(context) {
             Order::Serve => socket.poll_protocol(context).map(Result::ok),
             // Nothing has been asked yet, so there is nothing to finish.

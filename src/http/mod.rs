@@ -25,7 +25,6 @@ mod connection;
 pub mod docs;
 mod framing;
 mod guard;
-mod head;
 pub mod health;
 mod idempotency;
 pub mod imports;

@@ -5,12 +5,12 @@
 //! request; here a request pays a few stores. Times are those of the sweeper's clock, so limits are exact to
 //! a tick.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use super::head::Head;
+use super::framing::Trail;
 
 /// Milliseconds of the server's life, moved on by the sweeper. The first is 1, so that 0 can mean "never".
 #[derive(Debug)]
@@ -96,7 +96,11 @@ pub(super) struct Pulse {
     order: AtomicU8,
     protocol: AtomicU8,
     waker: OnceLock<Waker>,
-    head: Head,
+    /// Whether a head is on its way (HTTP/1.1).
+    head_begun: AtomicBool,
+    /// How many requests have come before the first whose framing is in doubt, and how many were looked at.
+    certain: AtomicU64,
+    screened: AtomicU64,
 }
 
 impl Pulse {
@@ -111,7 +115,9 @@ impl Pulse {
             order: AtomicU8::new(Order::Serve as u8),
             protocol: AtomicU8::new(Protocol::Unknown as u8),
             waker: OnceLock::new(),
-            head: Head::default(),
+            head_begun: AtomicBool::new(false),
+            certain: AtomicU64::new(0),
+            screened: AtomicU64::new(0),
         }
     }
 
@@ -128,21 +134,19 @@ impl Pulse {
         self.protocol.store(protocol as u8, Ordering::Relaxed);
     }
 
-    /// The socket has handed over bytes.
-    pub(super) fn received(&self, bytes: &[u8]) {
-        if self.protocol.load(Ordering::Relaxed) == Protocol::Http2 as u8 {
-            return;
-        }
-        // A connection counts as silent until its first byte, so Fresh and Head share one deadline.
-        if self.is(Phase::Idle) {
+    /// The socket has handed over bytes, and the trail has followed them (HTTP/1.1).
+    pub(super) fn received(&self, trail: &Trail) {
+        let begun = trail.has_begun();
+        self.head_begun.store(begun, Ordering::Relaxed);
+        self.certain.store(trail.certain(), Ordering::Relaxed);
+        // A connection counts as silent until its first request, so Fresh and Head share one deadline.
+        if begun && self.is(Phase::Idle) {
             self.enter(Phase::Head);
         }
-        self.head.received(bytes);
     }
 
     /// The socket has taken bytes, or has refused them because the client does not read.
     pub(super) fn sent(&self, taken: bool) {
-        self.head.answered();
         if taken {
             self.stalled_ms.store(0, Ordering::Relaxed);
         } else if self.stalled_ms.load(Ordering::Relaxed) == 0 {
@@ -158,9 +162,9 @@ impl Pulse {
         OpenRequest(self)
     }
 
-    /// Whether the headers being answered (HTTP/1.1) held this field, although hyper has removed it.
-    pub(super) fn head_names(&self, field: &str) -> bool {
-        self.head.names(field)
+    /// Whether all readers agree on where the next request ends (HTTP/1.1). Asked once for each, in their order.
+    pub(super) fn next_is_certain(&self) -> bool {
+        self.screened.fetch_add(1, Ordering::Relaxed) < self.certain.load(Ordering::Relaxed)
     }
 
     /// What to do now. Called by the connection's own task before it goes on, so that it can be woken.
@@ -184,7 +188,7 @@ impl Pulse {
 
     /// What the limits ask of the connection at this moment.
     pub(super) fn judge(&self, patience: &Patience) -> Order {
-        if self.is(Phase::Idle) && self.head.has_begun() {
+        if self.is(Phase::Idle) && self.head_begun.load(Ordering::Relaxed) {
             // It came with the request before; unless the connection has gone on, it is late since that was answered.
             let _ = self.phase.compare_exchange(
                 Phase::Idle as u8,
@@ -257,6 +261,15 @@ mod tests {
         (pulse, clock)
     }
 
+    /// What the socket does with bytes.
+    fn receiver(pulse: &Pulse) -> impl FnMut(&[u8]) {
+        let mut trail = Trail::new(16 * 1024);
+        move |bytes| {
+            trail.follow(bytes);
+            pulse.received(&trail);
+        }
+    }
+
     fn after(clock: &Clock, seconds: u64) {
         let now = clock.now() - 1;
         clock.set(Duration::from_millis(now + seconds * 1000));
@@ -275,13 +288,14 @@ mod tests {
     #[test]
     fn dripping_headers_do_not_prolong_the_header_timeout() {
         let (pulse, clock) = pulse();
+        let mut received = receiver(&pulse);
         drop(pulse.request());
         after(&clock, 59);
-        pulse.received(b"G");
+        received(b"G");
 
         for _ in 0..8 {
             after(&clock, 1);
-            pulse.received(b"x");
+            received(b"x");
             assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
         }
         after(&clock, 1);
@@ -322,40 +336,38 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_of_a_head_are_found_however_it_was_cut_and_cased() {
+    fn a_request_is_certain_until_the_first_that_is_ambiguous() {
         let (pulse, _) = pulse();
-        pulse.received(b"POST / HTTP/1.1\r\nHost: a\r\nCONTENT-len");
-        pulse.received(b"gth: 16\r\nX: 1\r\n\r\nnot-a-field: 1\r\n");
+        let mut received = receiver(&pulse);
 
-        assert!(pulse.head_names("content-length"));
-        assert!(pulse.head_names("host"));
-        assert!(!pulse.head_names("not-a-field"));
-        assert!(!pulse.head_names("post / http/1.1\r"));
-
-        pulse.sent(true);
-        pulse.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(!pulse.head_names("content-length"));
-
-        pulse.sent(true);
-        pulse.received(b"\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
-        assert!(pulse.head_names("content-length"));
+        received(b"GET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer");
+        assert!(pulse.next_is_certain());
+        received(b"-Encoding: chunked\r\n\r\n");
+        assert!(!pulse.next_is_certain());
+        received(b"0\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+        assert!(!pulse.next_is_certain());
     }
 
     #[test]
-    fn every_head_of_a_packet_is_looked_at() {
-        let (pulse, _) = pulse();
-        pulse.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer");
-        pulse.sent(true);
-        pulse.received(b"-Encoding: chunked\r\n\r\n");
+    fn blank_lines_at_rest_begin_no_head() {
+        let (pulse, clock) = pulse();
+        let mut received = receiver(&pulse);
+        received(b"GET / HTTP/1.1\r\n\r\n");
+        drop(pulse.request());
 
-        assert!(pulse.head_names("content-length"));
-        assert!(pulse.head_names("transfer-encoding"));
+        received(b"\r\n\r");
+        after(&clock, 59);
+        assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
+        received(b"\nG");
+        after(&clock, 9);
+        assert_eq!(pulse.judge(&PATIENCE), Order::Cut);
     }
 
     #[test]
     fn a_head_that_begins_behind_another_request_shares_the_header_timeout() {
         let (pulse, clock) = pulse();
-        pulse.received(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HT");
+        let mut received = receiver(&pulse);
+        received(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HT");
         let open = pulse.request();
         after(&clock, 100);
         assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
@@ -364,7 +376,7 @@ mod tests {
 
         after(&clock, 7);
         assert_eq!(pulse.judge(&PATIENCE), Order::Serve);
-        pulse.received(b"TP");
+        received(b"TP");
         after(&clock, 2);
         assert_eq!(pulse.judge(&PATIENCE), Order::Cut);
     }
@@ -373,11 +385,12 @@ mod tests {
     fn a_long_or_announced_body_is_not_taken_for_a_head() {
         for body in ["x".repeat(50_000), "x".to_owned()] {
             let (pulse, clock) = pulse();
-            pulse.received(format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+            let mut received = receiver(&pulse);
+            received(format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
             let open = pulse.request();
             // The client is told to go on.
             pulse.sent(true);
-            body.as_bytes().chunks(1000).for_each(|part| pulse.received(part));
+            body.as_bytes().chunks(1000).for_each(&mut received);
             pulse.sent(true);
             drop(open);
 

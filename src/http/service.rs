@@ -233,13 +233,14 @@ fn screen<A>(link: &Link<A>, head: &Parts) -> Result<(), Problem> {
         }
         return Ok(());
     }
+    let certain = link.pulse.next_is_certain();
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if !host.is_empty() => {}
         (Some(_), None) | (None, _) => return malformed("http.host_missing", "A Host header is required."),
         (Some(_), Some(_)) => return malformed("http.host_repeated", "Host was given more than once."),
     }
-    if head.headers.contains_key(TRANSFER_ENCODING) && link.pulse.head_names("content-length") {
+    if !certain && head.headers.contains_key(TRANSFER_ENCODING) {
         return malformed(
             "http.length_ambiguous",
             "Content-Length and Transfer-Encoding exclude each other.",

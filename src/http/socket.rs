@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::framing::Trail;
 use super::pulse::{Protocol, Pulse};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -30,15 +31,18 @@ pub(super) struct Socket {
     pulse: Arc<Pulse>,
     ahead: Vec<u8>,
     ahead_given: usize,
+    /// Of HTTP/1.1 alone: HTTP/2 has frames.
+    trail: Option<Trail>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>, head_bytes_max: usize) -> Self {
         Socket {
             stream,
             pulse,
             ahead: Vec::new(),
             ahead_given: 0,
+            trail: Some(Trail::new(head_bytes_max)),
         }
     }
 
@@ -52,6 +56,7 @@ impl Socket {
                 return Poll::Ready(Ok(Protocol::Http1));
             }
             if known == PREFACE.len() {
+                self.trail = None;
                 return Poll::Ready(Ok(Protocol::Http2));
             }
             let mut bytes = [0; READ_AHEAD_BYTES];
@@ -90,8 +95,9 @@ impl AsyncRead for Socket {
         } else {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         }
-        if buffer.filled().len() > before {
-            this.pulse.received(&buffer.filled()[before..]);
+        if let Some(trail) = &mut this.trail {
+            trail.follow(&buffer.filled()[before..]);
+            this.pulse.received(trail);
         }
         Poll::Ready(Ok(()))
     }

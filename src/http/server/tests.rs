@@ -1,5 +1,7 @@
 //! The server on a real socket: slow, silent, hostile and well-behaved clients.
 
+mod framing;
+
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -245,41 +247,6 @@ async fn a_client_that_does_not_read_its_answer_is_cut() {
         .unwrap();
 
     site.no_connections().await;
-}
-
-#[tokio::test]
-async fn ambiguous_and_hostless_requests_are_refused() {
-    let site = site(&[]);
-    let json = "Content-Type: application/json";
-    let both = [
-        "Content-Length: 4\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\ncontent-LENGTH: 4",
-    ];
-    for lengths in both {
-        let answer = site
-            .request(&format!(
-                "POST /length HTTP/1.1\nHost: a\n{json}\n{lengths}\n\n1\n1\n0\n\n"
-            ))
-            .await;
-        assert_eq!(
-            refused(&answer),
-            (400, "http.length_ambiguous".into()),
-            "{lengths}"
-        );
-    }
-    let chunked = format!(
-        "POST /length HTTP/1.1\r\nHost: a\r\n{json}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
-    );
-    assert_eq!(refused(&site.exchange(chunked.as_bytes()).await).0, 200);
-
-    for (hosts, code) in [
-        ("X: 1", "http.host_missing"),
-        ("Host:", "http.host_missing"),
-        ("Host: a\nHost: a", "http.host_repeated"),
-    ] {
-        let answer = site.request(&format!("GET /quick HTTP/1.1\n{hosts}\n\n")).await;
-        assert_eq!(refused(&answer), (400, code.into()), "{hosts}");
-    }
 }
 
 #[tokio::test]
