@@ -20,11 +20,8 @@ const DRIP: Duration = Duration::from_secs(1);
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// For bodies, and for answers that nobody takes.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
-/// For a head that begins in the packet of the request before it: nothing arrives after that request was answered, so the server
-/// takes the connection for one at rest.
-const REST_LIMIT: Duration = Duration::from_secs(70);
 /// When the trial gives up waiting.
-const PATIENCE: Duration = Duration::from_secs(80);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// Requests whose answers fill every buffer on the way to a client that does not read.
 const UNREAD_ANSWERS: usize = 200;
 
@@ -97,9 +94,9 @@ impl Kind {
             | Kind::SilentInTheRequestLine
             | Kind::DrippingHeaders
             | Kind::HalfClosedInTheRequestLine
+            | Kind::SilentAfterTheFirstAnswerBegan
             | Kind::Http2Silent
             | Kind::Http2HalfHeaders => HEAD_LIMIT,
-            Kind::SilentAfterTheFirstAnswerBegan => REST_LIMIT,
         }
     }
 

@@ -3,6 +3,8 @@
 //! Each case is one connection. Behind the request, where an honest reader sees its body or nothing at all, lies a second
 //! request for [`SMUGGLED`]; it must never be answered. What cannot be framed without doubt must be refused.
 
+mod behind;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,6 +59,7 @@ pub(super) async fn all(address: SocketAddr) -> Vec<Check> {
             "0",
             wrong.is_empty(),
         ),
+        behind::all(address).await,
         pipelining(address).await,
     ]
 }
