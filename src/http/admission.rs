@@ -173,6 +173,11 @@ impl Admission {
 }
 
 impl InFlight {
+    /// Requests in progress at which the first are shed when so many may be. Whenever one is, the peak has reached this.
+    pub(super) fn first_shed(&self, limit: usize) -> usize {
+        self.of(limit)[Priority::Recommend.index()]
+    }
+
     /// Requests in progress at which each priority is shed when so many may be, by [`Priority::index`].
     fn of(&self, limit: usize) -> [usize; 5] {
         let share = |percent: u32| (limit * usize::try_from(percent).unwrap_or(100) / 100).max(1);
@@ -246,6 +251,17 @@ mod tests {
 
         assert_eq!(shares.of(1000), [usize::MAX, 1256, 1000, 750, 500]);
         assert_eq!(shares.of(1), [usize::MAX, 257, 1, 1, 1]);
+    }
+
+    #[test]
+    fn when_only_recommendations_are_refused_the_peak_says_that_the_limit_was_needed() {
+        let admission = admission();
+        let held: Vec<_> = (0..4)
+            .filter_map(|_| admission.admit(Priority::Recommend).ok())
+            .collect();
+
+        assert_eq!(held.len(), 2);
+        assert!(admission.peak() >= admission.shares.first_shed(4));
     }
 
     #[test]

@@ -1,28 +1,37 @@
 //! How many requests may be in progress at once: found by trying, since it depends on machine, stores and load.
 //!
 //! Additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the increase and decrease algorithms for
-//! congestion avoidance in computer networks", 1989), looked at once per window. A window is congested when more than a
-//! tenth of the entities' answers took longer than the target, or when the scheduler ran late by as much; then the limit falls by a
-//! fifth. When it was needed and nothing was congested, it rises by its square root, as Netflix's concurrency-limits
-//! does: a small limit probes gently, a large one does not take minutes. So the queue in front of entities and journal
-//! stays about as long as the target, and what does not fit is refused at the door, where a refusal costs least.
+//! congestion avoidance in computer networks", 1989), looked at once per window. Only a window in which the limit was needed, since requests
+//! came near enough to it for the first to be refused, moves it:
+//!
+//! - Congested, it falls by a fifth: more than a tenth of the entities' answers took longer than the target, or the scheduler ran late by
+//!   as much for most of the last ticks.
+//! - At ease, it rises by its square root, as Netflix's concurrency-limits does: a small limit probes gently, a large one does
+//!   not take minutes. At ease means that enough was answered to know, and that at the rate of the answers whoever waits has
+//!   one within the target. Silence is not ease.
+//! - Otherwise it stays.
+//!
+//! So the queue in front of entities and journal stays about as long as the target, and what does not fit is refused at
+//! the door, where a refusal costs least. Of slowness that has another cause than concurrency, a node that is not busy learns nothing.
 //!
 //! The rule has no clock of its own: [`Concurrency::tick`] is told the time.
 
 use std::time::{Duration, Instant};
 
+use lyceum_runtime::Answers;
+
 use super::settings::InFlight;
 
 /// Fewer answers say nothing about how long answers take.
 const ANSWERS_MIN: u32 = 8;
+/// Ticks whose median says how late the scheduler runs: two pauses among them are no starvation, however long.
+const TICKS: usize = 5;
 
 /// What was counted in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Answers of entities.
-    pub(super) answers: u32,
-    /// Those that took longer than the target.
-    pub(super) slow: u32,
+    /// Answers of entities, and who still waits for one.
+    pub(super) answers: Answers,
     /// Requests in progress, at most.
     pub(super) peak: usize,
 }
@@ -33,8 +42,9 @@ pub(super) struct Concurrency {
     bounds: InFlight,
     limit: usize,
     began: Instant,
-    late: Duration,
-    ticks: u32,
+    /// How late the last ticks ran, in a ring that outlives the window: after a pause a window may have one tick only.
+    late: [Duration; TICKS],
+    ticks: usize,
 }
 
 impl Concurrency {
@@ -44,7 +54,7 @@ impl Concurrency {
             bounds,
             limit: bounds.start,
             began: now,
-            late: Duration::ZERO,
+            late: [Duration::ZERO; TICKS],
             ticks: 0,
         }
     }
@@ -56,33 +66,53 @@ impl Concurrency {
         late: Duration,
         counted: impl FnOnce() -> Counts,
     ) -> Option<usize> {
-        self.late += late;
-        self.ticks += 1;
-        if now.saturating_duration_since(self.began) < *self.bounds.window_ms {
+        self.late[self.ticks] = late;
+        self.ticks = (self.ticks + 1) % TICKS;
+        let window = now.saturating_duration_since(self.began);
+        if window < *self.bounds.window_ms {
             return None;
         }
-        let late = self.late / self.ticks;
-        self.limit = self.bounds.next(self.limit, late, counted());
-        (self.began, self.late, self.ticks) = (now, Duration::ZERO, 0);
+        self.began = now;
+        self.limit = self.bounds.next(self.limit, window, median(self.late), counted());
         Some(self.limit)
     }
 }
 
+fn median(mut late: [Duration; TICKS]) -> Duration {
+    late.sort_unstable();
+    late[TICKS / 2]
+}
+
 impl InFlight {
-    /// The limit after a window in which ticks were late by so much on average.
-    fn next(&self, limit: usize, late: Duration, counts: Counts) -> usize {
-        let Counts { answers, slow, peak } = counts;
-        let slow = answers >= ANSWERS_MIN && slow > answers / 10;
-        let next = if slow || late > *self.target_ms {
-            // From what was really in progress: a limit far above it would take many windows to bite.
-            limit.min(peak) * 4 / 5
-        } else if peak > limit / 2 {
+    /// The limit after a window of such length, in which ticks were late by so much.
+    fn next(&self, limit: usize, window: Duration, late: Duration, counts: Counts) -> usize {
+        let Counts { answers, peak } = counts;
+        let congested = late > *self.target_ms || too_slow(answers);
+        let next = if peak < self.first_shed(limit) {
+            limit
+        } else if congested {
+            limit * 4 / 5
+        } else if self.at_ease(window, counts) {
             limit + limit.isqrt()
         } else {
             limit
         };
         next.clamp(self.min, self.max)
     }
+
+    /// Whether enough was answered to know, and whoever waits has an answer within the target: by Little's law the mean wait is
+    /// the number of those who wait over the rate of answers.
+    fn at_ease(&self, window: Duration, Counts { answers, peak }: Counts) -> bool {
+        // Where hardly anything may be in progress, hardly anything is answered.
+        let enough = ANSWERS_MIN.min(u32::try_from(peak).unwrap_or(u32::MAX));
+        answers.all >= enough
+            && window.saturating_mul(answers.waiting) <= self.target_ms.saturating_mul(answers.all)
+    }
+}
+
+/// A tenth is borne.
+fn too_slow(answers: Answers) -> bool {
+    answers.all >= ANSWERS_MIN && answers.slow > answers.all / 10
 }
 
 #[cfg(test)]
@@ -102,8 +132,15 @@ mod tests {
         .in_flight
     }
 
-    fn counts(answers: u32, slow: u32, peak: usize) -> Counts {
-        Counts { answers, slow, peak }
+    /// All who are in progress wait for an answer.
+    fn counts(all: u32, slow: u32, peak: usize) -> Counts {
+        let waiting = u32::try_from(peak).unwrap();
+        let answers = Answers { all, slow, waiting };
+        Counts { answers, peak }
+    }
+
+    fn next(limit: usize, counts: Counts) -> usize {
+        bounds().next(limit, WINDOW, Duration::ZERO, counts)
     }
 
     /// Stores that answer `rate` requests a second and queue the rest, so that an answer takes queue over rate.
@@ -174,12 +211,90 @@ mod tests {
     }
 
     #[test]
-    fn a_few_slow_answers_say_nothing_and_a_tenth_of_many_is_borne() {
-        let bounds = bounds();
+    fn a_tenth_of_slow_answers_is_borne_and_more_cost_a_fifth() {
+        assert_eq!(next(500, counts(1000, 100, 300)), 522);
+        assert_eq!(next(500, counts(1000, 101, 300)), 400);
+    }
 
-        assert_eq!(bounds.next(500, Duration::ZERO, counts(7, 7, 10)), 500);
-        assert_eq!(bounds.next(500, Duration::ZERO, counts(100, 10, 10)), 500);
-        assert_eq!(bounds.next(500, Duration::ZERO, counts(100, 11, 500)), 400);
+    #[test]
+    fn while_postgres_is_frozen_and_nothing_is_answered_it_does_not_rise() {
+        let now = Instant::now();
+        let mut concurrency = Concurrency::new(bounds(), now);
+        concurrency.limit = 512;
+
+        let limits: Vec<_> = (1..=20)
+            .map(|window| concurrency.tick(now + WINDOW * window, Duration::ZERO, || counts(0, 0, 512)))
+            .collect();
+
+        assert_eq!(limits, [Some(512); 20]);
+    }
+
+    #[test]
+    fn while_most_wait_and_a_few_quick_answers_come_it_does_not_rise() {
+        // 40 in 250 ms: whoever is last of 300 waits for two seconds.
+        assert_eq!(next(500, counts(40, 0, 300)), 500);
+        assert_eq!(next(500, counts(7, 0, 300)), 500);
+    }
+
+    #[test]
+    fn once_the_asks_of_a_frozen_postgres_are_given_up_it_falls() {
+        assert_eq!(next(512, counts(200, 200, 512)), 409);
+    }
+
+    #[test]
+    fn where_few_may_be_in_progress_few_answers_are_enough() {
+        let few = Answers {
+            all: 3,
+            slow: 0,
+            waiting: 1,
+        };
+
+        assert_eq!(
+            next(
+                10,
+                Counts {
+                    answers: few,
+                    peak: 6
+                }
+            ),
+            10
+        );
+        let bounds = InFlight { min: 1, ..bounds() };
+        let raised = bounds.next(
+            3,
+            WINDOW,
+            Duration::ZERO,
+            Counts {
+                answers: few,
+                peak: 3,
+            },
+        );
+        assert_eq!(raised, 4);
+    }
+
+    #[test]
+    fn one_slow_answer_of_eight_on_a_nearly_idle_node_changes_nothing() {
+        assert_eq!(next(512, counts(8, 1, 3)), 512);
+        assert_eq!(next(512, counts(8, 8, 255)), 512);
+    }
+
+    #[test]
+    fn recommendations_alone_raise_it_although_they_may_use_half_of_it_only() {
+        assert_eq!(next(500, counts(1000, 0, 250)), 522);
+        assert_eq!(next(500, counts(1000, 0, 249)), 500);
+    }
+
+    #[test]
+    fn reads_alone_raise_it_although_they_may_use_a_third_of_it_only() {
+        let shares = InFlight {
+            read_percent: 33,
+            recommend_percent: 33,
+            ..bounds()
+        };
+
+        let raised = shares.next(500, WINDOW, Duration::ZERO, counts(1000, 0, 165));
+
+        assert_eq!(raised, 522);
     }
 
     #[test]
@@ -194,23 +309,17 @@ mod tests {
             .collect();
 
         assert_eq!(within, None);
-        assert_eq!(ended[0], Some(720));
+        assert_eq!(ended[..3], [Some(1000), Some(800), Some(640)]);
         assert_eq!(ended.last(), Some(&Some(10)));
     }
 
     #[test]
-    fn one_late_tick_among_punctual_ones_is_no_congestion() {
+    fn one_pause_of_the_scheduler_is_no_starvation_although_its_window_has_no_other_tick() {
         let now = Instant::now();
         let mut concurrency = Concurrency::new(bounds(), now);
-        let counted = || counts(0, 0, 900);
+        let pause = Duration::from_millis(600);
 
-        for tick in 1..5 {
-            assert_eq!(
-                concurrency.tick(now + WINDOW / 5 * tick, Duration::ZERO, counted),
-                None
-            );
-        }
-        let ended = concurrency.tick(now + WINDOW, Duration::from_millis(400), counted);
+        let ended = concurrency.tick(now + pause, pause, || counts(0, 0, 900));
 
         assert_eq!(ended, Some(1000));
     }

@@ -72,7 +72,7 @@ pub struct HttpSettings {
 
 /// `[http.in_flight]`: requests in progress that wait for entities or stores, of all priorities together.
 ///
-/// How many there may be is found by trying, between `min` and `max`; recommendations are shed at a share of that, reads at a
+/// The limit on them is found by trying, between `min` and `max`; recommendations are shed at a share of that, reads at a
 /// larger one, purchases at all of it.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -81,9 +81,10 @@ pub struct InFlight {
     pub min: usize,
     /// The limit of a fresh node. Default 512: room for a burst, and soon lowered if it is too much.
     pub start: usize,
-    /// The limit never rises above it. Default 8,000: at 10 k commits/s a purchase waits less than a second.
+    /// The limit never rises above it. Default 8,000: at 10 k commits/s a purchase waits less than a second. Callbacks may exceed
+    /// the limit by their reserve, and probes without end: they are never shed.
     pub max: usize,
-    /// Milliseconds an entity's answer may take; when more than a tenth take longer, the limit falls. Default 100: a
+    /// Milliseconds an entity's answer may take; when more than a tenth take longer, a limit that is needed falls. Default 100: a
     /// purchase asks up to three times, and is to take less than 500 ms.
     pub target_ms: Millis,
     /// Milliseconds after which the limit is reconsidered. Default 250: many answers, and several times within a caller's patience.

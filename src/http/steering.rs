@@ -47,9 +47,8 @@ impl Steering {
         self.expected = now + self.period;
         admission.lag(self.lag.observe(late, self.period));
         let counted = || {
-            let (answers, slow) = self.pace.take();
-            let peak = admission.peak();
-            Counts { answers, slow, peak }
+            let (answers, peak) = (self.pace.take(), admission.peak());
+            Counts { answers, peak }
         };
         if let Some(limit) = self.concurrency.tick(now, late, counted) {
             admission.limit(limit);

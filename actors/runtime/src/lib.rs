@@ -50,7 +50,7 @@ pub use membership::Membership;
 pub use meters::{METERS, look_up};
 pub use outbox::{CommittedMessage, Deliver, Delivery, DeliveryError, OutboxSettings, Relay};
 pub use ownership::ShardMap;
-pub use pace::Pace;
+pub use pace::{Answers, Asking, Pace};
 pub use placement::{SHARDS, Shard, shard_of};
 pub use redis::Redis;
 pub use region::{ActorLimits, Node, Region};

@@ -323,7 +323,11 @@ impl<E: Entity> Region<E> {
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply,
         };
-        self.send(key, Box::new(request))?;
+        let asking = self.shared.node.pace.asked(asked);
+        if let Err(refused) = self.send(key, Box::new(request)) {
+            asking.void();
+            return Err(refused);
+        }
         let heard = match tokio::time::timeout_at(context.deadline.into(), outcome).await {
             Ok(Ok(outcome)) => outcome,
             // A reply is answered even when it is dropped.
@@ -331,9 +335,9 @@ impl<E: Entity> Region<E> {
             Err(_) if changes => Err(AskError::Unknown),
             Err(_) => Err(AskError::Expired),
         };
-        // What could not be begun says nothing about how long it would have taken.
-        if let Ok(_) | Err(AskError::Refused(_) | AskError::Unknown | AskError::Expired) = heard {
-            self.shared.node.pace.answered(asked.elapsed());
+        match heard {
+            Ok(_) | Err(AskError::Refused(_) | AskError::Unknown | AskError::Expired) => asking.answered(),
+            Err(_) => asking.void(),
         }
         heard
     }
