@@ -20,6 +20,7 @@ use crate::api::{self, Call, Client};
 use crate::judge;
 use crate::pinning::Cores;
 use crate::site::{OPERATOR, OPERATOR_PASSWORD, Place, Site};
+use crate::stores::Stores;
 use crate::verdict::{Check, Outcome};
 
 const SEED: &str = "9";
@@ -32,8 +33,10 @@ const GOODPUT_MIN: f64 = 0.8;
 /// Twice the objectives: 500 ms for a purchase, 100 ms for the catalog.
 const BUY_P99_MAX_MS: f64 = 1000.0;
 const READ_P99_MAX_MS: f64 = 200.0;
-/// After the storm, a second is normal when nothing fails and its latency meets the objective.
+/// After the storm, a second is normal when something is answered, nothing fails and its latency meets the objective.
 const NORMAL_AFTER_S: u64 = 5;
+/// Of the seconds after that, so many may be otherwise: a checkpoint, or the end of the run within its last second.
+const RELAPSES_MAX: usize = 1;
 const NORMAL_P99_MS: f64 = 500.0;
 /// A search of ten steps, or a run of a minute and a half, and what prepares them.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(400);
@@ -55,35 +58,47 @@ zipf = 1.0
 count = 1000
 ";
 
-/// Finds C and offers 3 C.
+/// Tries it where it can be tried.
 pub(super) async fn run(trial: &Trial<'_>) -> Result<Outcome, Failure> {
     if !trial.place.load.exists() {
         let reason = format!("there is no load generator at {}", trial.place.load.display());
         return Ok(Outcome::Skipped(reason));
     }
-    let Some((measured, measuring)) = Cores::divided() else {
-        return Ok(Outcome::Skipped(
-            "server and generator need a core each".to_owned(),
-        ));
+    let (measured, measuring) = match Cores::divided().await {
+        Ok(halves) => halves,
+        Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
+    let stores = trial.stores().await?;
+    let tried = weather(trial, &stores, &measured, &measuring).await;
+    // Whoever comes next has all cores again, however this ended.
+    stores.stop().await?;
+    tried.map(Outcome::Tried)
+}
+
+/// Holds stores and server on their cores, finds C and offers 3 C from the others.
+async fn weather(
+    trial: &Trial<'_>,
+    stores: &Stores,
+    measured: &Cores,
+    measuring: &Cores,
+) -> Result<Vec<Check>, Failure> {
     let place = Place {
         cores: Some(measured.clone()),
         ..trial.place.clone()
     };
-    let stores = trial.stores().await?;
-    stores.hold(&measured).await?;
+    stores.hold(measured).await?;
     // Thousands of users are made before the storm, and hashing their passwords is not what is tried.
     let cheap = [
         ("accounts.argon2_memory_kib", "1024".to_owned()),
         ("accounts.argon2_passes", "1".to_owned()),
     ];
-    let site = Site::start(&place, &stores, &cheap).await?;
+    let site = Site::start(&place, stores, &cheap).await?;
     // Something to look at, and to buy.
     site.courses(COURSES, 10).await?;
     let storm = Storm {
         place: &place,
         site: &site,
-        cores: &measuring,
+        cores: measuring,
     };
 
     let search = ["--from", "1000", "--to", "32000", "--step", "8s", "--steps", "10"];
@@ -114,12 +129,10 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Outcome, Failure> {
 
     let mut checks = judged(&summary, &capacity);
     checks.extend(witness.judged());
-    checks.extend(judge::oracle(&site, &stores, None).await?);
+    checks.extend(judge::oracle(&site, stores, None).await?);
     checks.push(Check::none("panics", site.panics()?));
     site.end().await?;
-    // Whoever comes next has all cores again.
-    stores.stop().await?;
-    Ok(Outcome::Tried(checks))
+    Ok(checks)
 }
 
 /// The generator and whom it loads.
@@ -263,10 +276,7 @@ fn judged(summary: &Value, capacity: &Capacity) -> Vec<Check> {
     let seconds = f64::from(u32::try_from(storm.len()).unwrap_or(1).max(1));
     let mean = |field: &str| storm.iter().map(|moment| number(&moment[field])).sum::<f64>() / seconds;
     let goodput = mean("completed") - mean("failed");
-    let normal =
-        |moment: &Value| number(&moment["failed"]) == 0.0 && number(&moment["p99_ms"]) <= NORMAL_P99_MS;
-    let mut calm = moments.iter().filter(|moment| second(moment) >= CALM + STORM);
-    let normal_after = calm.position(normal).and_then(|after| u64::try_from(after).ok());
+    let normal_after = normal_after(moments);
 
     let (buy, recommend) = (shed(summary, "buy"), shed(summary, "recommend"));
     vec![
@@ -306,6 +316,24 @@ fn judged(summary: &Value, capacity: &Capacity) -> Vec<Check> {
         ),
         Check::none("requests that failed otherwise than refused", otherwise(summary)),
     ]
+}
+
+/// Seconds after the storm until everything is normal and stays so.
+fn normal_after(moments: &[Value]) -> Option<u64> {
+    let normal = |second: u64| {
+        let mut moments = moments.iter();
+        // A second that is not told of is one in which nothing was answered.
+        let moment = moments.find(|moment| moment["t_s"].as_u64() == Some(second));
+        moment.is_some_and(|moment| {
+            number(&moment["completed"]) > 0.0
+                && number(&moment["failed"]) == 0.0
+                && moment["p99_ms"].as_f64().is_some_and(|p99| p99 <= NORMAL_P99_MS)
+        })
+    };
+    let calm = CALM + STORM..CALM + STORM + AFTERWARDS;
+    let lasting = |from: &u64| (*from..calm.end).filter(|second| !normal(*second)).count() <= RELAPSES_MAX;
+    let from = calm.clone().filter(|second| normal(*second)).find(lasting)?;
+    Some(from - calm.start)
 }
 
 fn list(value: &Value) -> &[Value] {
@@ -367,6 +395,21 @@ mod tests {
         })
     }
 
+    /// The seconds after the storm as they are told from one on; before it, they are normal.
+    fn afterwards(from: u64, told: impl Fn(u64) -> Value) -> Vec<Value> {
+        let normal = json!({"completed": 500, "failed": 0, "p99_ms": 20.0});
+        let moment = |second: u64| {
+            let mut moment = if second < from {
+                normal.clone()
+            } else {
+                told(second)
+            };
+            moment["t_s"] = (CALM + STORM + second).into();
+            moment
+        };
+        (0..AFTERWARDS).map(moment).collect()
+    }
+
     fn capacity(goodput: f64) -> Capacity {
         Capacity {
             starts: 1000.0,
@@ -397,6 +440,40 @@ mod tests {
         assert!(!checks[6].held);
         assert_eq!(checks[4].figure, "never");
         assert!(!checks[4].held);
+    }
+
+    #[test]
+    fn a_second_without_an_answer_is_not_normal() {
+        let silent = json!({"completed": 0, "failed": 0, "p99_ms": null});
+
+        let mut dead = afterwards(2, |_| silent.clone());
+        assert_eq!(normal_after(&dead), None);
+        dead.truncate(2);
+        assert_eq!(normal_after(&dead), None);
+        let slow = json!({"completed": 500, "failed": 0, "p99_ms": 501.0});
+        assert_eq!(normal_after(&afterwards(0, |_| slow.clone())), None);
+    }
+
+    #[test]
+    fn normal_is_what_lasts_but_for_one_second() {
+        let bad = json!({"completed": 500, "failed": 3, "p99_ms": 20.0});
+        let good = json!({"completed": 500, "failed": 0, "p99_ms": 20.0});
+        let bad_at = |seconds: &'static [u64]| {
+            let moment = |second| {
+                if seconds.contains(&second) {
+                    bad.clone()
+                } else {
+                    good.clone()
+                }
+            };
+            normal_after(&afterwards(0, moment))
+        };
+
+        assert_eq!(bad_at(&[]), Some(0));
+        assert_eq!(bad_at(&[7]), Some(0));
+        assert_eq!(bad_at(&[7, 9]), Some(8));
+        assert_eq!(bad_at(&[0, 1, 19]), Some(2));
+        assert_eq!(bad_at(&[17, 18, 19]), None);
     }
 
     #[test]
