@@ -6,6 +6,8 @@ use lyceum_domain::ids::{CourseId, UserId};
 use lyceum_domain::recommend::{Activity, Popularity, Profile, Signal};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Database, StoreError};
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use super::sink::Interaction;
@@ -23,10 +25,14 @@ const INSERT: &str = "INSERT INTO interactions (at, id, user_id, course_id, acti
 const POPULARITY: &str = "SELECT course_id, (extract(epoch FROM date_trunc('day', at)) * 1000)::bigint, \
      sum(weight)::float8 FROM interactions WHERE at > to_timestamp($1::bigint / 1000.0) AND weight > 0 GROUP BY 1, 2";
 const NEWEST: &str = "SELECT (extract(epoch FROM max(at)) * 1000)::bigint FROM interactions";
-const OWNED: &str = "SELECT DISTINCT course_id FROM grants WHERE user_id = $1 AND revoked_at IS NULL";
-const INTERESTS: &str = "SELECT interests::text FROM accounts WHERE user_id = $1";
-const RECENT: &str = "SELECT course_id, activity, value, (extract(epoch FROM at) * 1000)::bigint, event_id \
-     FROM interactions WHERE user_id = $1 ORDER BY at DESC LIMIT $2";
+// One round trip, since whoever asks for a list after a start of Redis waits for it. Owned courses are asked for by source, as
+// their two partial indexes have them; the newest events come oldest first, so that their ids are those that are remembered.
+const PROFILE: &str = "SELECT (SELECT interests::text FROM accounts WHERE user_id = $1), \
+     ARRAY(SELECT course_id FROM grants WHERE user_id = $1 AND source = 'order' AND revoked_at IS NULL \
+           UNION SELECT course_id FROM grants WHERE user_id = $1 AND source = 'import' AND revoked_at IS NULL), \
+     array_agg(course_id ORDER BY at), array_agg(activity ORDER BY at), array_agg(value ORDER BY at), \
+     array_agg((extract(epoch FROM at) * 1000)::bigint ORDER BY at), array_agg(event_id ORDER BY at) \
+     FROM (SELECT * FROM interactions WHERE user_id = $1 ORDER BY at DESC LIMIT $2) AS recent";
 const FORGET: &str = "DELETE FROM interactions WHERE user_id = $1";
 
 /// Reads and writes of the recommender. Cheap to clone.
@@ -47,29 +53,18 @@ impl RecommendRows {
     /// The database is away.
     pub async fn profile(&self, user: UserId) -> Result<Profile, StoreError> {
         let id = Uuid::from_u128(user.as_u128());
-        let owned = self.database.query(OWNED, &[&id]).await?;
-        let interests = self.database.query_opt(INTERESTS, &[&id]).await?;
-        let recent = self.database.query(RECENT, &[&id, &RECENT_EVENTS]).await?;
+        let Some(row) = self.database.query_opt(PROFILE, &[&id, &RECENT_EVENTS]).await? else {
+            return Ok(Profile::default());
+        };
 
-        let interests: Vec<String> = match interests {
-            Some(row) => serde_json::from_str(row.get(0)).map_err(StoreError::refused)?,
+        let interests: Vec<String> = match row.get::<_, Option<&str>>(0) {
+            Some(interests) => serde_json::from_str(interests).map_err(StoreError::refused)?,
             None => Vec::new(),
         };
-        let owned: Vec<CourseId> = owned.iter().map(|row| course(row.get(0))).collect();
-        let signals = recent.iter().filter_map(|row| {
-            Some(Signal {
-                course: course(row.get(0)),
-                activity: activity(row.get(1))?,
-                value: row.get(2),
-                at: Timestamp::from_millis(row.get(3)),
-                id: row.get::<_, Option<i64>>(4).and_then(|id| u32::try_from(id).ok()),
-            })
-        });
+        let owned: Vec<CourseId> = row.get::<_, Vec<Uuid>>(1).into_iter().map(course).collect();
+        let mut signals = signals(&row);
         // What was bought and is not owned was refunded since.
-        let signals = signals.filter(|one| one.activity != Activity::Purchase || owned.contains(&one.course));
-        // Oldest first, so that the newest event ids are those that are remembered.
-        let mut signals: Vec<Signal> = signals.collect();
-        signals.reverse();
+        signals.retain(|one| one.activity != Activity::Purchase || owned.contains(&one.course));
         Ok(Profile::restore(&interests, owned, signals))
     }
 
@@ -131,6 +126,30 @@ impl RecommendRows {
             )
             .await
     }
+}
+
+/// The signals of a profile's row; no event at all is no array.
+fn signals(row: &Row) -> Vec<Signal> {
+    fn column<'a, T>(row: &'a Row, at: usize) -> Vec<T>
+    where
+        Vec<T>: FromSql<'a>,
+    {
+        row.get::<_, Option<Vec<T>>>(at).unwrap_or_default()
+    }
+    let (courses, activities): (Vec<Uuid>, Vec<&str>) = (column(row, 2), column(row, 3));
+    let (values, times): (Vec<f32>, Vec<i64>) = (column(row, 4), column(row, 5));
+    let ids: Vec<Option<i64>> = column(row, 6);
+    let signal = |n: usize| {
+        Some(Signal {
+            course: course(courses[n]),
+            activity: activity(activities[n])?,
+            value: values[n],
+            at: Timestamp::from_millis(times[n]),
+            id: ids[n].and_then(|id| u32::try_from(id).ok()),
+        })
+    };
+    // Aggregates over the same rows are of one length.
+    (0..courses.len()).filter_map(signal).collect()
 }
 
 fn course(id: Uuid) -> CourseId {
