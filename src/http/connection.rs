@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use super::pulse::{Order, Protocol, Pulse};
 use super::route::Routes;
 use super::service::{self, Edge};
-use super::settings::HttpSettings;
+use super::settings::{ControlFrames, HttpSettings};
 use super::socket::Socket;
 
 /// Bytes that hyper buffers of one connection: a head within its limit and the beginning of a body.
@@ -44,6 +44,7 @@ pub(super) struct Protocols {
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     head_bytes_max: usize,
+    control_frames: ControlFrames,
 }
 
 impl Protocols {
@@ -74,13 +75,14 @@ impl Protocols {
             http1,
             http2,
             head_bytes_max: settings.header_bytes_max,
+            control_frames: settings.control_frames,
         }
     }
 
     /// Serves a connection until it ends or is told to.
     pub(super) async fn serve<A: Send + Sync + 'static>(self, stream: TcpStream, link: Arc<Link<A>>) {
         let pulse = link.pulse.clone();
-        let mut socket = Socket::new(stream, pulse.clone(), self.head_bytes_max);
+        let mut socket = Socket::new(stream, pulse.clone(), self.head_bytes_max, self.control_frames);
         let protocol = poll_fn(|context| match pulse.order(context) {
             Order::Serve => socket.poll_protocol(context).map(Result::ok),
             // Nothing has been asked yet, so there is nothing to finish.

@@ -57,6 +57,11 @@ pub(super) static HTTP_CONNECTIONS: Metric<Gauge> = Metric::new("http_connection
         Label::of("state", &["idle", "active"]),
     ])
     .worry("nears `http.connections_max`");
+pub(super) static HTTP2_FLOODS_TOTAL: Metric<Counter> = Metric::new(
+    "http2_floods_total",
+    "HTTP/2 connections that were cut because of what they sent beside requests.",
+)
+.worry("rises for minutes: somebody attacks, or a client of ours needs a higher `http.control_frames`");
 pub(super) static RATE_LIMITED_TOTAL: Metric<Counter> =
     Metric::new("rate_limited_total", "Requests refused by a rate limit.")
         .labels(&[Label::of(
@@ -85,6 +90,7 @@ pub static METERS: &[Area] = &[Area {
         &HTTP_SERVER_IN_FLIGHT_LIMIT,
         &HTTP_SERVER_SHED_TOTAL,
         &HTTP_CONNECTIONS,
+        &HTTP2_FLOODS_TOTAL,
         &RATE_LIMITED_TOTAL,
         &NODE_READY,
         &HEALTH_CHECK,

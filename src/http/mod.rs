@@ -23,6 +23,7 @@ pub mod commerce;
 mod concurrency;
 mod connection;
 pub mod docs;
+mod frames;
 mod framing;
 mod guard;
 pub mod health;

@@ -121,6 +121,11 @@ impl Pulse {
         }
     }
 
+    /// Milliseconds of the server's life.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.clock.now()
+    }
+
     fn enter(&self, phase: Phase) {
         self.since_ms.store(self.clock.now(), Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Relaxed);

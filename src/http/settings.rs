@@ -52,6 +52,8 @@ pub struct HttpSettings {
     pub streams_max: u32,
     /// HTTP/2 streams that a client may reset before they are answered; then the connection ends. Default 20.
     pub resets_max: usize,
+    /// What an HTTP/2 client may send beside its requests.
+    pub control_frames: ControlFrames,
     /// Milliseconds between pings of an HTTP/2 connection. Default 20,000: finds peers that are gone.
     pub ping_interval_ms: Millis,
     /// Milliseconds for the answer to a ping. Default 10,000.
@@ -68,6 +70,18 @@ pub struct HttpSettings {
     pub lag: Lag,
     /// Rates per caller or address.
     pub rate: Rates,
+}
+
+/// `[http.control_frames]`: HTTP/2 frames that are neither a request nor data: pings, settings, window updates and the like.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlFrames {
+    /// So many at once. Default 512: a client that takes a large answer in small windows sends some dozens.
+    pub burst: u32,
+    /// So many more a second. Default 128: keep-alive needs one in seconds.
+    pub per_second: u32,
+    /// So many more with each request. Default 16: an answer of 100 kB in windows of 16 kB takes twelve.
+    pub per_request: u32,
 }
 
 /// `[http.in_flight]`: requests in progress that wait for entities or stores, of all priorities together.
@@ -165,6 +179,14 @@ impl HttpSettings {
         );
         checks.range("http.streams_max", self.streams_max, 1..=10_000);
         checks.range("http.resets_max", self.resets_max, 1..=10_000);
+        let ControlFrames {
+            burst,
+            per_second,
+            per_request,
+        } = self.control_frames;
+        checks.range("http.control_frames.burst", burst, 64..=1_000_000);
+        checks.range("http.control_frames.per_second", per_second, 1..=1_000_000);
+        checks.range("http.control_frames.per_request", per_request, 1..=1_000_000);
         checks.range(
             "http.verified_tokens_max",
             self.verified_tokens_max,
@@ -250,7 +272,8 @@ pub(super) fn for_tests(changes: &[(&str, serde_json::Value)]) -> HttpSettings {
         "header_timeout_ms": 8000, "idle_timeout_ms": 60_000, "write_timeout_ms": 20_000, "body_timeout_ms": 20_000,
         "request_timeout_ms": 8000, "drain_notice_ms": 0, "drain_timeout_ms": 15_000,
         "header_bytes_max": 16_384, "headers_max": 100, "body_bytes_max": 1_048_576,
-        "streams_max": 128, "resets_max": 20, "ping_interval_ms": 20_000, "ping_timeout_ms": 10_000,
+        "streams_max": 128, "resets_max": 20,
+        "control_frames": {"burst": 512, "per_second": 128, "per_request": 16}, "ping_interval_ms": 20_000, "ping_timeout_ms": 10_000,
         "slow_request_ms": 1000, "log_sample": 1000,
         "verified_tokens_max": 50_000,
         "in_flight": {

@@ -9,8 +9,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::frames::Frames;
 use super::framing::Trail;
+use super::meters::HTTP2_FLOODS_TOTAL;
 use super::pulse::{Protocol, Pulse};
+use super::settings::ControlFrames;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,18 +34,32 @@ pub(super) struct Socket {
     pulse: Arc<Pulse>,
     ahead: Vec<u8>,
     ahead_given: usize,
-    /// Of HTTP/1.1 alone: HTTP/2 has frames.
-    trail: Option<Trail>,
+    control_frames: ControlFrames,
+    following: Following,
+}
+
+/// How the bytes of a connection are followed.
+#[derive(Debug)]
+enum Following {
+    /// As long as it may be HTTP/1.1.
+    Heads(Trail),
+    Frames(Frames),
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, pulse: Arc<Pulse>, head_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        pulse: Arc<Pulse>,
+        head_bytes_max: usize,
+        control_frames: ControlFrames,
+    ) -> Self {
         Socket {
+            control_frames,
             stream,
             pulse,
             ahead: Vec::new(),
             ahead_given: 0,
-            trail: Some(Trail::new(head_bytes_max)),
+            following: Following::Heads(Trail::new(head_bytes_max)),
         }
     }
 
@@ -56,7 +73,8 @@ impl Socket {
                 return Poll::Ready(Ok(Protocol::Http1));
             }
             if known == PREFACE.len() {
-                self.trail = None;
+                let frames = Frames::new(self.control_frames, self.pulse.now_ms());
+                self.following = Following::Frames(frames);
                 return Poll::Ready(Ok(Protocol::Http2));
             }
             let mut bytes = [0; READ_AHEAD_BYTES];
@@ -95,9 +113,18 @@ impl AsyncRead for Socket {
         } else {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         }
-        if let Some(trail) = &mut this.trail {
-            trail.follow(&buffer.filled()[before..]);
-            this.pulse.received(trail);
+        let received = &buffer.filled()[before..];
+        match &mut this.following {
+            Following::Heads(trail) => {
+                trail.follow(received);
+                this.pulse.received(trail);
+            }
+            Following::Frames(frames) => {
+                if !frames.follow(received, this.pulse.now_ms()) {
+                    HTTP2_FLOODS_TOTAL.get().increment();
+                    return Poll::Ready(Err(io::Error::other("more control frames than it may send")));
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }
