@@ -2,14 +2,15 @@
 //!
 //! Additive increase, multiplicative decrease (Chiu and Jain, "Analysis of the increase and decrease algorithms for
 //! congestion avoidance in computer networks", 1989), looked at once per window. Only a window in which the limit was needed, since requests
-//! came near enough to it for the first to be refused, moves it:
+//! came near enough to it for the first to be refused, moves it beyond where it began, or lowers it:
 //!
-//! - Congested, it falls by a fifth: more than a tenth of the entities' answers took longer than the target, or the scheduler ran late by
-//!   as much for most of the last ticks.
+//! - Congested, it falls by a fifth: more than a tenth of the entities' answers took longer than the target, or the scheduler was late for
+//!   most of the last ticks, so that even ready-made answers wait.
 //! - At ease, it rises by its square root, as Netflix's concurrency-limits does: a small limit probes gently, a large one does
 //!   not take minutes. At ease means that enough was answered to know, and that at the rate of the answers whoever waits has
 //!   one within the target. Silence is not ease.
-//! - Otherwise it stays.
+//! - Otherwise it stays. Below its beginning it rises at ease also when it was not needed: what a storm took away would else
+//!   be missing in the first second of the next burst, however long ago the storm was.
 //!
 //! So the queue in front of entities and journal stays about as long as the target, and what does not fit is refused at
 //! the door, where a refusal costs least. Of slowness that has another cause than concurrency, a node that is not busy learns nothing.
@@ -87,15 +88,14 @@ impl InFlight {
     /// The limit after a window of such length, in which ticks were late by so much.
     fn next(&self, limit: usize, window: Duration, late: Duration, counts: Counts) -> usize {
         let Counts { answers, peak } = counts;
-        let congested = late > *self.target_ms || too_slow(answers);
-        let next = if peak < self.first_shed(limit) {
-            limit
-        } else if congested {
-            limit * 4 / 5
-        } else if self.at_ease(window, counts) {
-            limit + limit.isqrt()
-        } else {
-            limit
+        let congested = late > *self.late_ms || too_slow(answers);
+        let needed = peak >= self.first_shed(limit);
+        let raised = limit + limit.isqrt();
+        let next = match (needed, congested) {
+            (true, true) => limit * 4 / 5,
+            (true, false) if self.at_ease(window, counts) => raised,
+            (false, false) if limit < self.start && self.at_ease(window, counts) => raised.min(self.start),
+            _ => limit,
         };
         next.clamp(self.min, self.max)
     }
@@ -128,6 +128,7 @@ mod tests {
             ("/in_flight/start", 1000.into()),
             ("/in_flight/max", 1000.into()),
             ("/in_flight/target_ms", 100.into()),
+            ("/in_flight/late_ms", 25.into()),
         ])
         .in_flight
     }
@@ -274,14 +275,38 @@ mod tests {
 
     #[test]
     fn one_slow_answer_of_eight_on_a_nearly_idle_node_changes_nothing() {
-        assert_eq!(next(512, counts(8, 1, 3)), 512);
+        assert_eq!(next(1000, counts(8, 1, 3)), 1000);
         assert_eq!(next(512, counts(8, 8, 255)), 512);
+    }
+
+    #[test]
+    fn what_a_storm_took_comes_back_in_the_calm_and_no_more_than_that() {
+        let mut stores = Stores::new();
+        stores.concurrency.limit = 64;
+
+        let limits = stores.limits(60, 2000, 20);
+
+        assert!(limits[11] > 170, "{limits:?}");
+        assert_eq!(limits.last(), Some(&1000));
+        assert_eq!(stores.limits(10, 2000, 20), [1000; 10]);
+    }
+
+    #[test]
+    fn in_the_calm_it_stays_where_it_is_while_answers_are_slow() {
+        assert_eq!(next(64, counts(1000, 101, 20)), 64);
     }
 
     #[test]
     fn recommendations_alone_raise_it_although_they_may_use_half_of_it_only() {
         assert_eq!(next(500, counts(1000, 0, 250)), 522);
-        assert_eq!(next(500, counts(1000, 0, 249)), 500);
+        let bounds = InFlight {
+            start: 500,
+            ..bounds()
+        };
+        assert_eq!(
+            bounds.next(500, WINDOW, Duration::ZERO, counts(1000, 0, 249)),
+            500
+        );
     }
 
     #[test]
@@ -301,7 +326,7 @@ mod tests {
     fn a_starved_processor_lowers_it_too_and_never_below_the_minimum() {
         let now = Instant::now();
         let mut concurrency = Concurrency::new(bounds(), now);
-        let late = Duration::from_millis(101);
+        let late = Duration::from_millis(26);
 
         let within = concurrency.tick(now + WINDOW / 2, late, || unreachable!("the window is not over"));
         let ended: Vec<_> = (1..=30)

@@ -101,6 +101,9 @@ pub struct InFlight {
     /// Milliseconds an entity's answer may take; when more than a tenth take longer, a limit that is needed falls. Default 100: a
     /// purchase asks up to three times, and is to take less than 500 ms.
     pub target_ms: Millis,
+    /// Milliseconds by which the scheduler may be late. Default 25: a ready-made answer waits as long, and is to take less than 100 ms
+    /// for 99 of 100 callers.
+    pub late_ms: Millis,
     /// Milliseconds after which the limit is reconsidered. Default 250: many answers, and several times within a caller's patience.
     pub window_ms: Millis,
     /// Percent of the limit at which recommendations are shed. Default 50.
@@ -211,6 +214,11 @@ impl HttpSettings {
             *self.in_flight.target_ms,
             Duration::from_millis(1)..=Duration::from_secs(10),
         );
+        checks.duration(
+            "http.in_flight.late_ms",
+            *self.in_flight.late_ms,
+            Duration::from_millis(1)..=Duration::from_secs(10),
+        );
         self.check_priorities(checks);
         for (key, rate) in [
             ("http.rate.anonymous.window_s", self.rate.anonymous),
@@ -277,7 +285,7 @@ pub(super) fn for_tests(changes: &[(&str, serde_json::Value)]) -> HttpSettings {
         "slow_request_ms": 1000, "log_sample": 1000,
         "verified_tokens_max": 50_000,
         "in_flight": {
-            "min": 64, "start": 512, "max": 8000, "target_ms": 100, "window_ms": 250,
+            "min": 64, "start": 512, "max": 8000, "target_ms": 100, "late_ms": 25, "window_ms": 250,
             "recommend_percent": 50, "read_percent": 75, "callback_reserve": 256,
         },
         "lag": {"recommend_ms": 200, "read_ms": 400, "purchase_ms": 2000},
