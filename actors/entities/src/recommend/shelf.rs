@@ -8,7 +8,7 @@ use crate::catalog::CatalogSnapshot;
 
 impl Shelf for CatalogSnapshot {
     fn generation(&self) -> u64 {
-        CatalogSnapshot::generation(self)
+        self.shelf_generation()
     }
 
     fn features(&self) -> Vec<Features> {
