@@ -27,6 +27,9 @@ use crate::telemetry::otlp::Exporter;
 /// How long Postgres and Redis may take to answer a health check.
 const HEALTH_BUDGET: Duration = Duration::from_millis(450);
 
+/// How far what decides who is let in may be behind before the node says that it is degraded.
+const SNAPSHOT_LAG_MAX: Duration = Duration::from_secs(2);
+
 /// How long the registration of the first operator may take; its password is hashed meanwhile.
 const OPERATOR_BUDGET: Duration = Duration::from_secs(10);
 
@@ -97,6 +100,7 @@ impl App {
             pace: platform.pace(),
         };
         let server = Server::start(parts, &settings.http)?;
+        platform.board.share(server.limits());
         lifecycle.start();
         Ok(App {
             platform,
@@ -254,6 +258,11 @@ impl Health for PlatformHealth {
                 Check {
                     name: "all_shards",
                     healthy: self.0.serves_all_shards(),
+                    vital: false,
+                },
+                Check {
+                    name: "snapshots",
+                    healthy: self.0.freshness.measure(SNAPSHOT_LAG_MAX),
                     vital: false,
                 },
                 Check {

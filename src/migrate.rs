@@ -42,7 +42,8 @@ const MIGRATIONS: &[Migration] = migrations![
     5 "0005_recommend",
     6 "0006_traces",
     7 "0007_ages",
-    8 "0008_owned",
+    8 "0008_followers",
+    9 "0009_owned",
 ];
 
 /// Why the database was left as it was.

@@ -21,8 +21,8 @@ use self::wire::{
 use super::{Api, Caller, Page, Problem, ProblemBody, Reply, Request, Revocations};
 
 impl Revocations for Revoked {
-    fn revoked(&self, session: SessionId) -> bool {
-        self.contains(session)
+    fn revoked(&self, caller: &Caller) -> bool {
+        self.ended(caller.user, caller.session, caller.began)
     }
 }
 
@@ -456,7 +456,7 @@ fn tokens_body(api: &Api, admitted: Admitted) -> Result<TokensBody, Problem> {
     } = admitted;
     let access = api
         .tokens
-        .sign(user, login.id, roles, at)
+        .sign(user, (login.id, login.started_at), roles, at)
         .map_err(Problem::internal)?;
     Ok(TokensBody {
         access_token: access.text,

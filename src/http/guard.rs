@@ -32,6 +32,8 @@ pub struct Caller {
     pub user: UserId,
     /// The login.
     pub session: SessionId,
+    /// When the login began.
+    pub began: Timestamp,
     /// The roles at the time the token was issued.
     pub roles: Roles,
 }
@@ -101,8 +103,8 @@ fn code(error: TokenError) -> &'static str {
 
 /// The sessions that were revoked while a token of theirs may still be valid, as far as this node knows.
 pub trait Revocations: Send + Sync + 'static {
-    /// Whether this session was revoked.
-    fn revoked(&self, session: SessionId) -> bool;
+    /// Whether the session of this caller was revoked.
+    fn revoked(&self, caller: &Caller) -> bool;
 }
 
 /// Turns tokens into callers.
@@ -154,7 +156,7 @@ impl Guard {
         };
         let dead = if verified.expires <= now {
             TokenError::Expired
-        } else if self.revocations.revoked(verified.caller.session) {
+        } else if self.revocations.revoked(&verified.caller) {
             TokenError::Revoked
         } else {
             return Ok(verified.caller);
@@ -188,7 +190,7 @@ mod tests {
     struct Switch(AtomicBool);
 
     impl Revocations for Switch {
-        fn revoked(&self, _: SessionId) -> bool {
+        fn revoked(&self, _: &Caller) -> bool {
             self.0.load(Ordering::Relaxed)
         }
     }
@@ -205,7 +207,7 @@ mod tests {
 
     fn signed(tokens: &Tokens, roles: Roles) -> String {
         tokens
-            .sign(Id::from_u128(1), Id::from_u128(2), roles, NOW)
+            .sign(Id::from_u128(1), (Id::from_u128(2), NOW), roles, NOW)
             .unwrap()
             .text
     }
@@ -294,6 +296,7 @@ mod tests {
             Identity::Known(Caller {
                 user: Id::from_u128(1),
                 session: Id::from_u128(2),
+                began: NOW,
                 roles,
             })
         };

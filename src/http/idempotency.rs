@@ -110,6 +110,7 @@ mod tests {
         Caller {
             user: Id::from_u128(user),
             session: Id::from_u128(9),
+            began: lyceum_kernel::Timestamp::EPOCH,
             roles: Roles::default(),
         }
     }

@@ -3,18 +3,24 @@
 //! A bucket is one number, the time at which it will be full again (the generic cell rate algorithm), so a
 //! full bucket need not be kept and the map stays within its bound. Headers follow the IETF draft
 //! "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
+//!
+//! A limit holds for all nodes together. Each tells the others a few times a second how many requests somebody made who
+//! has used a good part of their bucket; whoever has not is nobody's concern, and costs nothing. So beyond a limit at most
+//! that part gets through on each node, and what comes in before the others have heard.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::fmt::Write;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use lyceum_entities::{Taken, Takes};
 use lyceum_kernel::Class;
 use lyceum_runtime::metrics::Counter;
+use uuid::Uuid;
 
 use super::guard::Caller;
 use super::meters::RATE_LIMITED_TOTAL;
@@ -25,6 +31,10 @@ const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Requests of different callers rarely meet on one of so many locks.
 const SHARDS: usize = 64;
+/// Whoever has used one part in so many of their bucket is told of to the other nodes.
+const BUSY_PART: u64 = 8;
+/// Of how many the others are told at once; the rest wait for the next time.
+const BUSY_MAX: usize = 2_000;
 
 /// Which limit a route counts towards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +76,29 @@ pub(super) struct Limits {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     shard_entries_max: usize,
+    started: Instant,
 }
 
-/// When each bucket will be full again, in nanoseconds of the server's life.
-type Shard = HashMap<(u8, Subject), u64>;
+/// A policy's number, and whom it limits.
+type BucketKey = (u8, Subject);
+
+/// Some of the buckets.
+#[derive(Default)]
+struct Shard {
+    buckets: HashMap<BucketKey, Bucket>,
+    /// Those with untold requests that the other nodes are to hear of.
+    busy: Vec<BucketKey>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Bucket {
+    /// When it will be full again, in nanoseconds of the server's life.
+    full_at: u64,
+    /// Requests that the other nodes have not heard of.
+    untold: u32,
+    /// Whether it stands among the busy.
+    listed: bool,
+}
 
 struct Policy {
     number: u8,
@@ -113,13 +142,22 @@ impl Policy {
     fn take(&self, full_at: u64, now: u64) -> Result<u64, Empty> {
         let next = full_at.max(now).saturating_add(self.interval);
         let ahead = next - now;
-        let capacity = self.interval.saturating_mul(self.quota);
+        let capacity = self.capacity();
         match ahead.checked_sub(capacity) {
             None | Some(0) => Ok(next),
             Some(wait) => Err(Empty {
                 retry_after: Duration::from_nanos(wait),
             }),
         }
+    }
+
+    /// Nanoseconds in which an empty bucket is full again.
+    fn capacity(&self) -> u64 {
+        self.interval.saturating_mul(self.quota)
+    }
+
+    fn is_busy(&self, full_at: u64, now: u64) -> bool {
+        full_at.saturating_sub(now) >= self.capacity() / BUSY_PART
     }
 
     fn allowance(&self, full_at: u64, now: u64) -> Allowance<'_> {
@@ -134,8 +172,10 @@ impl Policy {
 }
 
 impl Limits {
-    pub(super) fn new(rates: &Rates) -> Self {
+    /// Everybody has everything left. Times count from `started`.
+    pub(super) fn new(rates: &Rates, started: Instant) -> Self {
         Limits {
+            started,
             anonymous: Policy::new(0, "anonymous", rates.anonymous),
             authenticated: Policy::new(1, "authenticated", rates.authenticated),
             credentials: Policy::new(2, "credentials", rates.credentials),
@@ -178,30 +218,98 @@ impl Limits {
         now: u64,
     ) -> Result<Allowance<'a>, Empty> {
         let key = (policy.number, subject);
-        let index = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % SHARDS;
-        // A panic while the lock was held can only have left a bucket slightly too full.
-        let mut shard = self.shards[index].lock().unwrap_or_else(PoisonError::into_inner);
-        let full_at = shard.get(&key).copied().unwrap_or(0);
-        let next = policy.take(full_at, now)?;
-        if full_at == 0 && shard.len() >= self.shard_entries_max {
-            make_room(&mut shard, now);
+        let mut shard = self.shard(key);
+        let mut bucket = shard.buckets.get(&key).copied().unwrap_or_default();
+        let is_new = bucket.full_at == 0;
+        bucket.full_at = policy.take(bucket.full_at, now)?;
+        bucket.untold = bucket.untold.saturating_add(1);
+        if !bucket.listed && policy.is_busy(bucket.full_at, now) {
+            bucket.listed = true;
+            shard.busy.push(key);
         }
-        shard.insert(key, next);
-        Ok(policy.allowance(next, now))
+        if is_new && shard.buckets.len() >= self.shard_entries_max {
+            make_room(&mut shard.buckets, now);
+        }
+        shard.buckets.insert(key, bucket);
+        Ok(policy.allowance(bucket.full_at, now))
+    }
+
+    fn shard(&self, key: BucketKey) -> MutexGuard<'_, Shard> {
+        let index = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % SHARDS;
+        lock(&self.shards[index])
+    }
+
+    fn policies(&self) -> [&Policy; 4] {
+        [
+            &self.anonymous,
+            &self.authenticated,
+            &self.credentials,
+            &self.purchase,
+        ]
     }
 }
 
+impl Takes for Limits {
+    fn taken(&self) -> Vec<Taken> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = &mut *lock(shard);
+            while all.len() < BUSY_MAX
+                && let Some(key) = shard.busy.pop()
+            {
+                // One that was dropped to make room is full.
+                let Some(bucket) = shard.buckets.get_mut(&key) else {
+                    continue;
+                };
+                bucket.listed = false;
+                all.push(Taken {
+                    policy: key.0,
+                    subject: Uuid::from_u128(key.1.0),
+                    requests: std::mem::take(&mut bucket.untold),
+                });
+            }
+        }
+        all
+    }
+
+    fn add(&self, taken: &[Taken]) {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        for one in taken {
+            let policies = self.policies();
+            let policy = policies.iter().find(|policy| policy.number == one.policy);
+            let Some(policy) = policy.filter(|policy| policy.quota > 0) else {
+                continue;
+            };
+            let key = (policy.number, Subject(one.subject.as_u128()));
+            let mut shard = self.shard(key);
+            if !shard.buckets.contains_key(&key) && shard.buckets.len() >= self.shard_entries_max {
+                make_room(&mut shard.buckets, now);
+            }
+            let bucket = shard.buckets.entry(key).or_default();
+            // Empty is the worst: what got through elsewhere beyond the limit is nobody's debt.
+            let worst = now.saturating_add(policy.capacity());
+            let more = policy.interval.saturating_mul(u64::from(one.requests));
+            bucket.full_at = bucket.full_at.max(now).saturating_add(more).min(worst);
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // A panic while the lock was held can only have left a bucket slightly too full.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Drops the buckets that are full by now or, if there are none, the one that will be soonest.
-fn make_room(shard: &mut Shard, now: u64) {
-    let before = shard.len();
-    shard.retain(|_, full_at| *full_at > now);
-    if shard.len() == before
-        && let Some(key) = shard
+fn make_room(buckets: &mut HashMap<BucketKey, Bucket>, now: u64) {
+    let before = buckets.len();
+    buckets.retain(|_, bucket| bucket.full_at > now);
+    if buckets.len() == before
+        && let Some(key) = buckets
             .iter()
-            .min_by_key(|(_, full_at)| **full_at)
+            .min_by_key(|(_, bucket)| bucket.full_at)
             .map(|(key, _)| *key)
     {
-        shard.remove(&key);
+        buckets.remove(&key);
     }
 }
 
@@ -238,168 +346,4 @@ impl Allowance<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    use lyceum_domain::accounts::Roles;
-    use lyceum_kernel::Id;
-
-    use super::*;
-    use crate::http::settings::for_tests;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    /// Ten requests in ten seconds: one flows back each second.
-    fn policy() -> Policy {
-        let rate = serde_json::from_value(serde_json::json!({"requests": 10, "window_s": 10})).unwrap();
-        Policy::new(0, "anonymous", rate)
-    }
-
-    fn limits(requests: u32, entries_max: u32) -> Limits {
-        let rate = serde_json::json!({"requests": requests, "window_s": 10});
-        Limits::new(
-            &for_tests(&[
-                ("/rate/anonymous", rate),
-                ("/rate/entries_max", serde_json::json!(entries_max)),
-            ])
-            .rate,
-        )
-    }
-
-    fn anonymous(limits: &Limits, address: impl Into<IpAddr>, at_s: u64) -> bool {
-        limits
-            .take(Limit::Usual, None, address.into(), || Duration::from_secs(at_s))
-            .is_ok()
-    }
-
-    #[test]
-    fn a_full_bucket_gives_its_quota_at_once_and_then_one_per_interval() {
-        let policy = policy();
-        let start = 100 * SECOND;
-        let mut full_at = 0;
-        for taken in 1..=10 {
-            full_at = policy.take(full_at, start).unwrap();
-            assert_eq!(policy.allowance(full_at, start).remaining, 10 - taken);
-        }
-
-        assert_eq!(
-            policy.take(full_at, start),
-            Err(Empty {
-                retry_after: Duration::from_secs(1)
-            })
-        );
-        let half = start + SECOND / 2;
-        assert_eq!(
-            policy.take(full_at, half),
-            Err(Empty {
-                retry_after: Duration::from_millis(500)
-            })
-        );
-        full_at = policy.take(full_at, start + SECOND).unwrap();
-        assert!(policy.take(full_at, start + SECOND).is_err());
-    }
-
-    #[test]
-    fn a_bucket_never_holds_more_than_its_quota() {
-        let policy = policy();
-        let late = 1_000_000 * SECOND;
-        let mut full_at = 0;
-
-        let given = (0..100)
-            .filter(|_| policy.take(full_at, late).map(|next| full_at = next).is_ok())
-            .count();
-
-        assert_eq!(given, 10);
-    }
-
-    #[test]
-    fn a_refusal_says_when_to_come_back() {
-        let limits = limits(1, 100_000);
-        let take = || {
-            limits.take(Limit::Usual, None, Ipv4Addr::LOCALHOST.into(), || {
-                Duration::from_secs(5)
-            })
-        };
-
-        let mut headers = HeaderMap::new();
-        take()
-            .ok()
-            .flatten()
-            .expect("the first is allowed")
-            .write(&mut headers);
-        let refused = take().err().expect("the second is not").into_reply("");
-
-        assert_eq!(headers[RATE_LIMIT], "\"anonymous\";r=0;t=10");
-        assert_eq!(headers[RATE_LIMIT_POLICY], "\"anonymous\";q=1;w=10");
-        assert_eq!(refused.status().as_u16(), 429);
-        assert_eq!(refused.headers()["retry-after"], "10");
-        assert_eq!(refused.headers()[RATE_LIMIT], "\"anonymous\";r=0;t=10");
-    }
-
-    #[test]
-    fn callers_and_addresses_have_buckets_of_their_own() {
-        let limits = limits(1, 100_000);
-        let caller = Caller {
-            user: Id::from_u128(1),
-            session: Id::from_u128(2),
-            roles: Roles::default(),
-        };
-
-        assert!(anonymous(&limits, Ipv4Addr::new(10, 0, 0, 1), 0));
-        assert!(anonymous(&limits, Ipv4Addr::new(10, 0, 0, 2), 0));
-        assert!(!anonymous(&limits, Ipv4Addr::new(10, 0, 0, 1), 0));
-        let known = limits.take(
-            Limit::Usual,
-            Some(&caller),
-            Ipv4Addr::new(10, 0, 0, 1).into(),
-            || Duration::ZERO,
-        );
-        assert!(known.is_ok());
-    }
-
-    #[test]
-    fn one_ipv6_network_is_one_client() {
-        let limits = limits(1, 100_000);
-
-        assert!(anonymous(&limits, "2001:db8::1".parse::<Ipv6Addr>().unwrap(), 0));
-        assert!(!anonymous(&limits, "2001:db8::2".parse::<Ipv6Addr>().unwrap(), 0));
-        assert!(anonymous(
-            &limits,
-            "2001:db8:0:1::1".parse::<Ipv6Addr>().unwrap(),
-            0
-        ));
-        // The same client over a socket that speaks both protocols.
-        assert!(anonymous(
-            &limits,
-            "::ffff:10.0.0.1".parse::<Ipv6Addr>().unwrap(),
-            0
-        ));
-        assert!(!anonymous(&limits, Ipv4Addr::new(10, 0, 0, 1), 0));
-    }
-
-    #[test]
-    fn the_map_stays_within_its_bound_under_a_flood_of_addresses() {
-        let limits = limits(1, 1024);
-
-        for number in 0..100_000_u32 {
-            anonymous(&limits, Ipv4Addr::from_bits(number), 1);
-        }
-
-        let entries: usize = limits
-            .shards
-            .iter()
-            .map(|shard| shard.lock().unwrap().len())
-            .sum();
-        assert!(entries <= 1024, "{entries}");
-    }
-
-    #[test]
-    fn a_limit_of_zero_is_none() {
-        let limits = limits(0, 1024);
-
-        assert!(matches!(
-            limits.take(Limit::Usual, None, Ipv4Addr::LOCALHOST.into(), || unreachable!()),
-            Ok(None)
-        ));
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lyceum_entities::Takes;
 use lyceum_runtime::Pace;
 use lyceum_runtime::metrics::{Counter, Gauge};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 use super::connection::{Link, Protocols};
 use super::guard::Revocations;
 use super::health::Lifecycle;
+use super::limits::Limits;
 use super::meters::{HTTP_CONNECTIONS, HTTP_SERVER_SHED_TOTAL};
 use super::pulse::{Clock, Order, Patience};
 use super::registry::{Census, Full, Registry};
@@ -76,6 +78,7 @@ pub struct Server {
     api: Listener,
     operations: Option<Listener>,
     sweeper: JoinHandle<()>,
+    limits: Arc<Limits>,
     lifecycle: Arc<Lifecycle>,
     drain_notice: Duration,
     drain_timeout: Duration,
@@ -103,6 +106,7 @@ impl Server {
             parts.revocations,
             parts.lifecycle.clone(),
         ));
+        let limits = edge.limits.clone();
         let clock = Arc::new(Clock::new());
         let protocols = Protocols::new(settings);
 
@@ -155,6 +159,7 @@ impl Server {
             api,
             operations,
             sweeper,
+            limits,
             lifecycle: parts.lifecycle,
             drain_notice: *settings.drain_notice_ms,
             drain_timeout: *settings.drain_timeout_ms,
@@ -171,6 +176,11 @@ impl Server {
         self.operations
             .as_ref()
             .map_or(self.api.address, |listener| listener.address)
+    }
+
+    /// The rate limits, to be shared with the other nodes.
+    pub fn limits(&self) -> Arc<dyn Takes> {
+        self.limits.clone()
     }
 
     /// Finishes open requests and takes no new ones; answers how many connections had to be cut.

@@ -48,7 +48,7 @@ const LAST_RESORT: Duration = Duration::from_secs(1);
 pub(super) struct Edge<A> {
     api: Arc<A>,
     guard: Guard,
-    limits: Limits,
+    pub(super) limits: Arc<Limits>,
     pub(super) admission: Admission,
     ids: RequestIds,
     log: AccessLog,
@@ -68,11 +68,12 @@ impl<A> Edge<A> {
         revocations: Arc<dyn Revocations>,
         lifecycle: Arc<Lifecycle>,
     ) -> Self {
+        let started = Instant::now();
         Edge {
             lifecycle,
             api,
             guard: Guard::new(tokens, settings.verified_tokens_max, revocations),
-            limits: Limits::new(&settings.rate),
+            limits: Arc::new(Limits::new(&settings.rate, started)),
             admission: Admission::new(settings.in_flight, settings.lag),
             ids: RequestIds::new(),
             log: AccessLog::new(settings),
@@ -83,7 +84,7 @@ impl<A> Edge<A> {
             },
             headers_max: settings.headers_max,
             proxies_trusted: settings.proxies_trusted,
-            started: Instant::now(),
+            started,
             unmatched: RouteMetrics::new("other", "unmatched"),
         }
     }

@@ -111,6 +111,9 @@ struct Claims {
     sub: UserId,
     sid: SessionId,
     roles: Roles,
+    /// When the login began, in milliseconds: what ends all logins so far is compared with it.
+    #[serde(default)]
+    began: Option<i64>,
     iat: i64,
     nbf: i64,
     exp: i64,
@@ -164,14 +167,14 @@ impl Tokens {
         Ok(())
     }
 
-    /// Signs a token for a login.
+    /// Signs a token for a login, which has begun then.
     ///
     /// # Errors
     /// [`TokenError::Keys`].
     pub fn sign(
         &self,
         user: UserId,
-        session: SessionId,
+        (session, began): (SessionId, Timestamp),
         roles: Roles,
         now: Timestamp,
     ) -> Result<AccessToken, TokenError> {
@@ -187,6 +190,7 @@ impl Tokens {
             sub: user,
             sid: session,
             roles,
+            began: Some(began.as_millis()),
             iat: issued,
             nbf: issued,
             exp: issued + i64::from(self.settings.lifetime_s),
@@ -233,6 +237,8 @@ impl Tokens {
             caller: Caller {
                 user: claims.sub,
                 session: claims.sid,
+                // A token of a node that did not say so yet was issued no earlier than its login began.
+                began: Timestamp::from_millis(claims.began.unwrap_or(claims.iat.saturating_mul(1000))),
                 roles: claims.roles,
             },
             expires: Timestamp::from_millis(claims.exp.saturating_add(leeway).saturating_mul(1000)),
@@ -326,7 +332,7 @@ mod tests {
     fn sign(tokens: &Tokens) -> String {
         let roles = Roles::default().with(Role::Creator);
         tokens
-            .sign(Id::from_u128(1), Id::from_u128(2), roles, at(0))
+            .sign(Id::from_u128(1), (Id::from_u128(2), at(-60)), roles, at(0))
             .unwrap()
             .text
     }
@@ -358,6 +364,7 @@ mod tests {
 
         assert_eq!(verified.caller.user, Id::from_u128(1));
         assert_eq!(verified.caller.session, Id::from_u128(2));
+        assert_eq!(verified.caller.began, at(-60));
         assert!(verified.caller.roles.contains(Role::Creator));
         assert_eq!(tokens.verify(&text, at(605)), Err(TokenError::Expired));
         assert_eq!(tokens.verify(&text, at(-6)), Err(TokenError::Invalid));

@@ -78,9 +78,9 @@ async fn token_source(settings: &Settings) -> Result<TokenSource, Box<dyn Error 
     let tokens = Tokens::new(token_settings(settings), &signing_keys(&keys.current()))?;
     let operator: UserId = derived("lyceum", "import", Timestamp::EPOCH);
     let roles = Roles::default().with(Role::Learner).with(Role::Operator);
-    let session = ids::new();
+    let (session, began) = (ids::new(), clock::now());
     Ok(Arc::new(move || {
-        let token = tokens.sign(operator, session, roles, clock::now());
+        let token = tokens.sign(operator, (session, began), roles, clock::now());
         token
             .map(|token| token.text)
             .map_err(|error| ImportError::Token(error.to_string()))

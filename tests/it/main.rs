@@ -17,6 +17,7 @@ mod edge;
 mod faults;
 mod harness;
 mod metrics;
+mod nodes;
 mod payments;
 mod recommend;
 mod refunds;

@@ -4,14 +4,18 @@
 //! `queries.rs`. [`Platform`] starts all of it; `flows` carries every message between domains.
 
 pub mod accounts;
+mod bulletin;
 pub mod catalog;
 pub mod commerce;
 mod explain;
 mod flows;
+mod freshness;
 mod gauges;
 mod meters;
 mod platform;
 pub mod recommend;
 
+pub use bulletin::{Board, Taken, Takes};
+pub use freshness::{Followed, Freshness};
 pub use meters::METERS;
 pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};

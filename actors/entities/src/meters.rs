@@ -180,6 +180,17 @@ pub(crate) static RECOMMEND_EVENTS_DROPPED_TOTAL: Metric<Counter> = Metric::new(
 )
 .worry("at all, while Postgres is well");
 
+/// What a node keeps of the decisions of all nodes.
+const SNAPSHOTS: &[&str] = &["catalog", "logins", "counters", "keys", "model"];
+pub(crate) static SNAPSHOT_LAG_SECONDS: Metric<Gauge> = Metric::new(
+    "snapshot_lag_seconds",
+    "How far what this node keeps of other nodes' decisions is behind them.",
+)
+.labels(&[Label::of("snapshot", SNAPSHOTS)])
+.worry(
+    "above 1 s: an ended login is still let in, or a course shown as it was; `model` while a training fails",
+);
+
 /// The metrics of the domains.
 pub static METERS: &[Area] = &[
     Area {
@@ -198,6 +209,10 @@ pub static METERS: &[Area] = &[
     Area {
         title: "Accounts",
         families: &[&AUTH_ATTEMPTS_TOTAL, &REFRESH_REUSE_TOTAL],
+    },
+    Area {
+        title: "Snapshots",
+        families: &[&SNAPSHOT_LAG_SECONDS],
     },
     Area {
         title: "Recommendations",

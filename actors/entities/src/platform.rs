@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lyceum_domain::accounts::{Policy, Roles};
+use lyceum_domain::accounts::{Command as AccountCommand, Policy, Roles};
 use lyceum_domain::commerce::{Error as CommerceError, Provider};
 use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
@@ -20,15 +20,17 @@ use lyceum_runtime::{
 };
 
 use crate::accounts::{
-    AccountQueries, Accounts, HashCost, Identity, InterestsChosen, KeySettings, Keys, Passwords, Revoked,
-    Sessions, TokenSecret,
+    AccountQueries, Accounts, Displaced, HashCost, Identity, InterestsChosen, KeySettings, Keys, Passwords,
+    Revoked, Sessions, TokenSecret,
 };
+use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
 use crate::commerce::{
     Answer as BuyerAnswer, Buyers, CallbackSecret, CommercePorts, CommerceQueries, Gateway, PaymentProvider,
     Payments, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings, Trade, Traded,
 };
 use crate::flows::Flows;
+use crate::freshness::{Followed, Freshness};
 use crate::gauges;
 use crate::recommend::{
     Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
@@ -133,6 +135,10 @@ pub struct Platform {
     pub keys: Arc<Keys>,
     /// Logins whose access tokens are refused.
     pub revoked: Arc<Revoked>,
+    /// What the nodes tell each other of what they have counted.
+    pub board: Arc<Board>,
+    /// How far everything that this node keeps of others' decisions is behind.
+    pub freshness: Freshness,
     /// The published courses.
     pub catalog: Arc<CatalogSnapshot>,
     /// Courses and lessons by their rows.
@@ -198,11 +204,20 @@ impl Platform {
 
         let catalog = CatalogSnapshot::start(settings.catalog)?;
         let keys = Arc::new(Keys::load(&database, settings.keys).await?);
-        let revoked = Revoked::start(redis.clone(), settings.keys.token_lifetime).await;
+        let freshness = Freshness::new(keys.mark());
+        let lifetime = settings.keys.token_lifetime;
+        let revoked = Revoked::start(&database, lifetime, freshness.of(Followed::Logins)).await?;
         let recommender = Recommender::new(catalog.clone(), settings.recommender);
         let rows = RecommendRows::new(database.clone());
         let weights = recommender.weights().clone();
         let (sink, sink_worker) = Sink::start(rows.clone(), weights, settings.sink);
+        let board = Board::start(
+            database.clone(),
+            member.incarnation,
+            catalog.clone(),
+            sink.clone(),
+            freshness.of(Followed::Counters),
+        );
         let cpu = CpuPool::start("passwords", settings.cpu_threads, settings.cpu_queue_max)?;
         let training = CpuPool::start("training", 1, 1)?;
 
@@ -210,13 +225,20 @@ impl Platform {
             node.clone(),
             Profiles::new(recommender.clone(), rows.clone(), sink.clone()),
         );
-        let accounts = Region::open(node.clone(), Accounts::new(on_interests(profiles.clone())));
-        let sessions = Region::open(node.clone(), Sessions::new(revoked.clone(), settings.logins));
+        let accounts = Region::open(
+            node.clone(),
+            Accounts::new(on_interests(profiles.clone()), revoked.clone()),
+        );
+        let displaced = on_displaced(accounts.clone());
+        let sessions = Region::open(
+            node.clone(),
+            Sessions::new(revoked.clone(), displaced, settings.logins),
+        );
         let courses = Region::open(
             node.clone(),
             Courses::new(catalog.clone(), settings.snapshot_every),
         );
-        let traded = on_trade(profiles.clone(), catalog.clone());
+        let traded = on_trade(profiles.clone(), board.clone());
         let buyers = Region::open(node.clone(), Buyers::new(traded, settings.snapshot_every));
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let identity = Identity {
@@ -259,12 +281,22 @@ impl Platform {
             )
         });
 
-        Projector::load(&database, catalog.clone()).await?.start();
+        Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
+            .await?
+            .start();
         let trained = (recommender.clone(), rows, sink.clone());
         let trainer = settings.trainer;
+        let model = freshness.of(Followed::Model);
         supervise("recommend trainer", move || {
             let (recommender, rows, sink) = trained.clone();
-            train(recommender, rows, sink, training.clone(), trainer.clone())
+            train(
+                recommender,
+                rows,
+                sink,
+                training.clone(),
+                trainer.clone(),
+                model.clone(),
+            )
         });
         let flows = Flows {
             sessions: sessions.clone(),
@@ -289,6 +321,8 @@ impl Platform {
             identity,
             keys,
             revoked,
+            board,
+            freshness,
             catalog,
             catalog_queries: CatalogQueries::new(database.clone()),
             commerce,
@@ -359,24 +393,29 @@ impl Platform {
 }
 
 /// What follows a trade on this node: what was bought leaves the buyer's recommendations and gains a student, what was
-/// refunded may be recommended again and loses one.
+/// refunded may be recommended again and loses one. The other nodes hear of the students.
 ///
 /// It runs before the buyer hears of the trade, so the very next list knows of it.
-fn on_trade(profiles: Region<Profiles>, catalog: Arc<CatalogSnapshot>) -> Traded {
+fn on_trade(profiles: Region<Profiles>, board: Arc<Board>) -> Traded {
     Arc::new(move |user, trade, courses| {
         for course in courses.iter().copied() {
             match trade {
                 Trade::Bought => {
                     profiles.tell(user, ProfileCommand::Exclude { course });
-                    catalog.count_purchase(course);
+                    board.trade(course, 1);
                 }
                 Trade::Refunded => {
                     profiles.tell(user, ProfileCommand::Include { course });
-                    catalog.count_refund(course);
+                    board.trade(course, -1);
                 }
             }
         }
     })
+}
+
+/// What follows when a login makes room for another: its account has it on record, where every node finds it.
+fn on_displaced(accounts: Region<Accounts>) -> Displaced {
+    Arc::new(move |user, session_id| accounts.tell(user, AccountCommand::EndLogin { session_id }))
 }
 
 /// What follows a choice of interests on this node: the user's very next list knows of it.

@@ -109,7 +109,7 @@ static JOURNAL_BISECTED_TOTAL: Metric<Counter> = Metric::new(
 .worry("more than now and then: each costs several commits");
 static REDIS_SECONDS: Metric<Histogram> = Metric::new("redis_seconds", "How long a Redis command took.")
     .labels(&[
-        Label::of("command", &["get", "set", "scan"]),
+        Label::of("command", &["get", "set"]),
         Label::of("outcome", &["ok", "error"]),
     ])
     .worry("errors: sessions and profiles lose freshness, and nothing else");

@@ -22,7 +22,6 @@ pub struct Redis {
     pool: Pool,
     get: RedisMetrics,
     set: RedisMetrics,
-    scan: RedisMetrics,
 }
 
 impl Redis {
@@ -55,7 +54,6 @@ impl Redis {
             pool,
             get: RedisMetrics::new("get"),
             set: RedisMetrics::new("set"),
-            scan: RedisMetrics::new("scan"),
         })
     }
 
@@ -79,31 +77,6 @@ impl Redis {
                 .set::<(), _, _>(key, value, Some(Expiration::EX(seconds)), None, false),
         )
         .await
-    }
-
-    /// The keys that begin with `prefix`, at most `limit` of them.
-    ///
-    /// # Errors
-    /// Redis is away or too slow.
-    pub async fn keys(&self, prefix: &str, limit: usize) -> Result<Vec<String>, StoreError> {
-        let pattern = format!("{prefix}*");
-        let mut cursor = "0".to_owned();
-        let mut found = Vec::new();
-        loop {
-            let page = self.pool.next().scan_page::<(String, Vec<String>), _, _>(
-                cursor.clone(),
-                pattern.as_str(),
-                Some(1_000),
-                None,
-            );
-            let (next, keys) = timed(&self.scan, page).await?;
-            found.extend(keys);
-            if next == "0" || found.len() >= limit {
-                found.truncate(limit);
-                return Ok(found);
-            }
-            cursor = next;
-        }
     }
 
     /// Whether Redis answers within `budget`.

@@ -3,14 +3,26 @@
 //! Neither time nor sequence numbers tell the order of commits. A transaction that is still open may commit below
 //! what was already read, so a stream reads only transactions below the oldest open one, whole transactions at a
 //! time, and remembers the last it has read.
+//!
+//! Whoever may hear of transactions out of order follows [early](Stream::early): what has committed is told at once,
+//! once, although an older transaction is still open. A frozen writer then holds nobody up. Turns of one entity are in
+//! order either way, since the second of two is begun when the first has committed.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use lyceum_kernel::Timestamp;
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::entity::EntityRef;
+use crate::freshness::Mark;
 use crate::store_error::StoreError;
+
+/// Turns read at once, and whatever else the last transaction among them wrote.
+const READ_MAX: usize = 1000;
 
 /// One turn, as followed.
 #[derive(Clone, Debug)]
@@ -19,6 +31,8 @@ pub struct Followed {
     pub entity: EntityRef,
     /// Its version.
     pub version: i64,
+    /// When it was decided.
+    pub at: Timestamp,
     /// The JSON array of events.
     pub events: String,
 }
@@ -30,9 +44,15 @@ pub struct Position(i64);
 /// Follows the turns of some kinds.
 pub struct Stream {
     database: Database,
-    kinds: Vec<i16>,
+    read: String,
     position: Position,
     poll_every: Duration,
+    early: bool,
+    /// Turns above the position that were told before their time, by transaction.
+    told: BTreeSet<(i64, EntityRef, i64)>,
+    mark: Arc<Mark>,
+    /// When the last look began, if it found all there was.
+    complete: Option<Instant>,
 }
 
 impl Stream {
@@ -47,13 +67,29 @@ impl Stream {
     }
 
     /// Follows `kinds` from `position`, looking for news every `poll_every`.
-    pub fn follow(database: Database, kinds: Vec<i16>, position: Position, poll_every: Duration) -> Self {
+    pub fn follow(database: Database, kinds: &[i16], position: Position, poll_every: Duration) -> Self {
         Stream {
             database,
-            kinds,
+            read: read(kinds),
             position,
             poll_every,
+            early: false,
+            told: BTreeSet::new(),
+            mark: Arc::default(),
+            complete: None,
         }
+    }
+
+    /// Tells of transactions as soon as they have committed, also before older ones have.
+    #[must_use]
+    pub fn early(self) -> Self {
+        Stream { early: true, ..self }
+    }
+
+    /// Moves `mark` whenever everything up to a look has been told and the next is asked for.
+    #[must_use]
+    pub fn marking(self, mark: Arc<Mark>) -> Self {
+        Stream { mark, ..self }
     }
 
     /// What the stream has read so far.
@@ -61,54 +97,86 @@ impl Stream {
         self.position
     }
 
-    /// Waits for the next turns, at most some thousand, in commit order. A store that is away is waited for.
+    /// Waits until there are turns that were not told yet, and tells them: at most some thousand, in commit order. A
+    /// store that is away is waited for. To ask again says that what was told before is dealt with.
     pub async fn next(&mut self) -> Vec<Followed> {
         loop {
-            match self.read().await {
+            if let Some(complete) = self.complete.take() {
+                self.mark.reach(complete);
+            }
+            match self.look().await {
                 Ok(turns) if !turns.is_empty() => return turns,
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "journal cannot be followed"),
+            }
+            if let Some(complete) = self.complete.take() {
+                self.mark.reach(complete);
             }
             tokio::time::sleep(self.poll_every).await;
         }
     }
 
-    async fn read(&mut self) -> Result<Vec<Followed>, StoreError> {
-        const HORIZON: &str = "SELECT (pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1)";
-        // The first thousand rows, and whatever else the last transaction among them wrote.
-        const READ: &str = "SELECT kind, entity, version, events::text, txid::text::bigint FROM events \
-            WHERE txid > $1::text::xid8 AND txid <= $2::text::xid8 AND kind = ANY ($3) \
-            ORDER BY txid FETCH FIRST 1000 ROWS WITH TIES";
-        let horizon: i64 = match self.database.query_opt(HORIZON, &[]).await? {
-            Some(row) => row.get(0),
-            None => return Ok(Vec::new()),
+    async fn look(&mut self) -> Result<Vec<Followed>, StoreError> {
+        let began = Instant::now();
+        let from = self.position.0.to_string();
+        let rows = self.database.query(&self.read, &[&from]).await?;
+        let Some(first) = rows.first() else {
+            return Ok(Vec::new());
         };
-        let (from, to) = (self.position.0.to_string(), horizon.to_string());
-        let rows = self.database.query(READ, &[&from, &to, &self.kinds]).await?;
+        let horizon: i64 = first.get(0);
         let mut turns: Vec<(i64, Followed)> = rows
             .iter()
-            .map(|row| {
+            // Without any turn, one row tells the horizon alone.
+            .filter_map(|row| Some((row.get::<_, Option<i64>>(1)?, row)))
+            .map(|(txid, row)| {
                 let entity = EntityRef {
-                    kind: row.get(0),
-                    id: row.get::<_, Uuid>(1).as_u128(),
+                    kind: row.get(2),
+                    id: row.get::<_, Uuid>(3).as_u128(),
                 };
-                (
-                    row.get(4),
-                    Followed {
-                        entity,
-                        version: row.get(2),
-                        events: row.get(3),
-                    },
-                )
+                let turn = Followed {
+                    entity,
+                    version: row.get(4),
+                    at: Timestamp::from_millis(row.get(5)),
+                    events: row.get(6),
+                };
+                (txid, turn)
             })
             .collect();
+        let all = turns.len() < READ_MAX;
+        let last = turns.last().map_or(horizon, |(txid, _)| *txid);
+        let found = turns.len();
+        if !self.early {
+            turns.retain(|(txid, _)| *txid <= horizon);
+        }
+        let held_back = found > turns.len();
         // One transaction may hold several turns of an entity.
         turns.sort_by_key(|(txid, turn)| (*txid, turn.entity, turn.version));
-        self.position = Position(if rows.len() < 1000 {
-            horizon
-        } else {
-            turns.last().map_or(horizon, |(txid, _)| *txid)
+        turns.retain(|(txid, turn)| {
+            let turn = (*txid, turn.entity, turn.version);
+            !self.told.contains(&turn) && (*txid <= horizon || self.told.insert(turn))
         });
+        let reached = if all { horizon } else { last.min(horizon) };
+        self.position = self.position.max(Position(reached));
+        self.told.retain(|(txid, ..)| *txid > reached);
+        self.complete = (all && !held_back).then_some(began);
         Ok(turns.into_iter().map(|(_, turn)| turn).collect())
     }
+}
+
+/// The query of one look. The kinds are part of its text, so that Postgres can tell whether a partial index will do.
+fn read(kinds: &[i16]) -> String {
+    let mut list = String::new();
+    for kind in kinds {
+        let comma = if list.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(list, "{comma}{kind}");
+    }
+    format!(
+        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1, turn.txid, kind, entity, version, ms, events \
+         FROM (SELECT) AS once LEFT JOIN LATERAL (\
+         SELECT txid::text::bigint AS txid, kind, entity, version, \
+         (extract(epoch FROM at) * 1000)::bigint AS ms, events::text AS events FROM events \
+         WHERE events.txid > $1::text::xid8 AND kind IN ({list}) \
+         ORDER BY events.txid FETCH FIRST {READ_MAX} ROWS WITH TIES) AS turn ON true"
+    )
 }

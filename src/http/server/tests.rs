@@ -9,13 +9,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request as Outgoing, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use lyceum_domain::ids::SessionId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::*;
 use crate::http::admission::Priority;
-use crate::http::guard::Access;
+use crate::http::guard::{Access, Caller};
 use crate::http::idempotency::Key;
 use crate::http::limits::Limit;
 use crate::http::problem::Problem;
@@ -39,7 +38,7 @@ struct Desk {
 struct Nobody;
 
 impl Revocations for Nobody {
-    fn revoked(&self, _: SessionId) -> bool {
+    fn revoked(&self, _: &Caller) -> bool {
         false
     }
 }

@@ -23,6 +23,8 @@ use super::{Answer, Child, Client, Stores, User, cny, free_address, unique, unti
 pub(crate) const PASSWORD: &str = "plum-Otter-42-violin";
 /// What the sandbox signs its callbacks with.
 pub(crate) const SANDBOX_SECRET: &str = "sandbox-test-secret";
+/// A Redis where none is.
+const AWAY: &str = "redis://127.0.0.1:1/0";
 const OPERATOR: (&str, &str) = ("operator", "operator-Quartz-17-lamp");
 
 /// A running server.
@@ -39,6 +41,19 @@ enum Server {
     Inside(Box<App>),
     Process(Child),
     Stopped,
+}
+
+/// Another node of a site.
+pub(crate) struct Beside {
+    pub(crate) address: SocketAddr,
+    _app: Box<App>,
+}
+
+impl Beside {
+    /// A client that is not logged in.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
 }
 
 /// The sandbox provider.
@@ -65,6 +80,13 @@ impl Site {
     pub(crate) async fn start_with(settings: &[&str]) -> Self {
         let mut site = Site::prepare(Stores::create().await, settings).await;
         site.serve().await;
+        site
+    }
+
+    /// Starts the application inside this process, with the sandbox and a Redis that is away.
+    pub(crate) async fn start_without_redis() -> Self {
+        let mut site = Site::prepare(Stores::create().await, &[]).await;
+        site.server = Server::Inside(site.start_app(&[], Some(AWAY)).await);
         site
     }
 
@@ -113,17 +135,42 @@ impl Site {
     }
 
     async fn serve(&mut self) {
+        self.server = Server::Inside(self.start_app(&[], None).await);
+    }
+
+    async fn start_app(&self, more: &[String], redis_url: Option<&str>) -> Box<App> {
+        let mut environment = self.environment.clone();
+        if let Some(url) = redis_url {
+            environment.push(("LYCEUM__REDIS__URL".to_owned(), url.to_owned()));
+        }
         let sources = Sources {
-            environment: self.environment.clone(),
-            flags: self.settings.clone(),
+            environment,
+            flags: self.settings.iter().chain(more).cloned().collect(),
             ..Sources::default()
         };
         let settings = settings::load(&sources).unwrap();
         // One recorder for each process: cargo test runs many tests in one.
         static METRICS: OnceLock<Metrics> = OnceLock::new();
         let metrics = METRICS.get_or_init(|| telemetry::start(&settings.telemetry).unwrap());
-        let app = Box::pin(App::start(settings, *metrics)).await.unwrap();
-        self.server = Server::Inside(Box::new(app));
+        Box::new(Box::pin(App::start(settings, *metrics)).await.unwrap())
+    }
+
+    /// Starts another node over the same stores, inside this process. It takes every shard over, so that whatever
+    /// happens from then on happens there.
+    pub(crate) async fn beside(&self) -> Beside {
+        self.start_beside(None).await
+    }
+
+    /// As [`Site::beside`], with a Redis that is away.
+    pub(crate) async fn beside_without_redis(&self) -> Beside {
+        self.start_beside(Some(AWAY)).await
+    }
+
+    async fn start_beside(&self, redis_url: Option<&str>) -> Beside {
+        let address = free_address();
+        let settings = [format!("http.listen={address}")];
+        let app = self.start_app(&settings, redis_url).await;
+        Beside { address, _app: app }
     }
 
     /// Starts the binary again over the same stores, and waits until it is ready.

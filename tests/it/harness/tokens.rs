@@ -49,7 +49,12 @@ impl Mint {
         let roles = Roles::default().with(Role::Operator);
         let (user_id, session) = (user.id.parse().unwrap(), user.session.parse().unwrap());
         tokens
-            .sign(user_id, session, roles, Timestamp::from_millis(issued))
+            .sign(
+                user_id,
+                (session, Timestamp::from_millis(issued)),
+                roles,
+                Timestamp::from_millis(issued),
+            )
             .unwrap()
             .text
     }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Event;
 use crate::ids::SessionId;
 
 /// Logins ended one by one that are remembered: more than a member has at once.
@@ -47,6 +48,21 @@ impl EndedLogins {
     pub(super) fn end_all(&mut self, until: Timestamp, except: Option<SessionId>) {
         self.until = Some(until);
         self.except = except;
+    }
+}
+
+impl Event {
+    /// Whether logins of the member have ended with it.
+    pub fn ends_logins(&self) -> bool {
+        use Event::{Erased, LoginEnded, PasswordChanged, RoleRevoked, Suspended};
+        matches!(
+            self,
+            PasswordChanged { .. }
+                | Suspended { .. }
+                | LoginEnded { .. }
+                | RoleRevoked { .. }
+                | Erased { .. }
+        )
     }
 }
 

@@ -313,7 +313,6 @@ impl Identity {
             Ok(_) | Err(AskError::Refused(Error::SessionNotFound)) => {}
             Err(error) => return Err(error),
         }
-        self.revoked.settle().await;
         Ok(())
     }
 

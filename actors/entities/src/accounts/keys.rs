@@ -2,23 +2,25 @@
 //!
 //! Life of a signing key: made → published, so that every node and every verifier knows it → signs, from `active_from`
 //! on → superseded by the next → still published until the last token it signed has expired → deleted.
-//! All nodes share the keys through Postgres; each reads them again once a minute, so a key is announced at least two
-//! minutes before it signs.
+//! All nodes share the keys through Postgres; each reads them again twice a second, so that a key that was taken away
+//! is refused by all within a second, and a new one is known long before it signs.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Database, StoreError, clock};
+use lyceum_runtime::{Database, Mark, StoreError, clock};
 use sha2::{Digest, Sha256};
 
 use super::{Revoked, TokenSecret};
 
-/// How often keys are read again and old entries dropped.
+/// How often keys are read again: a row or two.
+const READ_EVERY: Duration = Duration::from_millis(500);
+/// How often the next key is made, if it is time, and old entries are dropped.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// What a verifier's clock may be off by.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -61,6 +63,7 @@ impl KeySet {
 pub struct Keys {
     current: ArcSwap<KeySet>,
     settings: KeySettings,
+    mark: Arc<Mark>,
 }
 
 impl Keys {
@@ -73,7 +76,13 @@ impl Keys {
         Ok(Keys {
             current: ArcSwap::from_pointee(keys),
             settings,
+            mark: Arc::default(),
         })
+    }
+
+    /// How far the keys are behind those of the site.
+    pub fn mark(&self) -> Arc<Mark> {
+        self.mark.clone()
     }
 
     /// The keys as they are now.
@@ -81,28 +90,46 @@ impl Keys {
         self.current.load_full()
     }
 
-    /// Reads the keys again and makes the next when it is time.
+    /// Reads the keys again; makes the next when it is time, if `upkeep` says so.
     ///
     /// # Errors
     /// The database is away; the keys stay as they were.
-    pub async fn refresh(&self, database: &Database) -> Result<(), StoreError> {
-        self.current.store(Arc::new(read(database, self.settings).await?));
+    pub async fn refresh(&self, database: &Database, upkeep: bool) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let keys = if upkeep {
+            read(database, self.settings).await?
+        } else {
+            let stored = stored(database).await?;
+            // Between two keys there is always one; without any, this node keeps what it has until upkeep makes one.
+            arrange(&stored, self.settings, clock::now())
+                .ok_or_else(|| StoreError::refused("there is no signing key"))?
+        };
+        if keys != **self.current.load() {
+            self.current.store(Arc::new(keys));
+        }
+        self.mark.reach(began);
         Ok(())
     }
 
-    /// Reads the keys again and sweeps ended logins once a minute; never returns. `changed` is told of other keys.
+    /// Reads the keys again and again, and sweeps ended logins; never returns. `changed` is told of other keys.
     pub async fn upkeep(
         self: Arc<Self>,
         database: Database,
         revoked: Arc<Revoked>,
         changed: impl Fn(&KeySet) + Send + Sync + 'static,
     ) {
-        let mut minutes = tokio::time::interval(UPKEEP_INTERVAL);
+        let mut looks = tokio::time::interval(READ_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut kept_up: Option<Instant> = None;
         loop {
-            minutes.tick().await;
-            revoked.sweep(clock::now());
+            looks.tick().await;
+            let upkeep = kept_up.is_none_or(|at| at.elapsed() >= UPKEEP_INTERVAL);
+            if upkeep {
+                revoked.sweep(clock::now());
+                kept_up = Some(Instant::now());
+            }
             let before = self.current();
-            match self.refresh(&database).await {
+            match self.refresh(&database, upkeep).await {
                 Ok(()) if *before != *self.current() => changed(&self.current()),
                 Ok(()) => {}
                 Err(error) => tracing::warn!(%error, "signing keys could not be read again"),

@@ -1,9 +1,10 @@
 //! Accounts bound to the runtime: the [`Accounts`] and [`Sessions`] entities and what stands around them.
 //!
-//! Flow of a suspension: `Suspend` commits together with an [`AccountsFlow::EndSessions`] message; its delivery ends
-//! every login of the user; each ended login enters [`Revoked`], where the guard finds it before its access token
-//! expires. A crash between any two of these steps only delays the rest, because the message is delivered again. What
-//! the logins' own memory loses in a crash after it, the account has on record: see [`Identity::refresh`].
+//! Flow of a suspension: `Suspend` commits together with an [`AccountsFlow::EndSessions`] message. The commit enters
+//! [`Revoked`] on every node, by signal or through the journal, where the guard finds it before any access token expires;
+//! the message's delivery ends every login of the user. A crash between any two of these steps only delays the rest,
+//! because the message is delivered again. What the logins' own memory loses in a crash after it, the account has on
+//! record: see [`Identity::refresh`].
 
 mod identity;
 mod keys;
@@ -39,22 +40,30 @@ const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 /// Hears which interests a user has chosen, after the commit; it must be quick and may be lost with the process.
 pub type InterestsChosen = Arc<dyn Fn(UserId, &Interests) + Send + Sync>;
 
+/// Hears which login of a user made room for another; it must be quick and may be lost with the process.
+pub type Displaced = Arc<dyn Fn(UserId, SessionId) + Send + Sync>;
+
 /// Binds [`Account`].
 pub struct Accounts {
     interests_chosen: InterestsChosen,
+    revoked: Arc<Revoked>,
 }
 
 impl Accounts {
-    /// Accounts whose changed interests are signalled to `interests_chosen`.
-    pub fn new(interests_chosen: InterestsChosen) -> Self {
-        Accounts { interests_chosen }
+    /// Accounts whose changed interests are signalled to `interests_chosen`, and the logins that end to `revoked`.
+    pub fn new(interests_chosen: InterestsChosen, revoked: Arc<Revoked>) -> Self {
+        Accounts {
+            interests_chosen,
+            revoked,
+        }
     }
 }
 
 /// Binds [`lyceum_domain::accounts::Sessions`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Sessions {
     revoked: Arc<Revoked>,
+    displaced: Displaced,
     /// How long a snapshot is kept: no login outlives it.
     ttl: Duration,
 }
@@ -181,10 +190,12 @@ impl AccountsFlow {
 }
 
 impl Sessions {
-    /// Binds logins; those that end are put into `revoked`.
-    pub fn new(revoked: Arc<Revoked>, policy: Policy) -> Self {
+    /// Binds logins; those that end are put into `revoked`. Every other end is on record in the account before it is
+    /// here; that one made room for another is decided here, and `displaced` puts it on record.
+    pub fn new(revoked: Arc<Revoked>, displaced: Displaced, policy: Policy) -> Self {
         Sessions {
             revoked,
+            displaced,
             ttl: policy.absolute,
         }
     }
@@ -225,6 +236,10 @@ impl Entity for Accounts {
     }
 
     fn effects(&self, key: UserId, state: &Account, events: &[Event], now: Timestamp, effects: &mut Effects) {
+        if events.iter().any(Event::ends_logins) {
+            let (revoked, ended) = (self.revoked.clone(), events.to_vec());
+            effects.after_commit(move || ended.iter().for_each(|event| revoked.take(key, event, now)));
+        }
         if matches!(events, [Event::LoginEnded { .. }]) {
             return;
         }
@@ -326,10 +341,10 @@ impl Entity for Sessions {
 
     fn effects(
         &self,
-        _: UserId,
+        user: UserId,
         _: &Self::State,
         events: &[SessionEvent],
-        now: Timestamp,
+        _: Timestamp,
         effects: &mut Effects,
     ) {
         for event in events {
@@ -342,7 +357,14 @@ impl Entity for Sessions {
                 effects.after_commit(|| REFRESH_REUSE_TOTAL.get().increment());
             }
             let (revoked, session_id) = (self.revoked.clone(), *session_id);
-            effects.after_commit(move || revoked.add(session_id, now));
+            effects.after_commit(move || revoked.add(session_id));
+            let SessionEvent::Revoked { reason, .. } = event else {
+                continue;
+            };
+            if *reason == EndReason::Displaced {
+                let displaced = self.displaced.clone();
+                effects.after_commit(move || displaced(user, session_id));
+            }
         }
     }
 }
@@ -377,6 +399,13 @@ mod tests {
 
     use super::*;
 
+    fn accounts() -> Accounts {
+        Accounts::new(
+            Arc::new(|_, _| {}),
+            Arc::new(Revoked::new(Duration::from_secs(600))),
+        )
+    }
+
     fn member() -> Account {
         let mut account = Account::default();
         decide(
@@ -399,7 +428,7 @@ mod tests {
             account.apply(event);
         }
         let mut effects = Effects::default();
-        Accounts::new(Arc::new(|_, _| {})).effects(
+        accounts().effects(
             UserId::from_u128(7),
             account,
             &events,
@@ -456,7 +485,7 @@ mod tests {
             (AccountQuestion::ActiveView, false),
             (AccountQuestion::Credentials, true),
         ] {
-            let view = Accounts::new(Arc::new(|_, _| {}))
+            let view = accounts()
                 .answer(&account, question, Timestamp::EPOCH)
                 .expect("open");
 

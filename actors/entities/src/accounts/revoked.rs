@@ -1,139 +1,282 @@
-//! Logins that ended while their access tokens are still valid.
+//! Logins that ended while their access tokens are still valid, on whichever node they ended.
 //!
-//! An access token is believed without asking anybody, so the guard looks here. An entry lives as long as the longest
-//! access token: after that the token has expired by itself. Entries are written through to Redis and read back when
-//! the process starts; if Redis loses them, an ended login's last access token works until it expires, which is the
-//! most that is ever at stake.
+//! An access token is believed without asking anybody, so the guard looks here. What ends on this node is entered by
+//! the signal of its commit, at once. What ends elsewhere, and whatever a signal lost, is read from the journal: every
+//! end of a login is an event of its account, so nothing else has to be reachable for a node to hear of it.
+//!
+//! ```text
+//! commit here → signal ─────────────────────┐
+//! commit anywhere → journal → stream ───────┴→ ended logins, and users with the time up to which theirs ended
+//! ```
+//!
+//! An entry lives as long as the longest access token: after that the token has expired by itself. A node that starts
+//! reads what ended in that time before it serves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use lyceum_domain::ids::SessionId;
+use lyceum_domain::accounts::Event;
+use lyceum_domain::ids::{SessionId, UserId};
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Redis, StoreError, clock};
+use lyceum_runtime::{Database, Entity, Mark, StoreError, Stream, clock, supervise};
+use papaya::HashMap;
 use rustc_hash::FxBuildHasher;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::Mutex;
+use uuid::Uuid;
 
-const PREFIX: &str = "revoked:";
+use super::Accounts;
+
 /// What the clock of a node that verifies tokens may be behind.
 const LEEWAY: Duration = Duration::from_secs(60);
-/// Two seconds in all, which a start without Redis can bear.
-const ATTEMPTS_MAX: u32 = 10;
-const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// How long a logout waits for Redis, which answers within a millisecond when it is well.
-const SETTLE_TIMEOUT: Duration = Duration::from_millis(250);
-/// Entries waiting to be written to Redis. A mass suspension of a thousand users with twenty logins each fits; what
-/// does not is kept in memory alone.
-const QUEUE_MAX: usize = 20_000;
-/// Entries kept, at 60 bytes each: ten minutes of 300 logouts a second. A login above it stays good for its last access
-/// token, which is better than no memory.
+/// What the clock of a node that ended a login may be off by, when the journal is read by time.
+const CLOCKS_APART: Duration = Duration::from_secs(600);
+/// How often the journal is looked at: twice in half of the second within which every node must know.
+const POLL_EVERY: Duration = Duration::from_millis(100);
+/// Entries kept of either kind, at 60 bytes each: ten minutes of 300 logouts a second. A login above it stays good for its
+/// last access token, which is better than no memory.
 const ENTRIES_MAX: usize = 200_000;
 
 /// The set of ended logins.
 #[derive(Debug)]
 pub struct Revoked {
-    /// Each with the time at which its last access token expires.
-    until: papaya::HashMap<SessionId, Timestamp, FxBuildHasher>,
-    queue: mpsc::Sender<Write>,
+    /// Logins that ended one by one, each with the time at which its last access token expires.
+    logins: HashMap<SessionId, Timestamp, FxBuildHasher>,
+    /// Users of whom all logins ended.
+    users: HashMap<UserId, Ended, FxBuildHasher>,
     lifetime: Duration,
 }
 
-/// What the writer is given, in order.
-#[derive(Debug)]
-enum Write {
-    Entry(SessionId, Timestamp),
-    /// Tells that everything before it has been written or given up.
-    Settle(oneshot::Sender<()>),
+/// Which logins of a user have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended {
+    /// Those that began no later than this…
+    until: Timestamp,
+    /// …but for this one.
+    except: Option<SessionId>,
+    /// When the last of their access tokens expires.
+    expires: Timestamp,
 }
 
 impl Revoked {
-    /// Reads what Redis holds and starts writing through to it. `lifetime` is that of an access token.
-    ///
-    /// An unreachable Redis is logged and leaves the set empty: logins go on working without it.
-    pub async fn start(redis: Redis, lifetime: Duration) -> Arc<Self> {
-        let lifetime = lifetime + LEEWAY;
-        let (queue, written) = mpsc::channel(QUEUE_MAX);
-        let revoked = Arc::new(Revoked {
-            until: papaya::HashMap::with_hasher(FxBuildHasher),
-            queue,
-            lifetime,
-        });
-        // Redis connects in the background, so the first attempts of a process may come too early.
-        let mut attempts = tokio::time::interval(RETRY_INTERVAL);
-        for attempt in 1..=ATTEMPTS_MAX {
-            attempts.tick().await;
-            match revoked.load(&redis).await {
-                Ok(()) => break,
-                Err(error) if attempt == ATTEMPTS_MAX => {
-                    tracing::warn!(%error, "ended logins could not be read back");
-                }
-                Err(_) => {}
-            }
+    /// Nothing has ended yet. `lifetime` is that of an access token.
+    pub fn new(lifetime: Duration) -> Self {
+        Revoked {
+            logins: HashMap::with_hasher(FxBuildHasher),
+            users: HashMap::with_hasher(FxBuildHasher),
+            lifetime: lifetime + LEEWAY,
         }
-        tokio::spawn(write_through(redis, written, lifetime));
-        revoked
+    }
+
+    /// Reads what ended lately and follows the journal from there, for as long as the node lives; `mark` says how far.
+    ///
+    /// # Errors
+    /// The store is away: without knowing what has ended, a node does not serve.
+    pub async fn start(
+        database: &Database,
+        lifetime: Duration,
+        mark: Arc<Mark>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let revoked = Arc::new(Revoked::new(lifetime));
+        // Before the past is read: what is committed in between is read twice rather than never.
+        let position = Stream::end(database).await?;
+        revoked.load(database).await?;
+        let stream = Stream::follow(database.clone(), &[Accounts::KIND.number], position, POLL_EVERY)
+            // Entries only ever add up, so their order does not matter and nobody's open transaction holds them up.
+            .early()
+            .marking(mark);
+        let (stream, follower) = (Arc::new(Mutex::new(stream)), revoked.clone());
+        supervise("ended logins", move || follower.clone().follow(stream.clone()));
+        Ok(revoked)
     }
 
     /// Whether the access tokens of a login are no longer good.
     pub fn contains(&self, session_id: SessionId) -> bool {
         // Most of the time nothing is, and then a request pays one load.
-        !self.until.is_empty() && self.until.pin().contains_key(&session_id)
+        !self.logins.is_empty() && self.logins.pin().contains_key(&session_id)
     }
 
-    /// Adds a login that ended at `now`.
-    pub fn add(&self, session_id: SessionId, now: Timestamp) {
-        let until = now.plus(self.lifetime);
-        if self.until.len() >= ENTRIES_MAX {
+    /// Whether the access tokens of a login of this user, begun then, are no longer good.
+    pub fn ended(&self, user: UserId, session_id: SessionId, began: Timestamp) -> bool {
+        if self.contains(session_id) {
+            return true;
+        }
+        if self.users.is_empty() {
+            return false;
+        }
+        let users = self.users.pin();
+        let among = |ended: &Ended| began <= ended.until && ended.except != Some(session_id);
+        users.get(&user).is_some_and(among)
+    }
+
+    /// Adds a login that has just ended.
+    pub fn add(&self, session_id: SessionId) {
+        let now = clock::now();
+        if self.logins.len() >= ENTRIES_MAX {
             self.sweep(now);
         }
-        if self.until.len() < ENTRIES_MAX {
-            self.until.pin().insert(session_id, until);
+        if self.logins.len() < ENTRIES_MAX {
+            self.logins.pin().insert(session_id, now.plus(self.lifetime));
         } else {
             tracing::error!("too many ended logins to remember");
         }
-        if self.queue.try_send(Write::Entry(session_id, until)).is_err() {
-            tracing::warn!("an ended login is known to this node only");
-        }
     }
 
-    /// Waits until what was added so far would survive this process, for as long as that is worth a caller's time.
-    pub async fn settle(&self) {
-        let (told, heard) = oneshot::channel();
-        if self.queue.try_send(Write::Settle(told)).is_ok() {
-            // Without Redis the entry is known to this node only, and the caller is answered all the same.
-            let _ = tokio::time::timeout(SETTLE_TIMEOUT, heard).await;
+    /// Adds what an event of an account ended, decided at `at`. Adding it again changes nothing.
+    pub(super) fn take(&self, user: UserId, event: &Event, at: Timestamp) {
+        let except = match event {
+            Event::LoginEnded { session_id } => return self.add(*session_id),
+            Event::PasswordChanged { keep_session, .. } => *keep_session,
+            Event::Suspended { .. } | Event::Erased { .. } | Event::RoleRevoked { .. } => None,
+            Event::Registered { .. }
+            | Event::ProfileChanged { .. }
+            | Event::Reinstated
+            | Event::RoleGranted { .. }
+            | Event::Redacted => return,
+        };
+        self.end_all(user, at, except);
+    }
+
+    fn end_all(&self, user: UserId, until: Timestamp, except: Option<SessionId>) {
+        let now = clock::now();
+        if self.users.len() >= ENTRIES_MAX {
+            self.sweep(now);
         }
+        if self.users.len() >= ENTRIES_MAX {
+            tracing::error!("too many users whose logins ended to remember");
+            return;
+        }
+        let ended = Ended {
+            until,
+            except,
+            expires: now.plus(self.lifetime),
+        };
+        // Of two ends the later one counts: whatever it excepts was excepted by the earlier, or began after it.
+        self.users.pin().update_or_insert(
+            user,
+            |known| if known.until > until { *known } else { ended },
+            ended,
+        );
     }
 
     /// Forgets the logins whose access tokens have all expired. Call it about once a minute.
     pub fn sweep(&self, now: Timestamp) {
-        self.until.pin().retain(|_, until| *until > now);
+        self.logins.pin().retain(|_, expires| *expires > now);
+        self.users.pin().retain(|_, ended| ended.expires > now);
     }
 
-    async fn load(&self, redis: &Redis) -> Result<(), StoreError> {
-        // Their exact ends are in Redis' own expiry; a full lifetime from now is never too short.
-        let until = clock::now().plus(self.lifetime);
-        for key in redis.keys(PREFIX, ENTRIES_MAX).await? {
-            if let Some(session_id) = key.strip_prefix(PREFIX).and_then(|text| text.parse().ok()) {
-                self.until.pin().insert(session_id, until);
-            }
+    /// Takes over what ended within the life of an access token.
+    async fn load(&self, database: &Database) -> Result<(), StoreError> {
+        const ENDS: &str = "SELECT entity, events::text, (extract(epoch FROM at) * 1000)::bigint FROM events WHERE kind = 1 \
+            AND at > now() - $1::bigint * interval '1 millisecond' \
+            AND events::text ~ '\"(login_ended|password_changed|suspended|erased|role_revoked)\"'";
+        let since = self.lifetime + CLOCKS_APART;
+        let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        for row in database.query(ENDS, &[&since]).await? {
+            let user = UserId::from_u128(row.get::<_, Uuid>(0).as_u128());
+            self.read(user, row.get(1), Timestamp::from_millis(row.get(2)));
         }
         Ok(())
     }
+
+    async fn follow(self: Arc<Self>, stream: Arc<Mutex<Stream>>) {
+        // Never contended: one worker runs at a time, and one that panicked gives it back.
+        let mut stream = stream.lock().await;
+        loop {
+            for turn in stream.next().await {
+                self.read(UserId::from_u128(turn.entity.id), &turn.events, turn.at);
+            }
+        }
+    }
+
+    fn read(&self, user: UserId, events: &str, at: Timestamp) {
+        match serde_json::from_str::<Vec<Event>>(events) {
+            Ok(events) => events.iter().for_each(|event| self.take(user, event, at)),
+            // A newer node may have written it; whoever is refused too much logs in again.
+            Err(error) => {
+                tracing::error!(%error, "events of an account cannot be read; its logins are refused");
+                self.end_all(user, at, None);
+            }
+        }
+    }
 }
 
-async fn write_through(redis: Redis, mut written: mpsc::Receiver<Write>, lifetime: Duration) {
-    while let Some(write) = written.recv().await {
-        match write {
-            Write::Entry(session_id, until) => {
-                let value = Bytes::from(until.to_string());
-                if let Err(error) = redis.set(&format!("{PREFIX}{session_id}"), value, lifetime).await {
-                    tracing::warn!(%error, "an ended login is known to this node only");
-                }
-            }
-            // Whoever waited may have gone.
-            Write::Settle(told) => drop(told.send(())),
+#[cfg(test)]
+mod tests {
+    use lyceum_domain::accounts::{PasswordHash, Role};
+
+    use super::*;
+
+    const ADA: UserId = UserId::from_u128(1);
+    const KEPT: SessionId = SessionId::from_u128(2);
+    const OTHER: SessionId = SessionId::from_u128(3);
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn change(revoked: &Revoked, millis: i64) {
+        let event = Event::PasswordChanged {
+            password_hash: PasswordHash::new("$hash"),
+            keep_session: Some(KEPT),
+            at: at(millis),
+        };
+        revoked.take(ADA, &event, at(millis));
+    }
+
+    #[test]
+    fn a_changed_password_ends_what_began_before_but_for_the_login_that_changed_it() {
+        let revoked = Revoked::new(Duration::from_secs(600));
+
+        change(&revoked, 10);
+        // The journal tells of it once more, and late.
+        change(&revoked, 10);
+        change(&revoked, 5);
+
+        assert!(revoked.ended(ADA, OTHER, at(10)));
+        assert!(!revoked.ended(ADA, OTHER, at(11)), "it began later");
+        assert!(!revoked.ended(ADA, KEPT, at(1)));
+        assert!(!revoked.ended(UserId::from_u128(9), OTHER, at(10)));
+    }
+
+    #[test]
+    fn a_suspension_an_erasure_and_a_role_that_is_taken_away_end_all() {
+        let reason = lyceum_domain::accounts::Reason::parse("spam").expect("valid");
+        for event in [
+            Event::Suspended { reason, at: at(10) },
+            Event::Erased { at: at(10) },
+            Event::RoleRevoked { role: Role::Creator },
+        ] {
+            let revoked = Revoked::new(Duration::from_secs(600));
+
+            revoked.take(ADA, &event, at(10));
+
+            assert!(
+                revoked.ended(ADA, KEPT, at(10)) && revoked.ended(ADA, OTHER, at(10)),
+                "{event:?}"
+            );
         }
+    }
+
+    #[test]
+    fn entries_are_kept_for_the_life_of_an_access_token() {
+        let revoked = Revoked::new(Duration::from_secs(600));
+        change(&revoked, 10);
+        revoked.take(ADA, &Event::LoginEnded { session_id: OTHER }, at(10));
+        assert!(revoked.contains(OTHER));
+
+        revoked.sweep(clock::now().plus(Duration::from_secs(599)));
+        assert!(revoked.contains(OTHER) && revoked.ended(ADA, OTHER, at(1)));
+        revoked.sweep(clock::now().plus(Duration::from_secs(662)));
+
+        assert!(!revoked.ended(ADA, OTHER, at(1)));
+    }
+
+    #[test]
+    fn events_that_cannot_be_read_refuse_rather_than_admit() {
+        let revoked = Revoked::new(Duration::from_secs(600));
+
+        revoked.read(ADA, r#"[{"type":"banished"}]"#, at(10));
+
+        assert!(revoked.ended(ADA, OTHER, at(10)));
     }
 }

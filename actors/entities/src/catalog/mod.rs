@@ -28,6 +28,7 @@ pub use flow::CatalogFlow;
 pub use listing::{Cursor, CursorError, Filter, Sort};
 pub use pages::Page;
 pub use projector::Projector;
+pub(crate) use rows::Counted;
 pub use rows::{AuthoredCourse, CatalogQueries, LiveCourse};
 pub use snapshot::{CatalogLimits, CatalogSnapshot, ListQuery};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_domain::ids::{CourseId, UserId};
-use lyceum_runtime::{Database, Entity, Position, StoreError, Stream, supervise};
+use lyceum_runtime::{Database, Entity, Mark, Position, StoreError, Stream, supervise};
 use tokio::sync::Mutex;
 
 use super::{CatalogQueries, CatalogSnapshot, Courses};
@@ -19,8 +19,6 @@ use crate::accounts::Accounts;
 const READ_MAX: usize = 500;
 /// How often the journal is looked at for what other nodes committed.
 const POLL_EVERY: Duration = Duration::from_millis(200);
-/// How often purchases and ratings of all nodes are counted again; this node's own count at once.
-const RECOUNT_EVERY: Duration = Duration::from_mins(5);
 /// How long to wait before trying a store again that was away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -36,7 +34,11 @@ impl Projector {
     ///
     /// # Errors
     /// The store is away.
-    pub async fn load(database: &Database, snapshot: Arc<CatalogSnapshot>) -> Result<Self, StoreError> {
+    pub async fn load(
+        database: &Database,
+        snapshot: Arc<CatalogSnapshot>,
+        mark: Arc<Mark>,
+    ) -> Result<Self, StoreError> {
         let queries = CatalogQueries::new(database.clone());
         // Before the rows are read: what is committed in between is read twice rather than never.
         let position: Position = Stream::end(database).await?;
@@ -44,8 +46,11 @@ impl Projector {
         for course in queries.live_courses().await? {
             snapshot.put(course);
         }
-        let kinds = vec![Courses::KIND.number, Accounts::KIND.number];
-        let stream = Stream::follow(database.clone(), kinds, position, POLL_EVERY);
+        let kinds = [Courses::KIND.number, Accounts::KIND.number];
+        let stream = Stream::follow(database.clone(), &kinds, position, POLL_EVERY)
+            // Entries never go back to an older revision, so an open transaction of somebody need not be waited for.
+            .early()
+            .marking(mark);
         Ok(Projector {
             snapshot,
             queries,
@@ -57,12 +62,10 @@ impl Projector {
     pub fn start(self) {
         let projector = Arc::new(self);
         let for_names = projector.clone();
-        let for_counts = projector.clone();
         let snapshot = projector.snapshot.clone();
         supervise("catalog projector", move || projector.clone().follow());
         supervise("catalog names", move || for_names.clone().name_creators());
         supervise("catalog counters", move || snapshot.clone().fold_forever());
-        supervise("catalog counts", move || for_counts.clone().recount());
     }
 
     async fn follow(self: Arc<Self>) {
@@ -105,27 +108,6 @@ impl Projector {
             self.snapshot.put(course);
         }
         Ok(())
-    }
-
-    /// Counts purchases and ratings, in the background: nobody waits for popularity.
-    async fn recount(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(RECOUNT_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match tokio::try_join!(self.queries.students(), self.queries.ratings()) {
-                Ok((students, ratings)) => {
-                    students
-                        .into_iter()
-                        .for_each(|(id, count)| self.snapshot.set_students(id, count));
-                    ratings
-                        .into_iter()
-                        .for_each(|(id, sum, count)| self.snapshot.set_ratings(id, sum, count));
-                    self.snapshot.fold();
-                }
-                Err(error) => tracing::warn!(%error, "purchases and ratings cannot be counted yet"),
-            }
-        }
     }
 
     async fn name_creators(self: Arc<Self>) {

@@ -5,7 +5,7 @@ use lyceum_domain::ids::{CourseId, LessonId, UserId};
 use lyceum_kernel::{Currency, Money, Timestamp};
 use lyceum_runtime::{Column, Database, Effects, StoreError, Table, row};
 use serde::Serialize;
-use tokio_postgres::Row;
+use tokio_postgres::{IsolationLevel, Row};
 
 use super::render;
 
@@ -221,6 +221,22 @@ fn lessons(content: &Content) -> std::collections::BTreeMap<LessonId, &Lesson> {
         .collect()
 }
 
+/// Sum and number of the ratings of some courses, or of all: of every learner the last one.
+const RATINGS: &str = "SELECT course_id, sum(round(value))::bigint, count(*) FROM (\
+    SELECT DISTINCT ON (course_id, user_id) course_id, value FROM interactions \
+    WHERE activity = 'rate' AND ($1::uuid[] IS NULL OR course_id = ANY ($1)) \
+    ORDER BY course_id, user_id, at DESC) AS last GROUP BY course_id";
+
+/// What the tables say about how popular courses are.
+pub(crate) struct Counted {
+    /// How many people have access to each course.
+    pub(crate) students: Vec<(CourseId, u64)>,
+    /// Sum and number of each course's ratings.
+    pub(crate) ratings: Vec<(CourseId, u64, u64)>,
+    /// The last bulletin of each node that had been written by then.
+    pub(crate) bulletins: Vec<(uuid::Uuid, i64)>,
+}
+
 /// One line of a creator's own list.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuthoredCourse {
@@ -356,31 +372,40 @@ impl CatalogQueries {
         row.map_or(Ok(true), |row| Ok(row.try_get(0)?))
     }
 
-    /// How many people have access to each course.
-    pub(super) async fn students(&self) -> Result<Vec<(CourseId, u64)>, StoreError> {
+    /// Students and ratings of every course, and the bulletins that are in them.
+    pub(crate) async fn count(&self) -> Result<Counted, StoreError> {
         // Those that have lost their last student are among them.
-        let sql = "SELECT course_id, count(DISTINCT user_id) FILTER (WHERE revoked_at IS NULL) \
-                   FROM grants GROUP BY course_id";
-        let rows = self.database.query(sql, &[]).await?;
-        rows.iter()
-            .map(|row| Ok((course(row)?, unsigned(row.try_get(1)?)?)))
-            .collect()
+        const STUDENTS: &str = "SELECT course_id, count(DISTINCT user_id) FILTER (WHERE revoked_at IS NULL) \
+            FROM grants GROUP BY course_id";
+        const BULLETINS: &str = "SELECT incarnation, max(number) FROM bulletins GROUP BY incarnation";
+        let mut client = self.database.client().await?;
+        // One snapshot for all: a bulletin is either in the counts or still to be added to them.
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await?;
+        let bulletins = transaction.query(BULLETINS, &[]).await?;
+        let students = transaction.query(STUDENTS, &[]).await?;
+        let every: Option<Vec<uuid::Uuid>> = None;
+        let ratings = transaction.query(RATINGS, &[&every]).await?;
+        transaction.commit().await?;
+        Ok(Counted {
+            students: students
+                .iter()
+                .map(|row| Ok((course(row)?, unsigned(row.try_get(1)?)?)))
+                .collect::<Result<_, StoreError>>()?,
+            ratings: ratings.iter().map(rating).collect::<Result<_, _>>()?,
+            bulletins: bulletins.iter().map(|row| (row.get(0), row.get(1))).collect(),
+        })
     }
 
-    /// Sum and number of each course's ratings, of every learner the last one.
-    pub(super) async fn ratings(&self) -> Result<Vec<(CourseId, u64, u64)>, StoreError> {
-        let sql = "SELECT course_id, sum(round(value))::bigint, count(*) FROM (\
-                   SELECT DISTINCT ON (user_id, course_id) course_id, value FROM interactions \
-                   WHERE activity = 'rate' ORDER BY user_id, course_id, at DESC) AS last GROUP BY course_id";
-        let rows = self.database.query(sql, &[]).await?;
-        let read = |row: &Row| {
-            Ok((
-                course(row)?,
-                unsigned(row.try_get(1)?)?,
-                unsigned(row.try_get(2)?)?,
-            ))
-        };
-        rows.iter().map(read).collect()
+    /// Sum and number of these courses' ratings.
+    pub(crate) async fn ratings_of(&self, ids: &[CourseId]) -> Result<Vec<(CourseId, u64, u64)>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| uuid::Uuid::from_u128(id.as_u128())).collect();
+        let rows = self.database.query(RATINGS, &[&Some(ids)]).await?;
+        rows.iter().map(rating).collect()
     }
 
     /// A creator's own courses, newest first, after the course `after`.
@@ -415,6 +440,14 @@ impl CatalogQueries {
 fn course(row: &Row) -> Result<CourseId, StoreError> {
     let id: uuid::Uuid = row.try_get(0)?;
     Ok(CourseId::from_u128(id.as_u128()))
+}
+
+fn rating(row: &Row) -> Result<(CourseId, u64, u64), StoreError> {
+    Ok((
+        course(row)?,
+        unsigned(row.try_get(1)?)?,
+        unsigned(row.try_get(2)?)?,
+    ))
 }
 
 fn name(row: &Row) -> Result<(UserId, Option<String>), StoreError> {

@@ -6,12 +6,12 @@
 //! ```
 //!
 //! Invariants: a course's entry never goes back to an older revision; a page is served only while nothing listed
-//! has changed since it was made; counters are folded into bytes and order every few seconds, not per purchase.
+//! has changed since it was made; counters are folded into bytes and order a few times a second, not per purchase.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
@@ -26,6 +26,9 @@ use super::pages::{Page, PageCache};
 use super::rows::LiveCourse;
 use super::search::{Document, SearchIndex};
 
+/// After each folding there is a pause so many times as long.
+const FOLD_PAUSE: u32 = 50;
+
 /// Limits of a node's catalog snapshot.
 #[derive(Clone, Copy, Debug)]
 pub struct CatalogLimits {
@@ -35,8 +38,10 @@ pub struct CatalogLimits {
     pub search_heap_bytes: usize,
     /// How long changes are collected before the search index commits them.
     pub search_delay: Duration,
-    /// How often purchases and ratings are folded into cards and the order by popularity.
-    pub fold_interval: Duration,
+    /// How soon purchases and ratings are folded into cards and the order by popularity.
+    pub fold_delay: Duration,
+    /// How often lists that were made for one user follow them; their bytes are dear.
+    pub shelf_interval: Duration,
 }
 
 impl Default for CatalogLimits {
@@ -45,7 +50,8 @@ impl Default for CatalogLimits {
             page_cache_bytes: 16 << 20,
             search_heap_bytes: 15_000_000,
             search_delay: Duration::from_millis(200),
-            fold_interval: Duration::from_secs(5),
+            fold_delay: Duration::from_millis(250),
+            shelf_interval: Duration::from_secs(5),
         }
     }
 }
@@ -73,6 +79,10 @@ pub struct CatalogSnapshot {
     listing: RwLock<Listing>,
     /// Counts the changes to what lists and searches show.
     generation: AtomicU64,
+    /// The same, but for counters, which count at intervals.
+    shelf_generation: AtomicU64,
+    /// Counts courses that were taken over, whose counters say nothing new of what they are about.
+    revision: AtomicU64,
     pages: PageCache,
     search: SearchIndex,
     stale: Mutex<Vec<CourseId>>,
@@ -93,6 +103,8 @@ impl CatalogSnapshot {
             names: HashMap::with_hasher(FxBuildHasher),
             listing: RwLock::default(),
             generation: AtomicU64::new(1),
+            shelf_generation: AtomicU64::new(1),
+            revision: AtomicU64::new(1),
             pages: PageCache::new(limits.page_cache_bytes),
             search,
             stale: Mutex::default(),
@@ -142,6 +154,16 @@ impl CatalogSnapshot {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// A counter that moves with every change of what is listed, and at intervals with that of counters.
+    pub fn shelf_generation(&self) -> u64 {
+        self.shelf_generation.load(Ordering::Acquire)
+    }
+
+    /// A counter that moves with every course that is taken over.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
     /// Takes over a course as it is after a commit; an older revision than the known one is ignored.
     pub fn put(&self, course: LiveCourse) {
         let id = course.id;
@@ -154,7 +176,13 @@ impl CatalogSnapshot {
             return;
         }
         let counters = known.map_or_else(|| Arc::new(Counters::default()), |known| known.counters.clone());
-        self.replace(Arc::new(Entry::new(course, creator.as_deref(), counters)), false);
+        let entry = Arc::new(Entry::new(course, creator.as_deref(), counters));
+        let by = entry.creator;
+        self.replace(entry, false);
+        // Whoever names a creator looks at the courses that are here: not at this one, a moment ago.
+        if creator.is_none() && self.names.pin().get(&by).is_some_and(Option::is_some) {
+            self.renew(id);
+        }
         self.search.mark(id);
     }
 
@@ -172,11 +200,16 @@ impl CatalogSnapshot {
         listing.replace(before.map(|before| &**before), &entry);
         entries.insert(entry.id, entry);
         drop(listing);
-        self.changed();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        if !renews {
+            self.revision.fetch_add(1, Ordering::AcqRel);
+            self.shelf_generation.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     fn changed(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.shelf_generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes the entry of a course again from what has changed around it.
@@ -189,23 +222,17 @@ impl CatalogSnapshot {
 
     // Counters -------------------------------------------------------------------------------------------------------
 
-    /// Counts a purchase of a course; cards and order show it within the fold interval.
-    pub fn count_purchase(&self, id: CourseId) {
+    /// Counts by how many people more (or, below 0, fewer) have a course; cards and order show it soon.
+    pub fn count_students(&self, id: CourseId, change: i64) {
         self.count(id, |counters| {
-            counters.students.fetch_add(1, Ordering::Relaxed);
-            true
-        });
-    }
-
-    /// Counts that somebody who had bought a course has it no longer.
-    pub fn count_refund(&self, id: CourseId) {
-        self.count(id, |counters| {
-            let students = &counters.students;
-            // A query may have counted it before.
-            students
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |students| {
-                    students.checked_sub(1)
-                })
+            let changed = |students: u64| {
+                // A query may have counted a refund before.
+                let after = students.saturating_add_signed(change);
+                (after != students).then_some(after)
+            };
+            counters
+                .students
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, changed)
                 .is_ok()
         });
     }
@@ -214,23 +241,6 @@ impl CatalogSnapshot {
     pub fn set_students(&self, id: CourseId, students: u64) {
         self.count(id, |counters| {
             counters.students.swap(students, Ordering::Relaxed) != students
-        });
-    }
-
-    /// Counts a rating from 1 to 5; `previous` is what the same learner had rated before.
-    pub fn count_rating(&self, id: CourseId, previous: Option<u8>, rating: u8) {
-        self.count(id, |counters| {
-            if let Some(previous) = previous {
-                counters
-                    .rating_sum
-                    .fetch_sub(u64::from(previous), Ordering::Relaxed);
-            } else {
-                counters.rating_count.fetch_add(1, Ordering::Relaxed);
-            }
-            counters
-                .rating_sum
-                .fetch_add(u64::from(rating), Ordering::Relaxed);
-            true
         });
     }
 
@@ -264,13 +274,19 @@ impl CatalogSnapshot {
         stale.len()
     }
 
-    /// Folds counters for as long as the node lives.
+    /// Folds counters for as long as the node lives: soon when few have changed, and never more than a fiftieth of
+    /// the time when many have.
     pub async fn fold_forever(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.limits.fold_interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut shelf_at = Instant::now();
+        let mut folded = 0;
         loop {
-            ticks.tick().await;
-            self.fold();
+            let began = Instant::now();
+            folded += self.fold();
+            if folded > 0 && shelf_at <= began {
+                self.shelf_generation.fetch_add(1, Ordering::AcqRel);
+                (folded, shelf_at) = (0, began + self.limits.shelf_interval);
+            }
+            tokio::time::sleep(self.limits.fold_delay.max(began.elapsed() * FOLD_PAUSE)).await;
         }
     }
 
@@ -334,6 +350,7 @@ impl CatalogSnapshot {
         for id in courses {
             self.renew(id);
             self.search.mark(id);
+            self.shelf_generation.fetch_add(1, Ordering::AcqRel);
         }
     }
 

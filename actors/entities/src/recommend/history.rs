@@ -11,7 +11,7 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::{StoreError, clock};
 use uuid::Uuid;
 
-use super::sink::{Interaction, Sink};
+use super::sink::{Interaction, Sink, note_rated};
 
 /// Events of one statement, at most.
 const BATCH_MAX: usize = 1_000;
@@ -47,6 +47,7 @@ impl Sink {
                 .map(|event| interaction(event, &self.weights, recorded))
                 .collect();
             new += self.rows.insert(&batch).await?;
+            note_rated(&self.rated, &batch);
         }
         // The trainer counts what is worth a new model.
         self.recorded.fetch_add(new, Ordering::Relaxed);

@@ -171,6 +171,10 @@ mod tests {
             1
         }
 
+        fn revision(&self) -> u64 {
+            self.generation()
+        }
+
         fn features(&self) -> Vec<Features> {
             vec![]
         }

@@ -29,6 +29,8 @@ const SPARE: usize = 16;
 pub trait Shelf: Send + Sync + 'static {
     /// A number that changes with the snapshot.
     fn generation(&self) -> u64;
+    /// A number that changes with what courses are about and which are listed: with what a model is built from.
+    fn revision(&self) -> u64;
     /// What every listed course is about.
     fn features(&self) -> Vec<Features>;
     /// Appends a listed course as rendered JSON; `false` for one that is not to be recommended now.
@@ -217,6 +219,10 @@ mod tests {
     impl Shelf for Nine {
         fn generation(&self) -> u64 {
             self.0.load(Ordering::Relaxed)
+        }
+
+        fn revision(&self) -> u64 {
+            self.generation()
         }
 
         fn features(&self) -> Vec<Features> {

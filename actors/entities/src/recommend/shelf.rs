@@ -8,7 +8,11 @@ use crate::catalog::CatalogSnapshot;
 
 impl Shelf for CatalogSnapshot {
     fn generation(&self) -> u64 {
-        CatalogSnapshot::generation(self)
+        self.shelf_generation()
+    }
+
+    fn revision(&self) -> u64 {
+        CatalogSnapshot::revision(self)
     }
 
     fn features(&self) -> Vec<Features> {

@@ -4,8 +4,9 @@
 //! worker writes the rest. Nothing waits for it: when the store is away the buffer fills, and what does not fit
 //! is dropped and counted. Profiles hold the newest signals themselves, so only training misses them.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lyceum_domain::ids::{CourseId, UserId};
@@ -66,6 +67,8 @@ pub struct Sink {
     pub(super) rows: RecommendRows,
     pub(super) weights: Arc<ActivityWeights>,
     pub(super) recorded: Arc<AtomicU64>,
+    elsewhere: Arc<AtomicU64>,
+    pub(super) rated: Arc<Mutex<BTreeSet<CourseId>>>,
     dropped: Counter,
 }
 
@@ -85,11 +88,13 @@ impl Sink {
         let (sender, receiver) = mpsc::channel(settings.buffer_max.max(1));
         let (stop, stopped) = mpsc::channel(1);
         let dropped = RECOMMEND_EVENTS_DROPPED_TOTAL.get();
+        let rated = Arc::<Mutex<BTreeSet<CourseId>>>::default();
         let writer = Writer {
             rows: rows.clone(),
             receiver,
             stopped,
             settings,
+            rated: rated.clone(),
             dropped,
             lag: RECOMMEND_FEEDBACK_LAG_SECONDS.get(),
         };
@@ -98,6 +103,8 @@ impl Sink {
             rows,
             weights: Arc::new(weights),
             recorded: Arc::default(),
+            elsewhere: Arc::default(),
+            rated,
             dropped,
         };
         (
@@ -135,6 +142,21 @@ impl Sink {
     pub fn recorded(&self) -> u64 {
         self.recorded.load(Ordering::Relaxed)
     }
+
+    /// Events recorded by all nodes since this one started, as far as it has heard.
+    pub fn recorded_everywhere(&self) -> u64 {
+        self.recorded() + self.elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Counts events that another node has recorded.
+    pub(crate) fn recorded_elsewhere(&self, events: u64) {
+        self.elsewhere.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// The courses of which ratings were written by this node since the last call.
+    pub(crate) fn take_rated(&self) -> BTreeSet<CourseId> {
+        std::mem::take(&mut *lock(&self.rated))
+    }
 }
 
 impl SinkWorker {
@@ -153,6 +175,7 @@ struct Writer {
     receiver: mpsc::Receiver<Interaction>,
     stopped: mpsc::Receiver<()>,
     settings: SinkSettings,
+    rated: Arc<Mutex<BTreeSet<CourseId>>>,
     dropped: Counter,
     lag: Histogram,
 }
@@ -194,6 +217,7 @@ impl Writer {
         for attempt in 1..=attempts_max {
             match self.rows.insert(batch).await {
                 Ok(_) => {
+                    note_rated(&self.rated, batch);
                     let now = clock::now();
                     self.lag.record(
                         batch
@@ -210,6 +234,19 @@ impl Writer {
             }
         }
     }
+}
+
+/// Remembers which courses were rated, once their ratings can be read.
+pub(super) fn note_rated(rated: &Mutex<BTreeSet<CourseId>>, batch: &[Interaction]) {
+    let ratings = batch.iter().filter(|one| one.activity == Activity::Rate);
+    let mut courses = ratings.map(|one| one.course).peekable();
+    if courses.peek().is_some() {
+        lock(rated).extend(courses);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lyceum_domain::recommend::{Model, Settings};
 use lyceum_runtime::metrics::Histogram;
-use lyceum_runtime::{CpuPool, clock};
+use lyceum_runtime::{CpuPool, Mark, clock};
 use tracing::{info, warn};
 
 use super::recommender::Recommender;
@@ -21,7 +21,7 @@ use crate::meters::{RECOMMEND_MODEL_AGE_SECONDS, RECOMMEND_TRAINING_SECONDS};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After each training the trainer rests so many times as long as it took: at most 5 % of one core.
 const REST: u32 = 20;
-/// Without enough events of its own a node trains after so many periods all the same: others had events too.
+/// Without enough events a node trains after so many periods all the same: what was popular fades.
 const PATIENCE: u32 = 10;
 
 /// When to train; each a setting.
@@ -42,13 +42,14 @@ impl Default for TrainerSettings {
     }
 }
 
-/// Trains until it is dropped or aborted; nothing waits for it.
+/// Trains until it is dropped or aborted; nothing waits for it. `mark` stays behind while a training is due and fails.
 pub async fn train(
     recommender: Arc<Recommender>,
     rows: RecommendRows,
     sink: Sink,
     cpu: CpuPool,
     settings: TrainerSettings,
+    mark: Arc<Mark>,
 ) {
     let trainer = Trainer {
         recommender,
@@ -63,30 +64,37 @@ pub async fn train(
 
     let mut built: Option<Built> = None;
     loop {
+        let looked = Instant::now();
         let due = match &built {
             None => true,
             Some(built) => {
                 let idle = built.ended.elapsed();
                 age.set(idle.as_secs_f64());
                 let rested = idle >= built.took * REST && idle >= LOOK_EVERY;
-                let catalog_changed = trainer.recommender.shelf().generation() != built.generation;
-                let events = sink.recorded() - built.recorded;
+                let catalog_changed = trainer.recommender.shelf().revision() != built.revision;
+                let events = sink.recorded_everywhere() - built.recorded;
                 let worth_while = idle >= settings.every && events >= settings.events_min;
                 rested && (catalog_changed || worth_while || idle >= settings.every * PATIENCE)
             }
         };
+        // What waits for its time on purpose is not behind.
+        let mut current = !due;
         if due {
-            let generation = trainer.recommender.shelf().generation();
-            let recorded = sink.recorded();
+            let revision = trainer.recommender.shelf().revision();
+            let recorded = sink.recorded_everywhere();
             let start = Instant::now();
             if trainer.build(trainer.recommender.settings().clone()).await {
                 built = Some(Built {
-                    generation,
+                    revision,
                     recorded,
                     ended: Instant::now(),
                     took: start.elapsed(),
                 });
+                current = true;
             }
+        }
+        if current {
+            mark.reach(looked);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -94,7 +102,7 @@ pub async fn train(
 
 /// The last training.
 struct Built {
-    generation: u64,
+    revision: u64,
     recorded: u64,
     ended: Instant,
     took: Duration,

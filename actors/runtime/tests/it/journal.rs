@@ -12,7 +12,7 @@ use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
 use lyceum_runtime::journal::{CommitError, Entry, Journal, Submission, Turn};
 use lyceum_runtime::{
     ActorLimits, AskError, Database, DatabaseSettings, Deliver, Delivery, DeliveryError, Effects, Entity,
-    Membership, OutboxSettings, Relay, Shard, ShardMap, Stream, ids, shard_of,
+    Mark, Membership, OutboxSettings, Relay, Shard, ShardMap, Stream, ids, shard_of,
 };
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -419,8 +419,8 @@ async fn a_stream_reads_every_turn_once_and_waits_for_open_transactions() {
             .await
             .unwrap();
     }
-    let kinds = vec![Counters::KIND.number];
-    let mut stream = Stream::follow(store.database.clone(), kinds, from, Duration::from_millis(5));
+    let kinds = [Counters::KIND.number];
+    let mut stream = Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5));
     let early = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
     blocker.batch_execute("COMMIT").await.unwrap();
 
@@ -432,4 +432,38 @@ async fn a_stream_reads_every_turn_once_and_waits_for_open_transactions() {
     assert!(early.is_err(), "read past an open transaction");
     assert_eq!(followed, ids.iter().map(|id| id.as_u128()).collect::<Vec<_>>());
     until("nothing is left", || true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_may_hear_out_of_order_is_told_of_every_turn_once_although_a_transaction_stays_open() {
+    let store = Store::create().await;
+    let from = Stream::end(&store.database).await.unwrap();
+    let bench = store.node().await;
+    let blocker = store.database.client().await.unwrap();
+    blocker
+        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
+        .await
+        .unwrap();
+    let mark = Arc::new(Mark::default());
+    let kinds = [Counters::KIND.number];
+    let mut stream = Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5))
+        .early()
+        .marking(mark.clone());
+    let mut told = Vec::new();
+    let ids: Vec<_> = (0..50).map(|_| new()).collect();
+    for id in &ids {
+        bench
+            .counters
+            .ask(*id, Command::Add(1), (), &soon())
+            .await
+            .unwrap();
+        told.extend(stream.next().await.into_iter().map(|turn| turn.entity.id));
+    }
+    blocker.batch_execute("COMMIT").await.unwrap();
+
+    let more = tokio::time::timeout(Duration::from_millis(100), stream.next()).await;
+
+    assert!(more.is_err(), "told twice");
+    assert_eq!(told, ids.iter().map(|id| id.as_u128()).collect::<Vec<_>>());
+    assert!(mark.lag() < Duration::from_millis(100), "{:?}", mark.lag());
 }

@@ -149,11 +149,8 @@ fn purchases_reach_cards_and_order_when_they_are_folded() {
     };
     let (_, before) = snapshot.answer(course(2).id).expect("published");
 
-    snapshot.count_purchase(course(2).id);
-    snapshot.count_purchase(course(2).id);
-    snapshot.count_rating(course(2).id, None, 5);
-    snapshot.count_rating(course(2).id, Some(5), 4);
-    snapshot.count_rating(course(2).id, None, 5);
+    snapshot.count_students(course(2).id, 2);
+    snapshot.set_ratings(course(2).id, 9, 2);
 
     assert_eq!(snapshot.fold(), 1);
     let first = page(&snapshot, "sort=popular", popular());
@@ -184,12 +181,10 @@ fn a_refund_takes_back_what_a_purchase_counted_and_never_more() {
             .clone()
     };
 
-    snapshot.count_purchase(course);
-    snapshot.count_purchase(course);
-    snapshot.count_refund(course);
+    snapshot.count_students(course, 2);
+    snapshot.count_students(course, -1);
     assert_eq!(students(), 1);
-    snapshot.count_refund(course);
-    snapshot.count_refund(course);
+    snapshot.count_students(course, -2);
     assert_eq!(students(), 0);
 }
 
