@@ -68,7 +68,7 @@ static SHARDS: Metric<Gauge> = Metric::new("shards", "Shards by what this node i
     .worry("any is fenced: another process claimed it");
 static SHARD_FENCED_WRITES_TOTAL: Metric<Counter> = Metric::new(
     "shard_fenced_writes_total",
-    "Decisions refused because their shard has another owner.",
+    "Commands and decisions refused because their shard has, or may have, another owner.",
 )
 .worry("at all, outside a takeover");
 
@@ -211,6 +211,7 @@ pub(crate) struct KindMetrics {
     pub(crate) expired: Counter,
     pub(crate) replayed: Counter,
     pub(crate) conflicts: Counter,
+    pub(crate) fenced: Counter,
 }
 
 impl KindMetrics {
@@ -229,6 +230,7 @@ impl KindMetrics {
             expired: ACTOR_EXPIRED_TOTAL.with([kind]),
             replayed: IDEMPOTENCY_HITS_TOTAL.with(["replayed"]),
             conflicts: IDEMPOTENCY_HITS_TOTAL.with(["conflict"]),
+            fenced: SHARD_FENCED_WRITES_TOTAL.get(),
         }
     }
 }

@@ -6,5 +6,6 @@ mod counter;
 mod creation;
 #[path = "../../../../tests/shared/databases.rs"]
 mod databases;
+mod hand_over;
 mod journal;
 mod shell;
