@@ -14,6 +14,7 @@
 
 mod ask;
 pub mod clock;
+pub mod cluster;
 mod context;
 mod cpu;
 mod database;
