@@ -42,6 +42,7 @@ const MIGRATIONS: &[Migration] = migrations![
     5 "0005_recommend",
     6 "0006_traces",
     7 "0007_ages",
+    9 "0009_cluster",
 ];
 
 /// Why the database was left as it was.

@@ -42,6 +42,7 @@ pub mod trace;
 mod worker;
 
 pub use ask::AskError;
+pub use cluster::{Cluster, ClusterSettings, Fate};
 pub use context::{Context, Operation};
 pub use cpu::{CpuError, CpuPool};
 pub use database::{Database, DatabaseSettings};

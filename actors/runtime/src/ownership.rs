@@ -60,6 +60,8 @@ pub struct ShardMap {
     settled: Vec<Notify>,
     gained: Notify,
     turns: Vec<AtomicU32>,
+    /// Commands and decisions that were refused because a shard has, or may have, another owner.
+    refused: AtomicU64,
     /// The end of the lease, in microseconds since `origin`.
     lease_end: AtomicU64,
     origin: Instant,
@@ -78,6 +80,7 @@ impl Default for ShardMap {
             settled: (0..SHARDS).map(|_| Notify::new()).collect(),
             gained: Notify::new(),
             turns: (0..SHARDS).map(|_| AtomicU32::new(0)).collect(),
+            refused: AtomicU64::new(0),
             lease_end: AtomicU64::new(UNLIMITED),
             origin: Instant::now(),
             changing: Mutex::new(()),
@@ -171,13 +174,18 @@ impl ShardMap {
         (here != NOT_OWNED).then_some(here >> 1)
     }
 
-    /// What `incarnation` served is served by nobody: it is dead.
-    pub fn disown(&self, incarnation: Uuid) {
+    /// Nobody serves `shard`: its owner under `epoch` is dead, or has given it up.
+    pub fn disown(&self, shard: Shard, epoch: i64) {
         let _changing = self.change();
-        let mut elsewhere = self.elsewhere.write().unwrap_or_else(PoisonError::into_inner);
-        for owner in elsewhere.iter_mut() {
-            owner.take_if(|owner| owner.incarnation == incarnation);
+        if self.elsewhere(shard).is_some_and(|owner| owner.epoch <= epoch) {
+            self.set_elsewhere(shard, None);
         }
+        self.heard(shard).fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Whether anything was heard of `shard` under `epoch` or a later one.
+    pub fn knows(&self, shard: Shard, epoch: i64) -> bool {
+        self.heard(shard).load(Ordering::Acquire) >= epoch
     }
 
     /// What this node knows of `shard`.
@@ -273,6 +281,11 @@ impl ShardMap {
         true
     }
 
+    /// Takes the lease away for good measure, whenever it ends.
+    pub fn revoke_lease(&self) {
+        self.lease_end.store(OVER, Ordering::Release);
+    }
+
     /// Whether the lease is held at this moment.
     pub fn held(&self, now: Instant) -> bool {
         match self.lease_end.load(Ordering::Relaxed) {
@@ -287,6 +300,16 @@ impl ShardMap {
             UNLIMITED => None,
             end => Some(Duration::from_micros(end.saturating_sub(self.micros(now)))),
         }
+    }
+
+    /// Counts a command or decision that is refused because its shard has, or may have, another owner.
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many commands and decisions were refused because a shard has, or may have, another owner.
+    pub fn refused(&self) -> i64 {
+        i64::try_from(self.refused.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
     }
 
     /// Counts a turn of an entity of `shard`.
@@ -378,11 +401,13 @@ mod tests {
         let shards = ShardMap::default();
         shards.learn(3, owner(6));
 
-        shards.disown(owner(6).incarnation);
+        shards.disown(3, 6);
 
         assert_eq!(shards.place(3), Place::Nowhere);
-        shards.learn(3, owner(5));
+        shards.learn(3, owner(6));
         assert_eq!(shards.place(3), Place::Nowhere);
+        shards.learn(3, owner(7));
+        assert_eq!(shards.place(3), Place::There(owner(7)));
     }
 
     #[test]

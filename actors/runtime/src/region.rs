@@ -363,6 +363,7 @@ impl<E: Entity> Region<E> {
             if request.command.is_some() && self.shared.node.shards.serving_epoch(shard) != 0 {
                 // The lease has ended and the shard may have another owner.
                 self.shared.metrics.fenced.increment();
+                self.shared.node.shards.refuse();
             }
             return Err(AskError::NotOwner);
         }

@@ -158,6 +158,7 @@ impl<E: Entity> Shell<E> {
         if epoch == 0 || !shards.held(now_monotonic) {
             if request.command.is_some() {
                 self.shared.metrics.fenced.increment();
+                shards.refuse();
             }
             return request.reply.send(Err(AskError::NotOwner));
         }

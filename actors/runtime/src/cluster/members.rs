@@ -1,7 +1,6 @@
 //! Who belongs to the cluster and who owns which shard, as one look at the tables shows it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -118,8 +117,6 @@ pub struct Ownership {
     pub epoch: i64,
     /// The owner, dead or alive, member or not.
     pub incarnation: Option<Uuid>,
-    /// How long ago it was claimed or handed over.
-    pub age: Duration,
 }
 
 /// One look at the tables.

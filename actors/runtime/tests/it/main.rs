@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cluster;
 mod counter;
 mod creation;
 #[path = "../../../../tests/shared/databases.rs"]

@@ -147,6 +147,7 @@ impl Writer {
                 submission.finish(Err(CommitError::Superseded));
             } else if submission.epoch == 0 || self.shards.epoch(submission.shard) != submission.epoch {
                 self.metrics.fenced.increment();
+                self.shards.refuse();
                 submission.finish(Err(CommitError::Fenced));
             } else {
                 admissible.push(submission);
