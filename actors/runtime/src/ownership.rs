@@ -263,6 +263,11 @@ impl ShardMap {
         (0..=Shard::MAX).all(|shard| self.place(shard) != Place::Nowhere)
     }
 
+    /// Whether some shard is served by somebody, or about to be.
+    pub fn placed_any(&self) -> bool {
+        (0..=Shard::MAX).any(|shard| self.place(shard) != Place::Nowhere)
+    }
+
     /// Grants the lease until then.
     pub fn lease_until(&self, end: Instant) {
         let before = self.lease_end.swap(self.micros(end).max(1), Ordering::AcqRel);
