@@ -48,6 +48,8 @@ pub(super) struct Keeper {
     /// Since when nobody who lives owns a shard.
     orphaned: BTreeMap<Shard, Instant>,
     moving: BTreeSet<Shard>,
+    /// What is to be moved for balance, until it has been.
+    backlog: Vec<Planned>,
     /// The hand-offs under way: what became of each, and of which wish.
     underway: JoinSet<(Shard, Outcome, Option<i64>)>,
     load: Load,
@@ -76,6 +78,7 @@ impl Keeper {
             owned_since: vec![Instant::now(); SHARDS],
             orphaned: BTreeMap::new(),
             moving: BTreeSet::new(),
+            backlog: Vec::new(),
             underway: JoinSet::new(),
             load: Load::default(),
             load_taken: Instant::now(),
@@ -150,6 +153,7 @@ impl Keeper {
     /// Serves what is this node's and lets go of what is not.
     fn settle(&mut self) {
         let shards = &self.cluster.shards;
+        let mut lost = Vec::new();
         for (shard, owner) in self.roll.shards() {
             if self.moving.contains(&shard) {
                 continue;
@@ -174,9 +178,14 @@ impl Keeper {
             } else {
                 shards.disown(shard, owner.epoch);
                 if shards.epoch(shard) != 0 && shards.epoch(shard) <= owner.epoch && shards.fence(shard) {
-                    self.hands.node.supervisors.forget(shard);
+                    lost.push(shard);
                 }
             }
+        }
+        if !lost.is_empty() {
+            tracing::warn!(shards = ?lost, "shards have another owner; this node has stopped serving them");
+            lost.iter()
+                .for_each(|shard| self.hands.node.supervisors.forget(*shard));
         }
     }
 
@@ -285,7 +294,10 @@ impl Keeper {
         let elapsed = self.load_taken.elapsed();
         if elapsed >= LOAD_EVERY {
             self.load_taken = Instant::now();
-            let total = self.load.add(&self.cluster.shards.take_turns(), elapsed);
+            let shards = &self.cluster.shards;
+            let total = self
+                .load
+                .add(&shards.take_turns(), elapsed, |shard| shards.epoch(shard) != 0);
             self.cluster.pulse.load.store(total, Ordering::Relaxed);
         }
         let now = self.origin.elapsed();
@@ -379,33 +391,44 @@ impl Keeper {
                         return Ok(wished);
                     }
                 }
-                Ok(if self.frozen() {
-                    Vec::new()
-                } else {
-                    self.balance(&mine)
-                })
+                if self.frozen() {
+                    self.backlog.clear();
+                } else if self.backlog.is_empty() && self.moving.is_empty() {
+                    self.backlog = self.balance(&mine);
+                }
+                let free = self.moves_max().saturating_sub(self.moving.len());
+                let next = self.backlog.split_off(self.backlog.len().saturating_sub(free));
+                Ok(next
+                    .into_iter()
+                    .filter(|next| mine.contains(&next.shard))
+                    .collect())
             }
             _ => Ok(Vec::new()),
         }
     }
 
     /// What is too much here.
+    ///
+    /// Loads say something once nothing has moved for a while. Until then only those get shards, by their number, who have hardly any.
     fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
         let settle = self.cluster.settings.settle;
-        let settled = |shard: &Shard| self.owned_since[usize::from(*shard)].elapsed() >= settle;
-        let movable: Vec<(Shard, u32)> = mine
-            .iter()
-            .copied()
-            .filter(settled)
-            .map(|shard| (shard, self.load.of(shard)))
-            .collect();
-        let all = self.candidates();
-        let picks = picks(
-            self.cluster.incarnation,
-            &movable,
-            &transfers(&all),
-            Costs::of(&all),
-        );
+        let calm = self.owned_since.iter().all(|since| since.elapsed() >= settle);
+        let mut all = self.candidates();
+        if !calm {
+            all.iter_mut().for_each(|candidate| candidate.load = 0);
+        }
+        let mut transfers = transfers(&all);
+        if !calm {
+            let few = u32::try_from(SHARDS / 2 / all.len().max(1)).unwrap_or(u32::MAX);
+            let newcomers: BTreeSet<Uuid> = all
+                .iter()
+                .filter(|candidate| candidate.shards < few)
+                .map(|candidate| candidate.incarnation)
+                .collect();
+            transfers.retain(|transfer| newcomers.contains(&transfer.to));
+        }
+        let loads: Vec<(Shard, u32)> = mine.iter().map(|shard| (*shard, self.load.of(*shard))).collect();
+        let picks = picks(self.cluster.incarnation, &loads, &transfers, Costs::of(&all));
         planned(picks, "balance")
     }
 
