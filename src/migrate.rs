@@ -43,7 +43,8 @@ const MIGRATIONS: &[Migration] = migrations![
     6 "0006_traces",
     7 "0007_ages",
     8 "0008_followers",
-    9 "0009_owned",
+    9 "0009_cluster",
+    11 "0011_owned",
 ];
 
 /// Why the database was left as it was.
