@@ -101,6 +101,7 @@ const HOMES: [(&str, &[&str]); 20] = [
             "actors/runtime/src/journal/postgres/",
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/commerce/queries.rs",
+            "actors/entities/src/operators/",
         ],
     ),
     ("toml", &["src/settings.rs", "src/settings/", "src/demo.rs"]),
