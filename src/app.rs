@@ -1,11 +1,13 @@
 //! The running application: settings become a platform and a server, started in order and drained in order.
 //!
 //! Start: migrations → platform (stores, shards, regions, read models) → tokens → listeners → "ready".
-//! Drain: "not ready" → open requests end → entities finish and keep their snapshots → exit.
+//! Drain: "not ready" → shards go to other nodes while requests are served as before → open requests end → entities finish and keep
+//! their snapshots → exit. A node that finds itself declared dead answers what is open and begins again as another incarnation.
 
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use futures_util::future::BoxFuture;
 use lyceum_domain::accounts::{self, Email, Interests, Username};
 use lyceum_entities::accounts::{KeySet, Password, Registration};
 use lyceum_entities::{Platform, StartError};
-use lyceum_runtime::{AskError, Context};
+use lyceum_runtime::{AskError, Context, Fate};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::http::health::{Check, Health, Lifecycle, Probes};
@@ -32,6 +34,9 @@ const SNAPSHOT_LAG_MAX: Duration = Duration::from_secs(2);
 
 /// How long the registration of the first operator may take; its password is hashed meanwhile.
 const OPERATOR_BUDGET: Duration = Duration::from_secs(10);
+
+/// How long a node that was declared dead answers what is open; nothing of it can be done any more.
+const EXPELLED_BUDGET: Duration = Duration::from_secs(1);
 
 /// Why the application did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,7 @@ pub struct App {
     server: Server,
     exporter: Option<Exporter>,
     drain_timeout: Duration,
+    handoff_timeout: Duration,
 }
 
 impl App {
@@ -107,6 +113,7 @@ impl App {
             server,
             exporter,
             drain_timeout: *settings.http.drain_timeout_ms,
+            handoff_timeout: *settings.cluster.drain_timeout_ms,
         })
     }
 
@@ -122,8 +129,16 @@ impl App {
 
     /// Finishes what was begun and takes nothing new. Returns whether all was done in time.
     pub async fn drain(self) -> bool {
+        // Whoever still sends requests here has them carried out, wherever their shards are by then.
+        let cluster = self.platform.cluster();
+        let (handed_off, ()) =
+            futures_util::future::join(cluster.hand_all_off(self.handoff_timeout), self.server.announce())
+                .await;
+        if !handed_off {
+            tracing::warn!("not every shard was handed off; others claim the rest");
+        }
         let began = Instant::now();
-        let cut = self.server.drain().await;
+        let cut = self.server.close(self.drain_timeout).await;
         // One budget for all; clients that used it up leave the entities a quarter.
         let left = self.drain_timeout.saturating_sub(began.elapsed());
         let finished = self.platform.drain(left.max(self.drain_timeout / 4)).await;
@@ -131,6 +146,17 @@ impl App {
             exporter.close().await;
         }
         cut == 0 && finished
+    }
+
+    /// Answers what is open and leaves a note, once this incarnation has been declared dead.
+    async fn expelled(self) {
+        self.server.close(EXPELLED_BUDGET).await;
+        if let Err(error) = self.platform.cluster().note_fenced().await {
+            tracing::warn!(%error, "how many late writes were refused could not be noted");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.close().await;
+        }
     }
 }
 
@@ -143,9 +169,18 @@ pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn E
     writeln!(io::stderr(), "lyceum serves on http://{}", app.address())?;
     tracing::info!(address = %app.address(), "serving");
     let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminated.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    let cluster = app.platform.cluster().clone();
+    let fate = tokio::select! {
+        _ = terminated.recv() => Fate::Living,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| Fate::Living)?,
+        fate = cluster.ended() => fate,
+    };
+    if fate != Fate::Living {
+        app.expelled().await;
+        return Err(match fate {
+            Fate::Superseded => format!("another process was started as node {}", cluster.node()).into(),
+            _ => begin_again().into(),
+        });
     }
     tracing::info!("draining");
     if app.drain().await {
@@ -153,6 +188,18 @@ pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn E
     } else {
         Err("not everything ended within http.drain_timeout_ms".into())
     }
+}
+
+/// Runs this program again in this process, with the same arguments; returns only if that fails.
+fn begin_again() -> io::Error {
+    tracing::warn!("this incarnation was declared dead; the process begins again as another");
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    // Whoever replaced the file while it ran has it under the name it was called by.
+    let program = std::env::current_exe().ok().filter(|path| path.exists());
+    std::process::Command::new(program.unwrap_or_else(|| called.into()))
+        .args(arguments)
+        .exec()
 }
 
 /// The OpenAPI description as JSON.
@@ -249,15 +296,21 @@ impl Health for PlatformHealth {
                     healthy: self.0.takes_commits(),
                     vital: true,
                 },
-                // One shard lost to another owner is that shard's trouble; without any there is nothing to serve.
+                // Without it this node must not answer for any shard; to be told to drain is to be sent nothing.
+                Check {
+                    name: "member",
+                    healthy: self.0.cluster().serves(),
+                    vital: true,
+                },
+                // One shard without an owner is that shard's trouble; without any there is nothing to serve.
                 Check {
                     name: "shards",
-                    healthy: self.0.shards_served() > 0,
+                    healthy: self.0.any_shard_served(),
                     vital: true,
                 },
                 Check {
                     name: "all_shards",
-                    healthy: self.0.serves_all_shards(),
+                    healthy: self.0.all_shards_served(),
                     vital: false,
                 },
                 Check {

@@ -44,10 +44,49 @@ struct SourceArgs {
     set: Vec<String>,
 }
 
+#[derive(Clone, Debug, Default, Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    sources: SourceArgs,
+    /// Name of this node; the same as `--set cluster.node=NAME`
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Address of the API; the same as `--set http.listen=ADDR`
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// Address of the link between nodes; the same as `--set cluster.link=ADDR`
+    #[arg(long, value_name = "ADDR")]
+    link: Option<String>,
+    /// Shares the shards with the nodes that have joined the same database; the same as `--set cluster.join=database`
+    #[arg(long)]
+    join_from_database: bool,
+}
+
+impl ServeArgs {
+    /// The settings that the flags of this command stand for, which come after those that are set by name.
+    fn flags(&self) -> Vec<String> {
+        let named = [
+            ("cluster.node", &self.node),
+            ("http.listen", &self.http),
+            ("cluster.link", &self.link),
+        ];
+        let mut flags: Vec<String> = named
+            .into_iter()
+            .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={value}")))
+            .collect();
+        if self.join_from_database {
+            flags.push("cluster.join=database".to_owned());
+        }
+        flags
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves HTTP until SIGTERM or Ctrl-C, then drains
-    Serve(SourceArgs),
+    #[command(after_help = "Example:
+  lyceum serve --node a --http 127.0.0.1:8081 --link 127.0.0.1:7081 --join-from-database")]
+    Serve(ServeArgs),
     /// Applies database migrations that are missing
     Migrate(SourceArgs),
     /// Loads the demo catalog and its users; safe to repeat
@@ -80,8 +119,13 @@ enum ConfigCommand {
 
 impl Command {
     fn sources(&self) -> Sources {
+        let mut more = Vec::new();
         let args = match self {
-            Command::Serve(args) | Command::Migrate(args) | Command::Demo(args) => args,
+            Command::Serve(serve) => {
+                more = serve.flags();
+                &serve.sources
+            }
+            Command::Migrate(args) | Command::Demo(args) => args,
             Command::Import { sources, .. } => sources,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
             // These are the same whatever the settings are.
@@ -98,7 +142,7 @@ impl Command {
                     )
                 })
                 .collect(),
-            flags: args.set.clone(),
+            flags: args.set.iter().cloned().chain(more).collect(),
         }
     }
 }
@@ -203,6 +247,37 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_a_node_come_after_what_is_set_by_name() {
+        let cli = Cli::parse_from([
+            "lyceum",
+            "serve",
+            "--node",
+            "a",
+            "--http",
+            "127.0.0.1:8081",
+            "--link",
+            "127.0.0.1:7081",
+            "--join-from-database",
+            "--set",
+            "cluster.node=b",
+        ]);
+
+        let sources = cli.command.sources();
+
+        assert_eq!(
+            sources.flags,
+            [
+                "cluster.node=b",
+                "cluster.node=a",
+                "http.listen=127.0.0.1:8081",
+                "cluster.link=127.0.0.1:7081",
+                "cluster.join=database"
+            ]
+        );
+        settings::load(&sources).expect("they are valid");
     }
 
     #[test]

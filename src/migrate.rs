@@ -43,6 +43,7 @@ const MIGRATIONS: &[Migration] = migrations![
     6 "0006_traces",
     7 "0007_ages",
     8 "0008_followers",
+    9 "0009_cluster",
     10 "0010_audit",
 ];
 

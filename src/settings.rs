@@ -16,6 +16,7 @@ mod problems;
 mod values;
 
 pub mod actors;
+pub mod cluster;
 pub mod domains;
 pub mod stores;
 pub mod telemetry;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub redis: stores::Redis,
     /// Group commit.
     pub journal: stores::Journal,
+    /// This node among others.
+    pub cluster: cluster::Cluster,
     /// Messages to other entities and providers.
     pub outbox: stores::Outbox,
     /// Retries of commits.
@@ -71,6 +74,7 @@ impl Settings {
         self.database.check(checks);
         self.redis.check(checks);
         self.journal.check(checks);
+        self.cluster.check(checks);
         self.outbox.check(checks);
         self.retries.check(checks);
         self.actors.check(checks);

@@ -99,6 +99,7 @@ const HOMES: [(&str, &[&str]); 20] = [
             "actors/runtime/src/database.rs",
             "actors/runtime/src/store_error.rs",
             "actors/runtime/src/journal/postgres/",
+            "actors/runtime/src/cluster/",
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/commerce/queries.rs",
             "actors/entities/src/operators/",

@@ -183,15 +183,27 @@ impl Server {
         self.limits.clone()
     }
 
-    /// Finishes open requests and takes no new ones; answers how many connections had to be cut.
-    pub async fn drain(mut self) -> usize {
+    /// Reports "not ready" and serves on for a while, so that a load balancer can look away first.
+    pub async fn announce(&self) {
         self.lifecycle.drain();
         if !self.drain_notice.is_zero() {
             tokio::time::sleep(self.drain_notice).await;
         }
-        let cut = self.api.drain(self.drain_timeout).await;
+    }
+
+    /// Finishes open requests and takes no new ones; answers how many connections had to be cut.
+    pub async fn drain(self) -> usize {
+        self.announce().await;
+        let timeout = self.drain_timeout;
+        self.close(timeout).await
+    }
+
+    /// Like [`Server::drain`], without notice and within `timeout`.
+    pub async fn close(mut self, timeout: Duration) -> usize {
+        self.lifecycle.drain();
+        let cut = self.api.drain(timeout).await;
         if let Some(operations) = &mut self.operations {
-            operations.drain(Duration::from_secs(1)).await;
+            operations.drain(Duration::from_secs(1).min(timeout)).await;
         }
         cut
     }

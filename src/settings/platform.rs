@@ -6,10 +6,13 @@ use lyceum_entities::catalog::CatalogLimits;
 use lyceum_entities::commerce::{CallbackSecret, SandboxSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_entities::{PlatformSettings, SandboxProvider};
+use lyceum_runtime::cluster::lease::LeaseTerms;
+use lyceum_runtime::cluster::{ClusterSettings, HandoffLimits};
 use lyceum_runtime::journal::postgres::JournalSettings;
 use lyceum_runtime::{ActorLimits, DatabaseSettings, OutboxSettings, RetryLimits};
 
 use super::Settings;
+use super::cluster::Join;
 use crate::app::AppError;
 
 impl Settings {
@@ -27,7 +30,8 @@ impl Settings {
         )
         .map_err(|error| AppError::Settings(format!("database.url: {error}")))?;
         Ok(PlatformSettings {
-            node: "lyceum".into(),
+            node: self.cluster.node.clone(),
+            cluster: self.cluster(),
             database,
             redis_url: self.redis.url.expose().to_owned(),
             redis_connections: self.redis.pool_size,
@@ -95,6 +99,34 @@ impl Settings {
             sandbox: self.sandbox(),
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
+        })
+    }
+
+    /// How the node joins others, unless it is alone.
+    fn cluster(&self) -> Option<ClusterSettings> {
+        let cluster = &self.cluster;
+        (cluster.join == Join::Database).then(|| ClusterSettings {
+            http: self.http.listen.to_string(),
+            link: cluster.link_reached_at().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lease: LeaseTerms {
+                ttl: *cluster.lease_ttl_ms,
+                renew_every: *cluster.lease_renew_ms,
+                margin: *cluster.lease_margin_ms,
+                stall_max: *cluster.stall_max_ms,
+            },
+            poll_every: *cluster.poll_ms,
+            call_timeout: *cluster.call_timeout_ms,
+            claim_grace: *cluster.claim_grace_ms,
+            settle: *cluster.settle_s,
+            moves_max: cluster.moves_max,
+            drain_moves_max: cluster.drain_moves_max,
+            begin_timeout: *cluster.begin_timeout_ms,
+            handoff: HandoffLimits {
+                prepare: *cluster.prepare_timeout_ms,
+                seal: *cluster.seal_timeout_ms,
+                open: *cluster.open_timeout_ms,
+            },
         })
     }
 

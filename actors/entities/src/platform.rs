@@ -1,6 +1,7 @@
 //! The system without its edge: stores, node, regions, read models and workers, started in order and drained.
 //!
-//! Start: stores → claim of the shards → journal → regions → read models → outbox relay, which needs them all.
+//! Start: stores → claim of the shards, or membership → journal → regions → read models → outbox relay, which needs them all → a
+//! member's share of the shards.
 //! Drain: entities finish what they have and keep their snapshots; then what is buffered beside them is written.
 
 use std::io;
@@ -15,8 +16,8 @@ use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
 use lyceum_runtime::{
-    ActorLimits, AskError, Context, CpuPool, Database, DatabaseSettings, Membership, Node, OutboxSettings,
-    Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
+    ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
+    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
 };
 
 use crate::accounts::{
@@ -43,6 +44,8 @@ use crate::recommend::{
 pub struct PlatformSettings {
     /// The node's name.
     pub node: String,
+    /// How it shares the shards with others; alone without.
+    pub cluster: Option<ClusterSettings>,
     /// Postgres.
     pub database: DatabaseSettings,
     /// The address of Redis.
@@ -162,6 +165,7 @@ pub struct Platform {
     pub redis: Redis,
     condition: Arc<Condition>,
     pub(crate) node: Arc<Node>,
+    cluster: Arc<Cluster>,
     pub(crate) member: Membership,
     sink_worker: Mutex<Option<SinkWorker>>,
 }
@@ -180,7 +184,14 @@ impl Platform {
             settings.redis_timeout,
         )?;
         let member = Membership::new(settings.node);
-        let shards = member.claim_all(&database).await?;
+        let cluster = match settings.cluster {
+            None => {
+                let shards = member.claim_all(&database).await?;
+                Cluster::alone(&member, shards, database.clone(), &settings.database)
+            }
+            Some(cluster) => Cluster::join(&member, database.clone(), &settings.database, cluster).await?,
+        };
+        let shards = cluster.shards().clone();
         let (journal, committed) = PostgresJournal::start(
             &settings.journal,
             &settings.database,
@@ -314,6 +325,7 @@ impl Platform {
             Arc::new(flows),
             committed,
         );
+        cluster.begin(node.clone()).await?;
         Ok(Arc::new(Platform {
             accounts,
             sessions,
@@ -338,9 +350,15 @@ impl Platform {
             redis,
             condition,
             node,
+            cluster,
             member,
             sink_worker: Mutex::new(Some(sink_worker)),
         }))
+    }
+
+    /// This node's place among others.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
     }
 
     /// Lets every entity finish and stop, then writes what is buffered. Returns whether all was done in time.
@@ -353,10 +371,14 @@ impl Platform {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        match worker {
-            Some(worker) => finished & tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
-            None => finished,
+        let written = match worker {
+            Some(worker) => tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
+            None => true,
+        };
+        if let Err(error) = self.cluster.leave().await {
+            tracing::warn!(%error, "this member could not say that it leaves");
         }
+        finished && written
     }
 
     /// How many entities are alive on this node.
@@ -379,9 +401,14 @@ impl Platform {
         self.condition.takes_commits()
     }
 
-    /// Whether this node serves every shard.
-    pub fn serves_all_shards(&self) -> bool {
-        self.node.shards.complete()
+    /// Whether every shard is served, here or elsewhere.
+    pub fn all_shards_served(&self) -> bool {
+        self.node.shards.placed()
+    }
+
+    /// Whether some shard is served, here or elsewhere.
+    pub fn any_shard_served(&self) -> bool {
+        self.node.shards.placed_any()
     }
 
     /// What a user's wallet holds free for use.

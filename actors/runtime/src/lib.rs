@@ -14,6 +14,7 @@
 
 mod ask;
 pub mod clock;
+pub mod cluster;
 mod context;
 mod cpu;
 mod database;
@@ -42,6 +43,7 @@ pub mod trace;
 mod worker;
 
 pub use ask::AskError;
+pub use cluster::{Cluster, ClusterSettings, Fate};
 pub use context::{Context, Operation};
 pub use cpu::{CpuError, CpuPool};
 pub use database::{Database, DatabaseSettings};
@@ -51,7 +53,7 @@ pub use freshness::Mark;
 pub use membership::Membership;
 pub use meters::{METERS, look_up};
 pub use outbox::{CommittedMessage, Deliver, Delivery, DeliveryError, OutboxSettings, Relay};
-pub use ownership::ShardMap;
+pub use ownership::{Owner, Place, ShardMap};
 pub use pace::{Answers, Asking, Pace};
 pub use placement::{SHARDS, Shard, shard_of};
 pub use redis::Redis;

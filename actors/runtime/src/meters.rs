@@ -2,7 +2,8 @@
 
 use crate::database::Database;
 use crate::metrics::{Area, Counter, Gauge, Histogram, Label, Level, Metric};
-use crate::ownership::ShardMap;
+use crate::ownership::{Place, ShardMap};
+use crate::placement::Shard;
 
 const KIND: Label = Label::program("kind", "every kind of entity");
 
@@ -64,13 +65,38 @@ static IDEMPOTENCY_HITS_TOTAL: Metric<Counter> = Metric::new(
 .worry("conflicts: a client uses one key for different requests");
 
 static SHARDS: Metric<Gauge> = Metric::new("shards", "Shards by what this node is to them.")
-    .labels(&[Label::of("state", &["serving", "fenced", "unassigned"])])
+    .labels(&[Label::of(
+        "state",
+        &["serving", "sealed", "elsewhere", "fenced", "unassigned"],
+    )])
     .worry("any is fenced: another process claimed it");
 static SHARD_FENCED_WRITES_TOTAL: Metric<Counter> = Metric::new(
     "shard_fenced_writes_total",
-    "Decisions refused because their shard has another owner.",
+    "Commands and decisions refused because their shard has, or may have, another owner.",
 )
 .worry("at all, outside a takeover");
+
+static CLUSTER_MEMBERS: Metric<Gauge> = Metric::new(
+    "cluster_members",
+    "Members of the cluster that live, as this node sees them; none if it belongs to none.",
+)
+.labels(&[Label::of("state", &["joining", "serving", "draining", "suspect"])])
+.worry("any is suspect for more than seconds, or fewer serve than were started");
+static LEASE_REMAINING_SECONDS: Metric<Gauge> = Metric::new(
+    "lease_remaining_seconds",
+    "How long this node's lease lasted after it was renewed last; 0 once it has ended.",
+)
+.worry("0: the node serves nothing");
+static SHARD_HANDOFF_SECONDS: Metric<Histogram> = Metric::new(
+    "shard_handoff_seconds",
+    "How long a shard was sealed while it was handed to another node.",
+)
+.worry("p99 above 50 ms: requests wait for so long");
+static SHARD_TAKEOVER_SECONDS: Metric<Histogram> = Metric::new(
+    "shard_takeover_seconds",
+    "How long after the end of its owner's lease a shard was claimed by this node.",
+)
+.worry("p99 above 1 s");
 
 static DB_POOL_CONNECTIONS: Metric<Gauge> = Metric::new("db_pool_connections", "Connections of the pool.")
     .labels(&[Label::of("state", &["used", "idle"])])
@@ -163,8 +189,15 @@ pub static METERS: &[Area] = &[
         ],
     },
     Area {
-        title: "Shards",
-        families: &[&SHARDS, &SHARD_FENCED_WRITES_TOTAL],
+        title: "Cluster",
+        families: &[
+            &CLUSTER_MEMBERS,
+            &LEASE_REMAINING_SECONDS,
+            &SHARDS,
+            &SHARD_HANDOFF_SECONDS,
+            &SHARD_TAKEOVER_SECONDS,
+            &SHARD_FENCED_WRITES_TOTAL,
+        ],
     },
     Area {
         title: "Stores",
@@ -211,6 +244,7 @@ pub(crate) struct KindMetrics {
     pub(crate) expired: Counter,
     pub(crate) replayed: Counter,
     pub(crate) conflicts: Counter,
+    pub(crate) fenced: Counter,
 }
 
 impl KindMetrics {
@@ -229,6 +263,34 @@ impl KindMetrics {
             expired: ACTOR_EXPIRED_TOTAL.with([kind]),
             replayed: IDEMPOTENCY_HITS_TOTAL.with(["replayed"]),
             conflicts: IDEMPOTENCY_HITS_TOTAL.with(["conflict"]),
+            fenced: SHARD_FENCED_WRITES_TOTAL.get(),
+        }
+    }
+}
+
+/// The metrics of a member of a cluster.
+#[derive(Clone)]
+pub(crate) struct ClusterMetrics {
+    pub(crate) joining: Gauge,
+    pub(crate) serving: Gauge,
+    pub(crate) draining: Gauge,
+    pub(crate) suspect: Gauge,
+    pub(crate) lease_remaining: Gauge,
+    pub(crate) handoff: Histogram,
+    pub(crate) takeover: Histogram,
+}
+
+impl ClusterMetrics {
+    pub(crate) fn new() -> Self {
+        let members = |state| CLUSTER_MEMBERS.with([state]);
+        ClusterMetrics {
+            joining: members("joining"),
+            serving: members("serving"),
+            draining: members("draining"),
+            suspect: members("suspect"),
+            lease_remaining: LEASE_REMAINING_SECONDS.get(),
+            handoff: SHARD_HANDOFF_SECONDS.get(),
+            takeover: SHARD_TAKEOVER_SECONDS.get(),
         }
     }
 }
@@ -315,17 +377,28 @@ pub(crate) fn spans_dropped() -> Counter {
 /// Sets the gauges of shards and connections, which have to be looked up.
 #[expect(clippy::cast_precision_loss, reason = "gauges of small counts")]
 pub fn look_up(database: &Database, shards: &ShardMap) {
-    let (mut serving, mut fenced, mut unassigned) = (0_u32, 0_u32, 0_u32);
-    for (shard, epoch) in shards.all() {
-        match (epoch, shards.fenced_at(shard)) {
-            (0, Some(_)) => fenced += 1,
-            (0, None) => unassigned += 1,
-            _ => serving += 1,
+    let mut counts = [
+        ("serving", 0_u32),
+        ("sealed", 0),
+        ("elsewhere", 0),
+        ("fenced", 0),
+        ("unassigned", 0),
+    ];
+    for shard in 0..=Shard::MAX {
+        let state = match shards.place(shard) {
+            Place::Here => "serving",
+            Place::Sealed => "sealed",
+            Place::There(_) => "elsewhere",
+            Place::Nowhere if shards.fenced_at(shard).is_some() => "fenced",
+            Place::Nowhere => "unassigned",
+        };
+        for (name, count) in &mut counts {
+            *count += u32::from(*name == state);
         }
     }
-    SHARDS.with(["serving"]).set(f64::from(serving));
-    SHARDS.with(["fenced"]).set(f64::from(fenced));
-    SHARDS.with(["unassigned"]).set(f64::from(unassigned));
+    for (state, count) in counts {
+        SHARDS.with([state]).set(f64::from(count));
+    }
     let (used, open) = database.connections();
     DB_POOL_CONNECTIONS.with(["used"]).set(used as f64);
     DB_POOL_CONNECTIONS

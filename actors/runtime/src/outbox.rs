@@ -173,30 +173,44 @@ impl Relay {
 
     /// Reads the table for what is due.
     async fn poll(self: Arc<Self>) {
-        // A second late, so that what the writer has just handed over is not read as well.
+        // A second late, so that what the writer has just handed over is not read as well; but of shards that were just
+        // gained the writer was another one.
         const DUE: &str = "SELECT id, kind, entity, shard, attempts, faults, payload::text, trace FROM outbox \
-            WHERE due_at <= now() - interval '1 second' AND shard = ANY ($1) ORDER BY due_at LIMIT $2";
+            WHERE shard = ANY ($1) AND due_at <= now() - CASE WHEN shard = ANY ($3) THEN interval '0' ELSE interval '1 second' END \
+            ORDER BY due_at LIMIT $2";
         // A message that is put off stays as old as it is.
         const STATE: &str = "SELECT count(*), \
             coalesce(extract(epoch FROM now() - min(coalesce(put_off_since, due_at))), 0)::float8 FROM outbox \
             WHERE due_at <= now() OR put_off_since IS NOT NULL";
         let mut ticks = tokio::time::interval(self.settings.poll_every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut before: HashSet<i16> = self.owned().into_iter().collect();
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // Somebody waits for what was due at the shard's last owner: open sagas first of all.
+                () = self.shards.gained() => {}
+            }
             if let Ok(Some(row)) = self.database.query_opt(STATE, &[]).await {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge")]
                 self.metrics.pending.set(row.get::<_, i64>(0) as f64);
                 self.metrics.oldest.set(row.get::<_, f64>(1));
             }
-            let owned: Vec<i16> = self
-                .shards
-                .all()
-                .filter(|(_, epoch)| *epoch > 0)
-                .map(|(shard, _)| i16::from(shard))
+            let owned = self.owned();
+            let gained: Vec<i16> = owned
+                .iter()
+                .copied()
+                .filter(|shard| !before.contains(shard))
                 .collect();
-            let rows = match self.database.query(DUE, &[&owned, &self.settings.poll_max]).await {
-                Ok(rows) => rows,
+            let rows = match self
+                .database
+                .query(DUE, &[&owned, &self.settings.poll_max, &gained])
+                .await
+            {
+                Ok(rows) => {
+                    before = owned.into_iter().collect();
+                    rows
+                }
                 Err(error) => {
                     tracing::warn!(%error, "outbox cannot be read");
                     continue;
@@ -226,9 +240,17 @@ impl Relay {
         }
     }
 
+    fn owned(&self) -> Vec<i16> {
+        (0..=Shard::MAX)
+            .filter(|shard| self.shards.serving(*shard))
+            .map(i16::from)
+            .collect()
+    }
+
     /// Delivers one message beside the others, as soon as there is a place for it.
     async fn dispatch(self: Arc<Self>, delivery: Delivery) {
-        if !self.underway().insert(delivery.id) {
+        // Whoever serves the shard next reads it in the table.
+        if !self.shards.serving(delivery.shard) || !self.underway().insert(delivery.id) {
             return;
         }
         let Ok(place) = self.places.clone().acquire_owned().await else {

@@ -4,6 +4,7 @@
 //! start one, and waits for the answer until its deadline. Every outcome is said: see [`AskError`].
 
 mod creation;
+mod moving;
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
@@ -117,6 +118,8 @@ pub(crate) enum Refusal {
     Overloaded,
     Quarantined,
     Stopping,
+    /// The shard is being handed over or was lost: whoever serves it next is to be asked.
+    Moving,
 }
 
 struct Activate<E: Entity> {
@@ -177,11 +180,18 @@ impl<E: Entity> Activation for Activate<E> {
     }
 
     fn refuse(self: Box<Self>, refusal: Refusal) {
-        self.request.reply.send(Err(match refusal {
+        let refused = match refusal {
             Refusal::Overloaded => AskError::Overloaded,
             Refusal::Quarantined => AskError::Quarantined,
             Refusal::Stopping => AskError::Unavailable,
-        }));
+            Refusal::Moving => {
+                let Activate { shared, key, request } = *self;
+                // It came while its shard was being sealed, and holds the permit that bounds how many such there are.
+                drop(tokio::spawn(Region { shared }.send_again(key, request)));
+                return;
+            }
+        };
+        self.request.reply.send(Err(refused));
     }
 }
 
@@ -275,7 +285,7 @@ impl<E: Entity> Region<E> {
             reply: Reply::unheard(key.id(), permit),
         };
         // Whoever tells does not wait, so there is nobody to hear a refusal.
-        let _ = self.send(key, Box::new(request));
+        let _ = self.send(key, Box::new(request), now);
     }
 
     /// The live entity's mailbox depth and idle time, if it is alive on this node.
@@ -292,11 +302,12 @@ impl<E: Entity> Region<E> {
 
     /// Gives the question back unless the answer is at hand.
     fn read_here(&self, key: E::Key, question: E::Question) -> Result<Outcome<E>, E::Question> {
-        if !self.shared.node.shards.serving(shard_of(key.placement())) {
+        let epoch = self.shared.node.shards.serving_epoch(shard_of(key.placement()));
+        if epoch == 0 {
             return Err(question);
         }
         match self.shared.table.pin().get(&key.id()) {
-            Some(resident) => resident.read(question),
+            Some(resident) => resident.read(question, epoch),
             None => Err(question),
         }
     }
@@ -309,6 +320,10 @@ impl<E: Entity> Region<E> {
         context: &Context,
     ) -> Heard<E> {
         let permit = self.admit().ok_or(AskError::Overloaded)?;
+        let shard = shard_of(key.placement());
+        if !self.shared.node.shards.serving(shard) {
+            Box::pin(self.wait_for(shard, context.deadline)).await;
+        }
         let (reply, outcome) = Reply::channel(key.id(), permit);
         let changes = command.is_some();
         let asked = Instant::now();
@@ -324,7 +339,7 @@ impl<E: Entity> Region<E> {
             reply,
         };
         let asking = self.shared.node.pace.asked(asked);
-        if let Err(refused) = self.send(key, Box::new(request)) {
+        if let Err(refused) = self.send(key, Box::new(request), asked) {
             asking.void();
             return Err(refused);
         }
@@ -342,9 +357,14 @@ impl<E: Entity> Region<E> {
         heard
     }
 
-    fn send(&self, key: E::Key, request: Box<Request<E>>) -> Result<(), AskError<ErrorOf<E>>> {
+    fn send(&self, key: E::Key, request: Box<Request<E>>, now: Instant) -> Result<(), AskError<ErrorOf<E>>> {
         let shard = shard_of(key.placement());
-        if !self.shared.node.shards.serving(shard) {
+        if !self.shared.node.shards.serving_at(shard, now) {
+            if request.command.is_some() && self.shared.node.shards.serving_epoch(shard) != 0 {
+                // The lease has ended and the shard may have another owner.
+                self.shared.metrics.fenced.increment();
+                self.shared.node.shards.refuse();
+            }
             return Err(AskError::NotOwner);
         }
         let request = match self.shared.table.pin().get(&key.id()) {

@@ -4,8 +4,8 @@
 //! without a visit to the mailbox. Only the actor changes it, within a turn and under the lock; a reader never waits
 //! for the lock: when the entity is busy, the question goes through the mailbox like everything else.
 //!
-//! Invariant: a reader only sees a state that is recovered, durable (nothing is in flight, nothing has failed) and
-//! younger than every command that was in the mailbox when it looked.
+//! Invariant: a reader only sees a state that is recovered under the epoch its shard is served under, durable (nothing is in
+//! flight, nothing has failed) and younger than every command that was in the mailbox when it looked; and it looked while the lease was held.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
@@ -41,6 +41,8 @@ pub(crate) struct Memory<E: Entity> {
     pub(crate) state: E::State,
     /// The fate of what is in flight; `None` until the state is recovered.
     pub(crate) lineage: Option<Arc<Lineage>>,
+    /// The epoch of the shard that it was recovered under: another one may have another history.
+    pub(crate) epoch: i64,
 }
 
 impl<E: Entity> Memory<E> {
@@ -62,6 +64,7 @@ impl<E: Entity> Resident<E> {
             memory: RwLock::new(Memory {
                 state: E::State::default(),
                 lineage: None,
+                epoch: 0,
             }),
         }
     }
@@ -90,8 +93,8 @@ impl<E: Entity> Resident<E> {
         self.memory.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a question here and now, or gives it back.
-    pub(crate) fn read(&self, question: E::Question) -> Result<Outcome<E>, E::Question> {
+    /// Answers a question here and now, or gives it back. `epoch` is the one that the shard is served under.
+    pub(crate) fn read(&self, question: E::Question, epoch: i64) -> Result<Outcome<E>, E::Question> {
         // Whoever sent a command before must find it carried out; one that has ended has to be started again.
         if self.commands.load(Ordering::Acquire) > 0 || self.actor.get_status() != ActorStatus::Running {
             return Err(question);
@@ -104,12 +107,17 @@ impl<E: Entity> Resident<E> {
             .lineage
             .as_ref()
             .is_some_and(|lineage| lineage.in_flight() == 0 && !lineage.has_failed());
-        if !durable {
+        if !durable || memory.epoch != epoch {
             return Err(question);
         }
-        self.touch(Instant::now());
-        self.shared.metrics.quick_reads.increment();
         let answer = self.shared.entity.answer(&memory.state, question, clock::now());
+        // After the look at the memory, so that nobody else can have changed the entity before it.
+        let now = Instant::now();
+        if !self.shared.node.shards.held(now) {
+            return Ok(Err(AskError::NotOwner));
+        }
+        self.touch(now);
+        self.shared.metrics.quick_reads.increment();
         Ok(answer.map_err(AskError::Refused))
     }
 

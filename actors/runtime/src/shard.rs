@@ -4,17 +4,20 @@
 //! failure, or `quarantined` after too many. Requests that arrive meanwhile are parked, within a bound.
 //! Supervisors outlive their entities: no failure of an entity reaches another one.
 
+mod supervisors;
+
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
+pub use self::supervisors::Supervisors;
 use crate::entity::EntityRef;
 use crate::journal::Entry;
 use crate::metrics::Risen;
-use crate::placement::{SHARDS, Shard};
+use crate::placement::Shard;
 use crate::region::{Activation, Node, Refusal};
 use crate::resident::{Passivation, Supervised};
 
@@ -28,163 +31,19 @@ pub(crate) enum ShardMessage {
     Wake(EntityRef),
     /// Let every entity finish and stop; told when all have.
     Drain(oneshot::Sender<()>),
-}
-
-/// The supervisors of all shards, by shard.
-pub struct Supervisors {
-    actors: Vec<RwLock<Option<ActorRef<ShardMessage>>>>,
-    node: OnceLock<Arc<Node>>,
-}
-
-impl Default for Supervisors {
-    fn default() -> Self {
-        Supervisors {
-            actors: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            node: OnceLock::new(),
-        }
-    }
-}
-
-impl Supervisors {
-    /// Starts the node's root actor, which starts and restarts the supervisors.
-    ///
-    /// # Errors
-    /// The root actor could not be started.
-    pub async fn start(self: &Arc<Self>, node: Arc<Node>) -> Result<(), SpawnErr> {
-        // Started twice, the second node is ignored: the first one's supervisors are running.
-        let _ = self.node.set(node);
-        Actor::spawn(
-            None,
-            Root {
-                supervisors: self.clone(),
-            },
-            (),
-        )
-        .await
-        .map(|_| ())
-    }
-
-    /// Lets every entity finish and stop, at most for `budget`. Returns whether all did.
-    pub async fn drain(&self, budget: Duration) -> bool {
-        let waits: Vec<_> = (0..=Shard::MAX)
-            .filter_map(|shard| {
-                let (told, heard) = oneshot::channel();
-                self.send(shard, ShardMessage::Drain(told)).then_some(heard)
-            })
-            .collect();
-        tokio::time::timeout(budget, futures_util::future::join_all(waits))
-            .await
-            .is_ok()
-    }
-
-    pub(crate) fn send(&self, shard: Shard, message: ShardMessage) -> bool {
-        let slot = self.actors[usize::from(shard)]
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        slot.as_ref()
-            .is_some_and(|actor| actor.send_message(message).is_ok())
-    }
-
-    async fn start_shard(self: &Arc<Self>, shard: Shard, root: ActorCell) -> Result<(), SpawnErr> {
-        let Some(node) = self.node.get() else {
-            return Ok(());
-        };
-        let supervisor = Supervisor {
-            shard,
-            node: node.clone(),
-        };
-        let (actor, _) = Actor::spawn_linked(None, supervisor, (), root).await?;
-        *self.actors[usize::from(shard)]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(actor);
-        Ok(())
-    }
-}
-
-/// The root of the supervision tree: restarts shard supervisors and sweeps them.
-struct Root {
-    supervisors: Arc<Supervisors>,
-}
-
-/// Which supervisor is which shard's.
-struct Shards {
-    by_actor: HashMap<ActorId, Shard>,
-}
-
-impl Root {
-    async fn start_shard(
-        &self,
-        shard: Shard,
-        root: ActorCell,
-        shards: &mut Shards,
-    ) -> Result<(), ActorProcessingErr> {
-        self.supervisors.start_shard(shard, root).await?;
-        let started = self.supervisors.actors[usize::from(shard)]
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(actor) = started.as_ref() {
-            shards.by_actor.insert(actor.get_id(), shard);
-        }
-        Ok(())
-    }
-}
-
-impl Actor for Root {
-    type Msg = ();
-    type State = Shards;
-    type Arguments = ();
-
-    async fn pre_start(&self, myself: ActorRef<()>, (): ()) -> Result<Shards, ActorProcessingErr> {
-        let mut shards = Shards {
-            by_actor: HashMap::new(),
-        };
-        for shard in 0..=Shard::MAX {
-            self.start_shard(shard, myself.get_cell(), &mut shards).await?;
-        }
-        if let Some(node) = self.supervisors.node.get() {
-            // Four looks per timeout passivate an entity at most a quarter late.
-            myself.send_interval(node.limits.idle_timeout / 4, || ());
-        }
-        Ok(shards)
-    }
-
-    async fn handle(&self, _: ActorRef<()>, (): (), _: &mut Shards) -> Result<(), ActorProcessingErr> {
-        let Some(node) = self.supervisors.node.get() else {
-            return Ok(());
-        };
-        let crowded = node.alive.load(std::sync::atomic::Ordering::Relaxed) > node.limits.alive_max;
-        let idle = if crowded {
-            node.limits.idle_timeout / 8
-        } else {
-            node.limits.idle_timeout
-        };
-        for shard in 0..=Shard::MAX {
-            self.supervisors.send(shard, ShardMessage::Sweep(idle));
-        }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<()>,
-        event: SupervisionEvent,
-        shards: &mut Shards,
-    ) -> Result<(), ActorProcessingErr> {
-        let SupervisionEvent::ActorFailed(cell, error) = event else {
-            return Ok(());
-        };
-        if let Some(shard) = shards.by_actor.remove(&cell.get_id()) {
-            tracing::error!(shard, error, "shard supervisor failed and is started again");
-            self.start_shard(shard, myself.get_cell(), shards).await?;
-        }
-        Ok(())
-    }
+    /// The same, because another node is about to serve the shard, or does: requests go there.
+    HandOver(oneshot::Sender<()>),
+    /// The shard is served by this node, again or for the first time.
+    Open,
+    /// A turn that does nothing but show that there are turns.
+    Canary(u64),
 }
 
 /// The supervisor of one shard.
 struct Supervisor {
     shard: Shard,
     node: Arc<Node>,
+    supervisors: Arc<Supervisors>,
 }
 
 type Parked = Vec<Box<dyn Activation>>;
@@ -204,7 +63,17 @@ struct Entities {
     slots: HashMap<EntityRef, Slot>,
     by_actor: HashMap<ActorId, EntityRef>,
     failures: HashMap<EntityRef, VecDeque<Instant>>,
-    drained: Option<oneshot::Sender<()>>,
+    stage: Stage,
+}
+
+/// Whether entities may start.
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Open,
+    /// The node or the shard leaves: nothing starts, requests are refused for this reason, and somebody may want to
+    /// know when the last entity has ended.
+    Leaving(Refusal, Option<oneshot::Sender<()>>),
 }
 
 impl Actor for Supervisor {
@@ -231,10 +100,16 @@ impl Actor for Supervisor {
                 Some(other) => drop(entities.slots.insert(entity, other)),
                 None => {}
             },
-            ShardMessage::Drain(drained) => {
-                entities.drained = Some(drained);
-                self.sweep(Duration::ZERO, entities);
-                entities.report_drained();
+            ShardMessage::Drain(ended) => self.leave(&myself, Refusal::Stopping, ended, entities),
+            ShardMessage::HandOver(ended) => self.leave(&myself, Refusal::Moving, ended, entities),
+            ShardMessage::Open => {
+                // A node that leaves has said so for good.
+                if matches!(entities.stage, Stage::Leaving(Refusal::Moving, _)) {
+                    entities.stage = Stage::Open;
+                }
+            }
+            ShardMessage::Canary(number) => {
+                self.supervisors.sang(self.shard, number);
             }
         }
         Ok(())
@@ -254,7 +129,7 @@ impl Actor for Supervisor {
                 self.failed(&myself, cell.get_id(), entities);
             }
             // What was still starting when the drain began is drained now.
-            SupervisionEvent::ActorStarted(_) if entities.drained.is_some() => {
+            SupervisionEvent::ActorStarted(_) if entities.leaving().is_some() => {
                 self.sweep(Duration::ZERO, entities);
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
@@ -271,10 +146,11 @@ impl Supervisor {
         entities: &mut Entities,
     ) {
         let entity = activation.entity();
-        match entities.slots.get_mut(&entity) {
-            None if entities.drained.is_some() => activation.refuse(Refusal::Stopping),
-            None => self.start(myself, vec![activation], entities),
-            Some(slot @ Slot::Live(_)) => {
+        let leaving = entities.leaving();
+        match (entities.slots.get_mut(&entity), leaving) {
+            (None, Some(refusal)) => activation.refuse(refusal),
+            (None, None) => self.start(myself, vec![activation], entities),
+            (Some(slot @ Slot::Live(_)), _) => {
                 // Undeliverable although live: it has failed, and the report of it is on its way.
                 if let Err(activation) = activation.deliver()
                     && let Slot::Live(resident) = slot
@@ -284,14 +160,14 @@ impl Supervisor {
                     *slot = Slot::Stopping(resident, vec![activation]);
                 }
             }
-            Some(Slot::Stopping(_, parked) | Slot::Resting(parked)) => {
+            (Some(Slot::Stopping(_, parked) | Slot::Resting(parked)), _) => {
                 if parked.len() < self.node.limits.parked_max {
                     parked.push(activation);
                 } else {
                     activation.refuse(Refusal::Overloaded);
                 }
             }
-            Some(Slot::Quarantined(_)) => activation.refuse(Refusal::Quarantined),
+            (Some(Slot::Quarantined(_)), _) => activation.refuse(Refusal::Quarantined),
         }
     }
 
@@ -312,19 +188,47 @@ impl Supervisor {
         }
     }
 
-    /// Starts an entity that has ended, unless the node is leaving.
+    /// Starts an entity that has ended, unless the node or the shard is leaving.
     fn start_again(&self, myself: &ActorRef<ShardMessage>, parked: Parked, entities: &mut Entities) {
-        if entities.drained.is_none() {
-            return self.start(myself, parked, entities);
+        match entities.leaving() {
+            None => self.start(myself, parked, entities),
+            Some(refusal) => parked
+                .into_iter()
+                .for_each(|activation| activation.refuse(refusal)),
         }
-        parked
-            .into_iter()
-            .for_each(|activation| activation.refuse(Refusal::Stopping));
+    }
+
+    /// Lets every entity finish and stop; `ended` is told when all have.
+    fn leave(
+        &self,
+        myself: &ActorRef<ShardMessage>,
+        refusal: Refusal,
+        ended: oneshot::Sender<()>,
+        entities: &mut Entities,
+    ) {
+        entities.stage = Stage::Leaving(refusal, Some(ended));
+        if matches!(refusal, Refusal::Moving) {
+            // Who rests here can begin elsewhere.
+            let resting: Vec<EntityRef> = entities
+                .slots
+                .iter()
+                .filter(|(_, slot)| matches!(slot, Slot::Resting(_) | Slot::Quarantined(_)))
+                .map(|(entity, _)| *entity)
+                .collect();
+            for entity in resting {
+                if let Some(Slot::Resting(parked)) = entities.slots.remove(&entity) {
+                    self.start_again(myself, parked, entities);
+                }
+            }
+            entities.failures.clear();
+        }
+        self.sweep(Duration::ZERO, entities);
+        entities.report_ended();
     }
 
     fn sweep(&self, idle_for: Duration, entities: &mut Entities) {
         let now = Instant::now();
-        let draining = entities.drained.is_some();
+        let draining = entities.leaving().is_some();
         let window = self.node.limits.failure_window;
         for slot in entities.slots.values_mut() {
             // One that is drained before it has started never ends, as far as its supervisor hears.
@@ -363,7 +267,7 @@ impl Supervisor {
                 }
             }
         }
-        entities.report_drained();
+        entities.report_ended();
     }
 
     fn failed(&self, myself: &ActorRef<ShardMessage>, actor: ActorId, entities: &mut Entities) {
@@ -416,7 +320,7 @@ impl Supervisor {
                 let _ = myself.send_message(ShardMessage::Wake(entity));
             });
         }
-        entities.report_drained();
+        entities.report_ended();
     }
 }
 
@@ -432,15 +336,24 @@ impl Drop for Entities {
 }
 
 impl Entities {
-    fn report_drained(&mut self) {
+    /// Why requests are refused, if the node or the shard is leaving.
+    fn leaving(&self) -> Option<Refusal> {
+        match self.stage {
+            Stage::Open => None,
+            Stage::Leaving(refusal, _) => Some(refusal),
+        }
+    }
+
+    fn report_ended(&mut self) {
         let left = self
             .slots
             .values()
             .any(|slot| matches!(slot, Slot::Live(_) | Slot::Stopping(..)));
-        if !left && let Some(drained) = self.drained.take() {
-            let _ = drained.send(());
-            // Keeps refusing: the sender is gone, the flag must not be.
-            self.drained = Some(oneshot::channel().0);
+        if !left
+            && let Stage::Leaving(_, ended) = &mut self.stage
+            && let Some(ended) = ended.take()
+        {
+            let _ = ended.send(());
         }
     }
 }

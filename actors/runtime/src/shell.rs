@@ -8,6 +8,7 @@
 //! Invariant: between a failed commit and the reload nothing is decided on the lost state.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lyceum_kernel::{Aggregate, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 
 mod live;
 mod record;
+mod recovery;
 
 use self::live::{Flush, Live, OPERATIONS_MAX};
 use self::record::answer_from_record;
@@ -28,7 +30,6 @@ use crate::journal::{CommitError, Entry, Snapshot, Submission, Turn};
 use crate::placement::shard_of;
 use crate::region::Shared;
 use crate::resident::Resident;
-use crate::store_error::StoreError;
 use crate::trace::{self, Span, SpanKind};
 
 /// The actor of one entity.
@@ -61,6 +62,7 @@ impl<E: Entity> Actor for Shell<E> {
             shard: shard_of(start.key.placement()),
             resident,
             recovered: false,
+            epoch: 0,
             version: 0,
             snapshot_version: 0,
             operations: Vec::new(),
@@ -115,7 +117,9 @@ impl<E: Entity> Actor for Shell<E> {
                 // A journal too full to tell is no reason to stay.
                 let _ = Box::pin(self.settle(live)).await;
             }
-            Durability::Snapshotted { ttl, .. } if live.recovered && live.flush != Flush::Clean => {
+            Durability::Snapshotted { ttl, .. }
+                if live.recovered && live.flush != Flush::Clean && self.owns(live) =>
+            {
                 let put = self
                     .shared
                     .node
@@ -139,7 +143,7 @@ impl<E: Entity> Shell<E> {
         live: &mut Live<E>,
     ) {
         request.waiting = None;
-        let now_monotonic = std::time::Instant::now();
+        let now_monotonic = Instant::now();
         live.resident.touch(now_monotonic);
         self.shared
             .metrics
@@ -149,10 +153,20 @@ impl<E: Entity> Shell<E> {
             self.shared.metrics.expired.increment();
             return request.reply.send(Err(AskError::Expired));
         }
+        let shards = &self.shared.node.shards;
+        let epoch = shards.epoch(live.shard);
+        if epoch == 0 || !shards.held(now_monotonic) {
+            if request.command.is_some() {
+                self.shared.metrics.fenced.increment();
+                shards.refuse();
+            }
+            return request.reply.send(Err(AskError::NotOwner));
+        }
+        shards.turned(live.shard);
         let mut span = Span::begin(request.trace, SpanKind::Internal, "turn");
         span.rename(|| format!("{} turn", E::KIND.name));
         request.trace = span.context();
-        if (!live.recovered || live.lineage.has_failed())
+        if (!live.recovered || live.epoch != epoch || live.lineage.has_failed())
             && let Err(error) = Box::pin(self.recover(live)).await
         {
             tracing::warn!(entity.kind = E::KIND.name, %error, "entity could not be recovered");
@@ -293,7 +307,7 @@ impl<E: Entity> Shell<E> {
                 id: live.key.id(),
             },
             shard: live.shard,
-            epoch: self.shared.node.shards.epoch(live.shard),
+            epoch: live.epoch,
             lineage,
             turn,
             at,
@@ -377,6 +391,9 @@ impl<E: Entity> Shell<E> {
         let done = move |passed: Result<(), CommitError>| {
             if passed.is_err() || lineage.has_failed() {
                 answer_from_record(shared, operation, reply, AskError::Unavailable);
+            } else if !shared.node.shards.held(Instant::now()) {
+                // Another owner may have changed what the answer was derived from.
+                reply.send(Err(AskError::NotOwner));
             } else {
                 reply.send(outcome);
             }
@@ -415,66 +432,14 @@ impl<E: Entity> Shell<E> {
         None
     }
 
-    /// Waits until everything this entity has submitted is answered.
-    async fn settle(&self, live: &Live<E>) -> Result<(), StoreError> {
-        if live.lineage.in_flight() == 0 {
-            return Ok(());
-        }
-        let (told, heard) = oneshot::channel();
-        let done = Box::new(move |passed| {
-            let _ = told.send(passed);
-        });
-        self.shared.node.journal.submit(Entry::Barrier(live.shard, done));
-        match heard.await {
-            Ok(passed) => passed.map_err(StoreError::unavailable),
-            Err(_) => Err(StoreError::unavailable("the journal's writer failed")),
-        }
-    }
-
-    /// Loads the state, after everything submitted on the old one has been answered.
-    async fn recover(&self, live: &mut Live<E>) -> Result<(), StoreError> {
-        // A commit still under way would be missing from what is loaded.
-        self.settle(live).await?;
-        live.recovered = false;
-        live.lineage = Arc::default();
-        live.resident.memory().lineage = None;
-        live.recent = Vec::new();
-        let state = match self.shared.entity.durability() {
-            Durability::Journaled { .. } => {
-                let entity = EntityRef {
-                    kind: E::KIND.number,
-                    id: live.key.id(),
-                };
-                let history = self.shared.node.journal.load(entity).await?;
-                live.replay(history)?
-            }
-            Durability::Snapshotted { .. } => {
-                let found = match self.shared.node.snapshots.get(live.snapshot_key()).await {
-                    Err(_) if self.shared.entity.rebuilds() => None,
-                    found => found?,
-                };
-                match found.map(|bytes| serde_json::from_slice(&bytes)) {
-                    Some(Ok(state)) => state,
-                    Some(Err(error)) => {
-                        tracing::warn!(entity.kind = E::KIND.name, %error, "unreadable snapshot rebuilt");
-                        self.shared.entity.rebuild(live.key).await?
-                    }
-                    None => self.shared.entity.rebuild(live.key).await?,
-                }
-            }
-        };
-        let mut memory = live.resident.memory();
-        memory.state = state;
-        memory.lineage = Some(live.lineage.clone());
-        drop(memory);
-        live.recovered = true;
-        Ok(())
-    }
-
     fn flush(&self, myself: &ActorRef<Envelope<E>>, live: &mut Live<E>) {
         let Durability::Snapshotted { ttl, .. } = self.shared.entity.durability() else {
             return;
         };
+        if !self.owns(live) {
+            live.flush = Flush::Clean;
+            return;
+        }
         live.flush = Flush::Writing { dirty: false };
         let put = self
             .shared

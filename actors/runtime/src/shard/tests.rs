@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ractor::ActorCell;
+
 use super::*;
 use crate::journal::memory::MemoryJournal;
 use crate::ownership::ShardMap;

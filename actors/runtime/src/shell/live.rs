@@ -27,6 +27,8 @@ pub(crate) struct Live<E: Entity> {
     pub(super) shard: Shard,
     pub(super) resident: Arc<Resident<E>>,
     pub(super) recovered: bool,
+    /// The shard's epoch when the memory was recovered: it is of no use under another.
+    pub(super) epoch: i64,
     pub(super) version: i64,
     pub(super) snapshot_version: i64,
     pub(super) operations: Vec<u128>,

@@ -152,6 +152,7 @@ pub(crate) struct Bench {
     pub(crate) counters: Region<Counters>,
     pub(crate) shards: Arc<ShardMap>,
     pub(crate) supervisors: Arc<Supervisors>,
+    pub(crate) node: Arc<Node>,
     pub(crate) signals: Arc<AtomicU32>,
 }
 
@@ -186,7 +187,7 @@ impl Bench {
         supervisors.start(node.clone()).await.unwrap();
         let signals = Arc::new(AtomicU32::new(0));
         let counters = Region::open(
-            node,
+            node.clone(),
             Counters {
                 durability,
                 signals: signals.clone(),
@@ -196,6 +197,7 @@ impl Bench {
             counters,
             shards,
             supervisors,
+            node,
             signals,
         }
     }

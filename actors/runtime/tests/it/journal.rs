@@ -23,16 +23,17 @@ use crate::databases::{connect, drop_all};
 /// The migrations of what the runtime keeps itself.
 const MIGRATIONS: &str = concat!(
     include_str!("../../../../config/migrations/0001_journal.sql"),
-    include_str!("../../../../config/migrations/0006_traces.sql")
+    include_str!("../../../../config/migrations/0006_traces.sql"),
+    include_str!("../../../../config/migrations/0009_cluster.sql")
 );
 const COUNTERS: &str =
     "CREATE TABLE counters (id uuid PRIMARY KEY, total bigint NOT NULL CHECK (total >= 0))";
 
 const LIMIT: Duration = Duration::from_secs(5);
 
-struct Store {
-    settings: DatabaseSettings,
-    database: Database,
+pub(crate) struct Store {
+    pub(crate) settings: DatabaseSettings,
+    pub(crate) database: Database,
     admin_url: String,
     name: String,
 }
@@ -44,7 +45,7 @@ impl Drop for Store {
 }
 
 impl Store {
-    async fn create() -> Store {
+    pub(crate) async fn create() -> Store {
         let url =
             std::env::var("LYCEUM_TEST_DATABASE_URL").expect("`make test` sets LYCEUM_TEST_DATABASE_URL");
         let name = format!("runtime_{}", Uuid::now_v7().simple());
@@ -90,7 +91,7 @@ impl Store {
         Bench::start(Arc::new(journal), shards, ActorLimits::default()).await
     }
 
-    async fn count(&self, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
         self.database.query_opt(sql, &[]).await.unwrap().unwrap().get(0)
     }
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod cluster;
 mod counter;
 mod creation;
 #[path = "../../../../tests/shared/databases.rs"]
 mod databases;
+mod hand_over;
 mod journal;
 mod shell;

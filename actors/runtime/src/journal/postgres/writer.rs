@@ -145,10 +145,9 @@ impl Writer {
         for mut submission in batch {
             if submission.lineage.has_failed() {
                 submission.finish(Err(CommitError::Superseded));
-            } else if !self.shards.serving(submission.shard)
-                || self.shards.epoch(submission.shard) != submission.epoch
-            {
+            } else if submission.epoch == 0 || self.shards.epoch(submission.shard) != submission.epoch {
                 self.metrics.fenced.increment();
+                self.shards.refuse();
                 submission.finish(Err(CommitError::Fenced));
             } else {
                 admissible.push(submission);

@@ -1,0 +1,506 @@
+//! The keeper of a node: looks at the tables all the time, and does what follows for this node.
+//!
+//! Each look: who lives, who owns what → this node serves what is its own and lets go of what is not → whoever's lease is over is
+//! declared dead → orphans are claimed, each by the member that is their heir → operators' wishes, a drain, or balance
+//! start hand-offs, few at a time. Everything it changes is a compare-and-swap, so that two keepers that see different things do no
+//! harm; what it misses in one look it finds in the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::try_join;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::allocation::{Candidate, Costs, heirs, picks, transfers};
+use super::handoff::Hands;
+use super::judge::Judge;
+use super::members::{Member, MemberState, Roll, Wanted};
+use super::steward::Outcome;
+use super::{Cluster, Load, Stage};
+use crate::ownership::{Owner, Place};
+use crate::placement::{SHARDS, Shard};
+use crate::store_error::StoreError;
+
+/// How many looks lie between two at what changes seldom.
+const SELDOM: u32 = 5;
+/// How many looks lie between two deletions of what is old.
+const RARELY: u32 = 600;
+/// How often the loads of shards are taken.
+const LOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// One life of the worker.
+pub(super) struct Keeper {
+    cluster: Arc<Cluster>,
+    hands: Arc<Hands>,
+    origin: Instant,
+    judge: Judge,
+    /// The moment that the last look shows at least.
+    judge_at: Duration,
+    roll: Roll,
+    since: String,
+    /// By shard: when it was claimed or handed over.
+    owned_since: Vec<Instant>,
+    /// Since when nobody who lives owns a shard.
+    orphaned: BTreeMap<Shard, Instant>,
+    moving: BTreeSet<Shard>,
+    /// The hand-offs under way: what became of each, and of which wish.
+    underway: JoinSet<(Shard, Outcome, Option<i64>)>,
+    load: Load,
+    load_taken: Instant,
+    looks: u32,
+}
+
+/// A hand-off that is to begin.
+struct Planned {
+    shard: Shard,
+    to: Uuid,
+    reason: String,
+    wish: Option<i64>,
+}
+
+impl Keeper {
+    pub(super) fn new(cluster: Arc<Cluster>, hands: Arc<Hands>) -> Self {
+        Keeper {
+            judge: Judge::new(cluster.settings.lease),
+            cluster,
+            hands,
+            origin: Instant::now(),
+            judge_at: Duration::ZERO,
+            roll: Roll::default(),
+            since: "0".to_owned(),
+            owned_since: vec![Instant::now(); SHARDS],
+            orphaned: BTreeMap::new(),
+            moving: BTreeSet::new(),
+            underway: JoinSet::new(),
+            load: Load::default(),
+            load_taken: Instant::now(),
+            looks: 0,
+        }
+    }
+
+    /// Keeps until the membership ends.
+    pub(super) async fn keep(mut self) {
+        let mut ticks = tokio::time::interval(self.cluster.settings.poll_every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut fate = self.cluster.fate();
+        // A keeper that failed has left its hand-offs unfinished; whose the shards are is in the table.
+        for shard in 0..=Shard::MAX {
+            if self.cluster.shards.place(shard) == Place::Sealed {
+                self.hands.node.supervisors.open(shard);
+                self.cluster.shards.unseal(shard);
+            }
+        }
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.cluster.wake.notified() => {}
+                Some(ended) = self.underway.join_next() => self.ended(ended).await,
+                _ = fate.changed() => {}
+            }
+            if *fate.borrow() != super::Fate::Living {
+                self.cluster.let_go();
+                return;
+            }
+            if let Err(error) = self.look().await {
+                tracing::warn!(%error, "the cluster's tables cannot be read or written");
+                // Everything is read again: a server that took over may have other transactions.
+                self.since = "0".to_owned();
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), StoreError> {
+        let store = self.cluster.watching.clone();
+        let ttl = self.cluster.settings.lease.ttl;
+        let began = self.origin.elapsed();
+        let (members, (since, owned)) = try_join(store.members(ttl), store.owners(&self.since)).await?;
+        self.judge_at = began;
+        self.since = since;
+        self.roll.members = members;
+        for owned in owned {
+            let index = usize::from(owned.shard);
+            self.roll.owners[index] = owned.owner;
+            let now = Instant::now();
+            self.owned_since[index] = now.checked_sub(owned.age).unwrap_or(now);
+        }
+        self.judge.look(self.origin.elapsed(), &self.roll);
+        self.settle();
+        self.bury().await?;
+        self.claim().await?;
+        self.measure();
+        self.follow_wishes_for_me().await?;
+        self.start_hand_offs().await?;
+        self.cluster.seen(&self.roll);
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(RARELY) {
+            store.forget_old().await?;
+        }
+        Ok(())
+    }
+
+    fn me(&self) -> Option<&Member> {
+        self.roll.members.get(&self.cluster.incarnation)
+    }
+
+    /// Serves what is this node's and lets go of what is not.
+    fn settle(&mut self) {
+        let shards = &self.cluster.shards;
+        for (shard, owner) in self.roll.shards() {
+            if self.moving.contains(&shard) {
+                continue;
+            }
+            let incarnation = owner.incarnation.unwrap_or_default();
+            if incarnation == self.cluster.incarnation {
+                self.cluster.serve(shard, owner.epoch);
+            } else if let Some(member) = self.roll.members.get(&incarnation) {
+                let there = Owner {
+                    incarnation,
+                    epoch: owner.epoch,
+                    link: member.link.as_str().into(),
+                };
+                if shards.learn(shard, there).is_some() {
+                    tracing::warn!(
+                        shard,
+                        owner.epoch,
+                        "shard has another owner; this node stops serving it"
+                    );
+                    self.hands.node.supervisors.forget(shard);
+                }
+            } else {
+                shards.disown(shard, owner.epoch);
+                if shards.epoch(shard) != 0 && shards.epoch(shard) <= owner.epoch && shards.fence(shard) {
+                    self.hands.node.supervisors.forget(shard);
+                }
+            }
+        }
+    }
+
+    /// Declares dead whoever's lease is over, and whom an operator wants dead.
+    async fn bury(&mut self) -> Result<(), StoreError> {
+        let mut dead: Vec<(Uuid, &str)> = self
+            .judge
+            .expired(self.judge_at)
+            .into_iter()
+            .map(|incarnation| (incarnation, "lease over"))
+            .collect();
+        let evicted = self.roll.members.values();
+        dead.extend(
+            evicted
+                .filter(|member| member.wanted == Some(Wanted::Dead))
+                .map(|member| (member.incarnation, "evicted")),
+        );
+        for (incarnation, because) in dead {
+            // Whether this node lives is for others to say.
+            if incarnation == self.cluster.incarnation {
+                continue;
+            }
+            let ttl = self.cluster.settings.lease.ttl;
+            if self.cluster.steering.bury(incarnation, ttl, because).await? {
+                tracing::warn!(%incarnation, because, "member is dead");
+                self.roll.members.remove(&incarnation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims the orphans that are for this node, and those that their heir has not claimed.
+    async fn claim(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let orphans = self.roll.orphans();
+        self.orphaned
+            .retain(|shard, _| orphans.iter().any(|(orphan, _)| orphan == shard));
+        for (shard, _) in &orphans {
+            self.orphaned.entry(*shard).or_insert(now);
+        }
+        let may = self.me().is_some_and(|me| me.state == MemberState::Serving)
+            && self.cluster.shards.held(now)
+            && self.cluster.stage() == Stage::Serving;
+        if orphans.is_empty() || !may {
+            return Ok(());
+        }
+        let stuck = self.cluster.pulse.stuck();
+        let all: Vec<Shard> = orphans.iter().map(|(shard, _)| *shard).collect();
+        let heirs: BTreeMap<Shard, Uuid> = heirs(&all, &self.candidates()).into_iter().collect();
+        let grace = self.cluster.settings.claim_grace;
+        let mine: Vec<(Shard, i64)> = orphans
+            .into_iter()
+            .filter(|(shard, _)| !stuck.contains(shard) && !self.moving.contains(shard))
+            .filter(|(shard, _)| {
+                let waited = self
+                    .orphaned
+                    .get(shard)
+                    .map_or(Duration::ZERO, |since| now.duration_since(*since));
+                heirs.get(shard) == Some(&self.cluster.incarnation) || waited > grace
+            })
+            .collect();
+        if mine.is_empty() {
+            return Ok(());
+        }
+        let owners = mine
+            .iter()
+            .map(|(shard, _)| self.roll.owners[usize::from(*shard)].incarnation);
+        let dead: BTreeSet<Uuid> = owners.flatten().collect();
+        self.cluster
+            .steering
+            .end_backends(&dead.into_iter().collect::<Vec<_>>())
+            .await?;
+        let claimed = self
+            .cluster
+            .steering
+            .claim(self.cluster.incarnation, &self.cluster.node, &mine)
+            .await?;
+        for claimed in &claimed {
+            if let Some(after) = claimed.after {
+                self.cluster.metrics.takeover.record(after);
+            }
+            self.cluster.serve(claimed.shard, claimed.epoch);
+        }
+        if !claimed.is_empty() {
+            tracing::info!(shards = claimed.len(), "shards claimed");
+        }
+        Ok(())
+    }
+
+    /// Who may be given shards.
+    fn candidates(&self) -> Vec<Candidate> {
+        let serving =
+            self.roll.members.values().filter(|member| {
+                member.state == MemberState::Serving && member.wanted != Some(Wanted::Draining)
+            });
+        serving
+            .map(|member| Candidate {
+                incarnation: member.incarnation,
+                shards: u32::try_from(self.roll.owned_by(member.incarnation).count()).unwrap_or(u32::MAX),
+                load: member.load,
+            })
+            .collect()
+    }
+
+    fn measure(&mut self) {
+        let elapsed = self.load_taken.elapsed();
+        if elapsed >= LOAD_EVERY {
+            self.load_taken = Instant::now();
+            let total = self.load.add(&self.cluster.shards.take_turns(), elapsed);
+            self.cluster.pulse.load.store(total, Ordering::Relaxed);
+        }
+        let now = self.origin.elapsed();
+        let suspects = self.judge.suspects(now);
+        let count = |state| {
+            let members = self.roll.members.values();
+            u32::try_from(members.filter(|member| member.state == state).count()).unwrap_or(u32::MAX)
+        };
+        let metrics = &self.cluster.metrics;
+        metrics.joining.set(count(MemberState::Joining));
+        metrics.serving.set(count(MemberState::Serving));
+        metrics.draining.set(count(MemberState::Draining));
+        metrics
+            .suspect
+            .set(u32::try_from(suspects.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Drains, or serves again, when an operator says so.
+    async fn follow_wishes_for_me(&mut self) -> Result<(), StoreError> {
+        let Some(me) = self.me() else { return Ok(()) };
+        let leaving = self.cluster.stage() == Stage::Leaving;
+        let wanted = match (me.state, me.wanted) {
+            (MemberState::Serving, _) if leaving => MemberState::Draining,
+            (MemberState::Serving, Some(Wanted::Draining)) => MemberState::Draining,
+            (MemberState::Draining, Some(Wanted::Serving)) if !leaving => MemberState::Serving,
+            _ => return Ok(()),
+        };
+        tracing::info!(state = wanted.as_str(), "this member changes its state");
+        self.cluster
+            .steering
+            .set_state(self.cluster.incarnation, wanted)
+            .await?;
+        if let Some(me) = self.roll.members.get_mut(&self.cluster.incarnation) {
+            me.state = wanted;
+        }
+        Ok(())
+    }
+
+    async fn start_hand_offs(&mut self) -> Result<(), StoreError> {
+        let stuck = self.cluster.pulse.stuck();
+        for shard in &stuck {
+            let shard = *shard;
+            if self.cluster.shards.epoch(shard) != 0 && !self.moving.contains(&shard) {
+                tracing::error!(shard, "shard takes no turns; this node gives it up");
+                self.cluster.shards.fence(shard);
+                self.cluster
+                    .steering
+                    .give_up(shard, self.cluster.incarnation)
+                    .await?;
+            }
+        }
+        let max = self.moves_max();
+        let free = max.saturating_sub(self.moving.len());
+        if free == 0 || !self.cluster.shards.held(Instant::now()) {
+            return Ok(());
+        }
+        for planned in self.plan().await?.into_iter().take(free) {
+            self.start(planned);
+        }
+        Ok(())
+    }
+
+    fn moves_max(&self) -> usize {
+        let draining = self.me().is_some_and(|me| me.state == MemberState::Draining);
+        if draining {
+            self.cluster.settings.drain_moves_max
+        } else {
+            self.cluster.settings.moves_max
+        }
+    }
+
+    /// What this node should hand off now: the most urgent first.
+    async fn plan(&mut self) -> Result<Vec<Planned>, StoreError> {
+        let mine: Vec<Shard> = self
+            .roll
+            .owned_by(self.cluster.incarnation)
+            .map(|(shard, _)| shard)
+            .filter(|shard| self.cluster.shards.serving(*shard) && !self.moving.contains(shard))
+            .collect();
+        let others: Vec<Candidate> = self
+            .candidates()
+            .into_iter()
+            .filter(|candidate| candidate.incarnation != self.cluster.incarnation)
+            .collect();
+        match self.me().map(|me| me.state) {
+            Some(MemberState::Draining) => Ok(planned(heirs(&mine, &others), "drain")),
+            Some(MemberState::Serving) => {
+                if self.looks.is_multiple_of(SELDOM) {
+                    let wished = self.wishes().await?;
+                    if !wished.is_empty() {
+                        return Ok(wished);
+                    }
+                }
+                Ok(if self.frozen() {
+                    Vec::new()
+                } else {
+                    self.balance(&mine)
+                })
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What is too much here.
+    fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
+        let settle = self.cluster.settings.settle;
+        let settled = |shard: &Shard| self.owned_since[usize::from(*shard)].elapsed() >= settle;
+        let movable: Vec<(Shard, u32)> = mine
+            .iter()
+            .copied()
+            .filter(settled)
+            .map(|shard| (shard, self.load.of(shard)))
+            .collect();
+        let all = self.candidates();
+        let picks = picks(
+            self.cluster.incarnation,
+            &movable,
+            &transfers(&all),
+            Costs::of(&all),
+        );
+        planned(picks, "balance")
+    }
+
+    /// The wishes that concern shards of this node.
+    async fn wishes(&self) -> Result<Vec<Planned>, StoreError> {
+        let mut planned = Vec::new();
+        for wish in self.cluster.watching.wishes().await? {
+            if !self.cluster.shards.serving(wish.shard) || self.moving.contains(&wish.shard) {
+                continue;
+            }
+            match self.roll.named(&wish.to_node) {
+                Some(to) if to.incarnation == self.cluster.incarnation => {
+                    self.cluster.steering.fulfil(wish.id, "it is there").await?;
+                }
+                Some(to) if to.state == MemberState::Serving => planned.push(Planned {
+                    shard: wish.shard,
+                    to: to.incarnation,
+                    reason: format!("wished: {}", wish.reason),
+                    wish: Some(wish.id),
+                }),
+                _ => {
+                    self.cluster
+                        .steering
+                        .fulfil(wish.id, "no such member serves")
+                        .await?
+                }
+            }
+        }
+        Ok(planned)
+    }
+
+    /// Whether nothing is moved for balance: somebody is suspected, or has only just begun.
+    fn frozen(&self) -> bool {
+        let now = self.origin.elapsed();
+        let mut members = self.roll.members.keys();
+        self.roll.unsettled()
+            || !self.judge.suspects(now).is_empty()
+            || members.any(|incarnation| self.hands.peers.suspects(*incarnation))
+            || !self.orphaned.is_empty()
+    }
+
+    fn start(&mut self, planned: Planned) {
+        let Planned {
+            shard,
+            to,
+            reason,
+            wish,
+        } = planned;
+        let Some(member) = self.roll.members.get(&to) else {
+            return;
+        };
+        let epoch = self.cluster.shards.epoch(shard);
+        let to = Owner {
+            incarnation: to,
+            epoch,
+            link: member.link.as_str().into(),
+        };
+        self.moving.insert(shard);
+        let hands = self.hands.clone();
+        self.underway.spawn(async move {
+            let handing_off = AssertUnwindSafe(hands.hand_off(shard, epoch, to, &reason)).catch_unwind();
+            let outcome = handing_off.await.unwrap_or_else(|_| {
+                // Whose the shard is is in the table, which is read again.
+                hands.keep(shard);
+                Outcome::Kept
+            });
+            (shard, outcome, wish)
+        });
+    }
+
+    async fn ended(&mut self, ended: Result<(Shard, Outcome, Option<i64>), tokio::task::JoinError>) {
+        // A hand-off that panics is caught where it runs.
+        let Ok((shard, outcome, wish)) = ended else { return };
+        self.moving.remove(&shard);
+        let Some(wish) = wish else { return };
+        let told = match outcome {
+            Outcome::Moved(_) => "moved",
+            Outcome::Kept => "it could not be moved now",
+            Outcome::Lost(_) => "another owner has claimed it",
+        };
+        if let Err(error) = self.cluster.steering.fulfil(wish, told).await {
+            // It is still open, and is found to be fulfilled.
+            tracing::warn!(%error, "what became of a wish could not be noted");
+        }
+    }
+}
+
+fn planned(picks: Vec<(Shard, Uuid)>, reason: &str) -> Vec<Planned> {
+    picks
+        .into_iter()
+        .map(|(shard, to)| Planned {
+            shard,
+            to,
+            reason: reason.to_owned(),
+            wish: None,
+        })
+        .collect()
+}
