@@ -1,7 +1,7 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all lint doc bench bench-peers load stop clean
+.PHONY: help run cluster test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all lint doc bench bench-peers load stop clean
 ARGS ?=
 
 help: ## lists the targets
@@ -9,6 +9,9 @@ help: ## lists the targets
 
 run: ## installs, starts and serves the demo on http://127.0.0.1:8080; Ctrl-C stops it
 	@exec bash config/dev/run.sh $(ARGS)
+
+cluster: ## serves the demo from three nodes behind HAProxy, on the same address; again after a kill -9 to revive a node
+	@exec bash config/dev/cluster.sh start
 
 test: ## runs every test against a private Postgres and Redis; ARGS go to the runner
 	@exec bash config/dev/test.sh $(ARGS)
@@ -49,7 +52,8 @@ bench-peers: ## measures purchases beside the systems people use instead, if ../
 load: ## loads what `make run` serves for two minutes; SCENARIO and ARGS choose, see loadtest/README.md
 	@SCENARIO=$(SCENARIO) exec bash config/dev/load.sh $(ARGS)
 
-stop: ## stops the private Postgres and Redis; their data stays
+stop: ## stops the nodes of `make cluster`, and the private Postgres and Redis; their data stays
+	@bash config/dev/cluster.sh stop
 	@for instance in dev test bench faults full; do bash config/dev/stores.sh stop $$instance; done
 
 clean: stop ## removes their data as well, and everything that was built

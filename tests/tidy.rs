@@ -103,6 +103,7 @@ const HOMES: [(&str, &[&str]); 20] = [
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/recommend/rows.rs",
             "actors/entities/src/commerce/queries.rs",
+            "actors/entities/src/operators/",
         ],
     ),
     ("toml", &["src/settings.rs", "src/settings/", "src/demo.rs"]),

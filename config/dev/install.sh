@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the project needs and this machine lacks: Postgres, Redis and a C compiler, through apt.
+# Installs what the project needs and this machine lacks: Postgres, Redis and a C compiler, through apt; and the packages
+# that are named as arguments, each after the command it brings.
 #
 # Does nothing, in a few milliseconds, when all of it is there. Rust is not installed from here: how it gets onto a
 # machine is its owner's choice, and rustup then follows rust-toolchain.toml by itself.
@@ -12,6 +13,9 @@ packages=()
 choose_postgres /nonexistent || packages+=(postgresql)
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
+for named in "$@"; do
+  command -v "$named" >/dev/null || packages+=("$named")
+done
 [ "${#packages[@]}" -gt 0 ] || exit 0
 
 command -v apt-get >/dev/null ||

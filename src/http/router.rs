@@ -102,6 +102,11 @@ pub fn operations() -> Vec<Route<Api>> {
         GET    "/startupz"                      = health::started,          Public,   Accepted, Probe,    Never;
         GET    "/metrics"                         health::metrics,          Public,   Accepted, Probe,    Never;
         GET    "/admin/v1/cluster"                admin::cluster,           OPERATOR, Accepted, Read,     Usual;
+        POST   "/admin/v1/nodes/{node}/drain"     admin::drain,             OPERATOR, Accepted, Purchase, Usual;
+        POST   "/admin/v1/nodes/{node}/evict"     admin::evict,             OPERATOR, Accepted, Purchase, Usual;
+        POST   "/admin/v1/shards/{shard}/move"    admin::move_shard,        OPERATOR, Accepted, Purchase, Usual;
+        GET    "/admin/v1/audit-log"              admin::audit_log,         OPERATOR, Accepted, Read,     Usual;
+        GET    "/admin/v1/audit-log/verification" admin::verify_audit_log,  OPERATOR, Accepted, Read,     Usual;
         POST   "/admin/v1/imports"                imports::import,          OPERATOR, Accepted, Read,     Usual;
         GET    "/admin/v1/entities/{kind}/{id}"   admin::entity,            OPERATOR, Accepted, Read,     Usual;
     }

@@ -7,11 +7,11 @@ pub mod accounts;
 mod bulletin;
 pub mod catalog;
 pub mod commerce;
-mod explain;
 mod flows;
 mod freshness;
 mod gauges;
 mod meters;
+pub mod operators;
 mod platform;
 pub mod recommend;
 

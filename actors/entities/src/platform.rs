@@ -33,6 +33,7 @@ use crate::commerce::{
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
 use crate::gauges;
+use crate::operators::Operators;
 use crate::recommend::{
     Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
     TrainerSettings, train,
@@ -138,6 +139,8 @@ pub struct Platform {
     pub keys: Arc<Keys>,
     /// Logins whose access tokens are refused.
     pub revoked: Arc<Revoked>,
+    /// What operators do to the cluster.
+    pub operators: Operators,
     /// What the nodes tell each other of what they have counted.
     pub board: Arc<Board>,
     /// How far everything that this node keeps of others' decisions is behind.
@@ -333,6 +336,7 @@ impl Platform {
             identity,
             keys,
             revoked,
+            operators: Operators::new(database.clone(), member.node.clone()),
             board,
             freshness,
             catalog,

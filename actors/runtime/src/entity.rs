@@ -24,6 +24,13 @@ pub struct Kind {
     pub number: i16,
 }
 
+impl Kind {
+    /// The key under which a snapshotted entity of this kind is kept.
+    pub fn snapshot_key(self, id: u128) -> String {
+        format!("entity:{}:{id:032x}", self.name)
+    }
+}
+
 /// Where an entity's state lives when no actor holds it.
 #[derive(Clone, Copy, Debug)]
 pub enum Durability {

@@ -50,7 +50,7 @@ pub(super) enum Flush {
 
 impl<E: Entity> Live<E> {
     pub(super) fn snapshot_key(&self) -> String {
-        format!("entity:{}:{:032x}", E::KIND.name, self.key.id())
+        E::KIND.snapshot_key(self.key.id())
     }
 
     pub(super) fn encode(&self) -> bytes::Bytes {

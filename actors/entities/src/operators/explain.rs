@@ -1,10 +1,12 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
 use lyceum_domain::ids::{CourseId, PaymentId, UserId};
-use lyceum_runtime::{Entity, Shard, StoreError, shard_of};
+use lyceum_kernel::Aggregate;
+use lyceum_runtime::{Entity, EventOf, Kind, Shard, StoreError, shard_of};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
 use crate::commerce::{Buyers, Payments};
@@ -12,6 +14,15 @@ use crate::platform::Platform;
 use crate::recommend::Profiles;
 
 impl Platform {
+    /// How far what this node keeps of other nodes' decisions is behind them, in milliseconds.
+    fn snapshots_view(&self) -> Value {
+        let lags = self.freshness.lags();
+        let millis = |lag: std::time::Duration| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+        lags.map(|(followed, lag)| (followed.name().to_owned(), json!({"lag_ms": millis(lag)})))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
     /// The owner and epoch of every shard, by the database and by this node's own belief.
     ///
     /// # Errors
@@ -44,12 +55,16 @@ impl Platform {
             "incarnation": self.member.incarnation,
             "entities_alive": self.alive(),
             "shards_serving": self.shards_served(),
+            "snapshots": self.snapshots_view(),
             "shards": shards,
         }))
     }
 
-    /// Where one entity lives, its version, its mailbox and the kinds of its last events; nothing of their content,
-    /// which may be personal. `None` for an unknown kind or id, and for an entity that never did anything.
+    /// Where one entity lives, its version, its mailbox, its state without what is personal or secret, and the kinds of its
+    /// last events; nothing of their content. `None` for an unknown kind or id, and for an entity that never did anything.
+    ///
+    /// The state is what the stores hold: of a journaled entity all that was committed, of the others what was written behind.
+    /// Its mailbox is known where it lives.
     ///
     /// # Errors
     /// Postgres is away.
@@ -98,19 +113,70 @@ impl Platform {
                 })
             })
             .collect();
+        let state = match kind {
+            kind if kind == Accounts::KIND => self.committed::<Accounts>(entity).await?,
+            kind if kind == Courses::KIND => self.committed::<Courses>(entity).await?,
+            kind if kind == Buyers::KIND => self.committed::<Buyers>(entity).await?,
+            kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
+            kind => self.written_behind(kind, entity).await,
+        };
         let shard = shard_of(placement);
+        const OWNER: &str = "SELECT epoch, node, incarnation FROM shard_owner WHERE shard = $1";
+        let owner = self.database.query_opt(OWNER, &[&i16::from(shard)]).await?;
+        let owner = owner.map(|row| {
+            json!({
+                "node": row.get::<_, Option<String>>(1),
+                "incarnation": row.get::<_, Option<Uuid>>(2),
+                "epoch": row.get::<_, i64>(0),
+            })
+        });
         Ok(Some(json!({
             "kind": kind.name,
             "id": id,
             "shard": shard,
+            "owner": owner,
             "epoch": self.node.shards.epoch(shard),
             "node": self.member.node,
+            "here": self.node.shards.serving(shard),
+            "state": state.map(redacted),
             "alive": live.is_some(),
             "mailbox_depth": live.map(|(depth, _)| depth),
             "idle_ms": live.and_then(|(_, idle)| idle).map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
             "version": turns.first().map(|turn| turn["version"].clone()),
             "turns": turns,
         })))
+    }
+}
+
+impl Platform {
+    /// The state that the journal holds, as JSON.
+    async fn committed<E: Entity>(&self, entity: u128) -> Result<Option<Value>, StoreError> {
+        const SNAPSHOT: &str = "SELECT version, state::text FROM snapshots WHERE kind = $1 AND entity = $2";
+        const SINCE: &str = "SELECT events::text FROM events WHERE kind = $1 AND entity = $2 AND version > $3 \
+            ORDER BY version";
+        let (kind, id) = (E::KIND.number, Uuid::from_u128(entity));
+        let (mut version, mut state) = (0_i64, E::State::default());
+        if let Some(row) = self.database.query_opt(SNAPSHOT, &[&kind, &id]).await? {
+            version = row.get(0);
+            state = serde_json::from_str(row.get(1)).map_err(StoreError::refused)?;
+        }
+        let turns = self.database.query(SINCE, &[&kind, &id, &version]).await?;
+        if version == 0 && turns.is_empty() {
+            return Ok(None);
+        }
+        for turn in &turns {
+            let events: Vec<EventOf<E>> = serde_json::from_str(turn.get(0)).map_err(StoreError::refused)?;
+            events.iter().for_each(|event| state.apply(event));
+        }
+        serde_json::to_value(&state)
+            .map(Some)
+            .map_err(StoreError::refused)
+    }
+
+    /// The state that Redis holds, as JSON; nothing if it is away.
+    async fn written_behind(&self, kind: Kind, entity: u128) -> Option<Value> {
+        let stored = self.redis.get(&kind.snapshot_key(entity)).await.ok()??;
+        serde_json::from_slice(&stored).ok()
     }
 }
 
