@@ -42,8 +42,12 @@ const EDGES: [(&str, &[&str]); 11] = [
         "tests/fuzz",
         &["lyceum", "lyceum-kernel", "lyceum-domain", "lyceum-entities"],
     ),
-    // It seeds a database and therefore knows ids and shards; what it measures, it reaches by HTTP.
-    ("tests/bench", &["lyceum-domain", "lyceum-runtime"]),
+    // It seeds a database and therefore knows ids and shards, and asks an entity of its own from node to node; whatever
+    // else it measures, it reaches by HTTP.
+    (
+        "tests/bench",
+        &["lyceum-kernel", "lyceum-domain", "lyceum-runtime"],
+    ),
 ];
 
 /// What the pure packages may use besides.
