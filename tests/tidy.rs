@@ -54,7 +54,7 @@ const EDGES: [(&str, &[&str]); 11] = [
 const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 20] = [
+const HOMES: [(&str, &[&str]); 21] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
     ("clap", &["src/cli.rs"]),
@@ -107,6 +107,7 @@ const HOMES: [(&str, &[&str]); 20] = [
             "actors/entities/src/commerce/queries.rs",
         ],
     ),
+    ("tokio_rustls", &["actors/runtime/src/link/tls.rs"]),
     ("toml", &["src/settings.rs", "src/settings/", "src/demo.rs"]),
     (
         "tracing_subscriber",

@@ -21,6 +21,7 @@ mod effects;
 mod entity;
 pub mod ids;
 pub mod journal;
+pub mod link;
 mod membership;
 mod meters;
 pub mod metrics;
@@ -49,7 +50,7 @@ pub use entity::{CommandOf, Durability, Entity, EntityRef, ErrorOf, EventOf, Key
 pub use membership::Membership;
 pub use meters::{METERS, look_up};
 pub use outbox::{CommittedMessage, Deliver, Delivery, DeliveryError, OutboxSettings, Relay};
-pub use ownership::ShardMap;
+pub use ownership::{Owner, Place, ShardMap};
 pub use pace::{Answers, Asking, Pace};
 pub use placement::{SHARDS, Shard, shard_of};
 pub use redis::Redis;

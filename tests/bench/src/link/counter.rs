@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use lyceum_kernel::{Aggregate, Class, Coded, Id, IdKind, Prefix, Timestamp};
 use lyceum_runtime::journal::{Entry, History, Journal, Recorded};
+use lyceum_runtime::link::Alone;
 use lyceum_runtime::{
     ActorLimits, Durability, Effects, Entity, EntityRef, Kind, MemorySnapshots, Node, Pace, Region, ShardMap,
     StoreError, Supervisors,
@@ -138,6 +139,8 @@ pub(super) async fn start(durability: Durability) -> Result<Region<Counters>, Fa
         journal: Arc::new(Forgetful),
         snapshots: Arc::new(MemorySnapshots::default()),
         shards,
+        peers: Arc::new(Alone),
+        regions: Arc::default(),
         limits: ActorLimits::default(),
         supervisors: supervisors.clone(),
         alive: AtomicUsize::new(0),
