@@ -44,8 +44,6 @@ const MIGRATIONS: &[Migration] = migrations![
     7 "0007_ages",
     8 "0008_followers",
     9 "0009_cluster",
-    8 "0008_followers",
-    9 "0009_cluster",
     10 "0010_audit",
     11 "0011_owned",
 ];

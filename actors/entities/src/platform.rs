@@ -15,6 +15,7 @@ use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
+use lyceum_runtime::link::Alone;
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
     Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
@@ -205,6 +206,8 @@ impl Platform {
             journal: Arc::new(journal),
             snapshots: Arc::new(redis.clone()),
             shards: shards.clone(),
+            peers: Arc::new(Alone),
+            regions: Arc::default(),
             limits: settings.actors,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),

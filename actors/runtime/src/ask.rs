@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::context::Operation;
 use crate::entity::{CommandOf, Entity, ErrorOf};
 use crate::metrics::Risen;
+use crate::region::Far;
 use crate::trace::Trace;
 
 /// Why an entity did not do what it was asked.
@@ -47,6 +48,29 @@ pub(crate) struct Answered<E: Entity> {
 /// What the asker hears.
 pub(crate) type Heard<E> = Result<Answered<E>, AskError<ErrorOf<E>>>;
 
+/// What is asked of an entity.
+pub(crate) struct Asked<E: Entity> {
+    pub(crate) command: Option<CommandOf<E>>,
+    pub(crate) question: Option<E::Question>,
+}
+
+/// What whoever waits on this node is told.
+pub(crate) enum Told<E: Entity> {
+    /// What became of it.
+    Heard(Heard<E>),
+    /// The shard began to change hands before the request was begun: here it is again.
+    Returned(Box<Asked<E>>),
+}
+
+/// Who waits for an answer.
+enum Listener<E: Entity> {
+    Nobody,
+    /// A caller on this node.
+    Near(oneshot::Sender<Told<E>>),
+    /// A caller on another node.
+    Far(Box<Far<E>>),
+}
+
 /// One of a bounded number of places for requests that are on their way.
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
@@ -72,7 +96,7 @@ impl Drop for Permit {
 /// Dropping it answers too: `Unavailable` if the work never began, `Failed` if it did. So a mailbox that is
 /// thrown away with its actor leaves nobody waiting.
 pub(crate) struct Reply<E: Entity> {
-    sender: Option<oneshot::Sender<Heard<E>>>,
+    listener: Listener<E>,
     /// Who is asked.
     entity: u128,
     begun: bool,
@@ -80,27 +104,28 @@ pub(crate) struct Reply<E: Entity> {
 }
 
 impl<E: Entity> Reply<E> {
-    pub(crate) fn channel(entity: u128, permit: Permit) -> (Self, oneshot::Receiver<Heard<E>>) {
-        let (sender, receiver) = oneshot::channel();
-        (
-            Reply {
-                sender: Some(sender),
-                entity,
-                begun: false,
-                _permit: permit,
-            },
-            receiver,
-        )
-    }
-
-    /// A promise to nobody.
-    pub(crate) fn unheard(entity: u128, permit: Permit) -> Self {
+    fn to(listener: Listener<E>, entity: u128, permit: Permit) -> Self {
         Reply {
-            sender: None,
+            listener,
             entity,
             begun: false,
             _permit: permit,
         }
+    }
+
+    pub(crate) fn channel(entity: u128, permit: Permit) -> (Self, oneshot::Receiver<Told<E>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Reply::to(Listener::Near(sender), entity, permit), receiver)
+    }
+
+    /// A promise to a caller on another node.
+    pub(crate) fn far(far: Box<Far<E>>, entity: u128, permit: Permit) -> Self {
+        Reply::to(Listener::Far(far), entity, permit)
+    }
+
+    /// A promise to nobody.
+    pub(crate) fn unheard(entity: u128, permit: Permit) -> Self {
+        Reply::to(Listener::Nobody, entity, permit)
     }
 
     /// From here on a dropped reply means that the entity failed at it.
@@ -116,22 +141,43 @@ impl<E: Entity> Reply<E> {
 
     /// Answers for the entity whose answer it is.
     pub(crate) fn tell(mut self, outcome: Heard<E>) {
-        if let Some(sender) = self.sender.take() {
+        self.listener.take().tell(outcome);
+    }
+
+    /// The caller on another node, if it is one: what it is told then is not for this reply to say.
+    pub(crate) fn take_far(&mut self) -> Option<Box<Far<E>>> {
+        match self.listener.take() {
+            Listener::Far(far) => Some(far),
+            other => {
+                self.listener = other;
+                None
+            }
+        }
+    }
+}
+
+impl<E: Entity> Listener<E> {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Listener::Nobody)
+    }
+
+    fn tell(self, outcome: Heard<E>) {
+        match self {
+            Listener::Nobody => {}
             // The asker may have given up at its deadline; then nobody needs the answer.
-            let _ = sender.send(outcome);
+            Listener::Near(sender) => drop(sender.send(Told::Heard(outcome))),
+            Listener::Far(far) => far.tell(outcome),
         }
     }
 }
 
 impl<E: Entity> Drop for Reply<E> {
     fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            let _ = sender.send(Err(if self.begun {
-                AskError::Failed
-            } else {
-                AskError::Unavailable
-            }));
-        }
+        self.listener.take().tell(Err(if self.begun {
+            AskError::Failed
+        } else {
+            AskError::Unavailable
+        }));
     }
 }
 
@@ -146,6 +192,20 @@ pub(crate) struct Request<E: Entity> {
     /// Until it is begun.
     pub(crate) waiting: Option<Risen>,
     pub(crate) reply: Reply<E>,
+}
+
+impl<E: Entity> Request<E> {
+    /// Gives a request that was not begun back to a caller on this node.
+    pub(crate) fn give_back(mut self) {
+        if let Listener::Near(sender) = self.reply.listener.take() {
+            let asked = Asked {
+                command: self.command,
+                question: self.question,
+            };
+            // Whoever has given up at its deadline does not ask again.
+            let _ = sender.send(Told::Returned(Box::new(asked)));
+        }
+    }
 }
 
 /// Everything an entity's mailbox can hold.

@@ -77,13 +77,13 @@ impl<K: IdKind + 'static> Key for Id<K> {
 
 /// An aggregate bound to the runtime.
 ///
-/// Commands, questions and answers are data, so that they can cross from one node to another.
+/// Commands, questions, answers and refusals are data, so that they can cross from one node to another.
 pub trait Entity: Sized + Send + Sync + 'static {
     /// The aggregate.
     type State: Aggregate<
             Command: Serialize + DeserializeOwned + Send + 'static,
             Event: Serialize + DeserializeOwned + Send + Sync + 'static,
-            Error: Clone + Send + Sync + 'static,
+            Error: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
         > + Serialize
         + DeserializeOwned
         + Send

@@ -23,6 +23,7 @@ mod entity;
 mod freshness;
 pub mod ids;
 pub mod journal;
+pub mod link;
 mod membership;
 mod meters;
 pub mod metrics;

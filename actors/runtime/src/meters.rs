@@ -1,6 +1,9 @@
 //! Every metric of the runtime, and the handles that its parts record through.
 
+use std::time::Duration;
+
 use crate::database::Database;
+use crate::link::{End, Lost, Status};
 use crate::metrics::{Area, Counter, Gauge, Histogram, Label, Level, Metric};
 use crate::ownership::{Place, ShardMap};
 use crate::placement::Shard;
@@ -97,6 +100,30 @@ static SHARD_TAKEOVER_SECONDS: Metric<Histogram> = Metric::new(
     "How long after the end of its owner's lease a shard was claimed by this node.",
 )
 .worry("p99 above 1 s");
+static LINK_REQUESTS_TOTAL: Metric<Counter> = Metric::new(
+    "link_requests_total",
+    "Requests to other nodes by what became of them: answered there, sent elsewhere, not begun, or sent and not answered.",
+)
+.labels(&[Label::of(
+    "outcome",
+    &["done", "refused", "moved", "rejected", "expired", "overloaded", "unknown"],
+)])
+.worry("unknown, outside the loss of a node");
+static LINK_SECONDS: Metric<Histogram> =
+    Metric::new("link_seconds", "How long another node took to answer a request.")
+        .worry("p99 above 100 ms: compare with `journal_commit_seconds` of that node");
+static LINK_PIPES: Metric<Level> = Metric::new("link_pipes", "Open connections to and from other nodes.")
+    .labels(&[Label::of("direction", &["outbound", "inbound"])])
+    .worry("fewer than there are other members, for minutes under load");
+static LINK_BREAKS_TOTAL: Metric<Counter> = Metric::new(
+    "link_breaks_total",
+    "Connections to other nodes that ended, or never came to be.",
+)
+.labels(&[Label::of(
+    "reason",
+    &["closed", "silent", "broken", "stopped", "refused", "unreachable"],
+)])
+.worry("silent or broken: a node stands still, or the network fails; refused: secrets, certificates or versions differ");
 
 static DB_POOL_CONNECTIONS: Metric<Gauge> = Metric::new("db_pool_connections", "Connections of the pool.")
     .labels(&[Label::of("state", &["used", "idle"])])
@@ -197,6 +224,15 @@ pub static METERS: &[Area] = &[
             &SHARD_HANDOFF_SECONDS,
             &SHARD_TAKEOVER_SECONDS,
             &SHARD_FENCED_WRITES_TOTAL,
+        ],
+    },
+    Area {
+        title: "Link",
+        families: &[
+            &LINK_REQUESTS_TOTAL,
+            &LINK_SECONDS,
+            &LINK_PIPES,
+            &LINK_BREAKS_TOTAL,
         ],
     },
     Area {
@@ -355,6 +391,91 @@ impl RedisMetrics {
             ok: REDIS_SECONDS.with([command, "ok"]),
             error: REDIS_SECONDS.with([command, "error"]),
         }
+    }
+}
+
+/// The metrics of the link.
+pub(crate) struct LinkMetrics {
+    done: Counter,
+    refused_by_rule: Counter,
+    moved: Counter,
+    rejected: Counter,
+    expired: Counter,
+    overloaded: Counter,
+    unknown: Counter,
+    seconds: Histogram,
+    pub(crate) outbound: Level,
+    pub(crate) inbound: Level,
+    closed: Counter,
+    silent: Counter,
+    broken: Counter,
+    stopped: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) unreachable: Counter,
+}
+
+impl LinkMetrics {
+    pub(crate) fn new() -> Self {
+        let outcome = |outcome| LINK_REQUESTS_TOTAL.with([outcome]);
+        let reason = |reason| LINK_BREAKS_TOTAL.with([reason]);
+        LinkMetrics {
+            done: outcome("done"),
+            refused_by_rule: outcome("refused"),
+            moved: outcome("moved"),
+            rejected: outcome("rejected"),
+            expired: outcome("expired"),
+            overloaded: outcome("overloaded"),
+            unknown: outcome("unknown"),
+            seconds: LINK_SECONDS.get(),
+            outbound: LINK_PIPES.with(["outbound"]),
+            inbound: LINK_PIPES.with(["inbound"]),
+            closed: reason("closed"),
+            silent: reason("silent"),
+            broken: reason("broken"),
+            stopped: reason("stopped"),
+            refused: reason("refused"),
+            unreachable: reason("unreachable"),
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub(crate) fn answered(&self, status: Status, after: Duration) {
+        self.seconds.record(after);
+        match status {
+            Status::Done => &self.done,
+            Status::Refused | Status::KeyReused => &self.refused_by_rule,
+            Status::Moved => &self.moved,
+            Status::Expired => &self.expired,
+            Status::Overloaded => &self.overloaded,
+            Status::Unknown | Status::Failed => &self.unknown,
+            Status::Unavailable | Status::NotOwner | Status::Quarantined | Status::Unreadable => {
+                &self.rejected
+            }
+        }
+        .increment();
+    }
+
+    /// Counts a request that was not answered.
+    pub(crate) fn lost<T>(&self, lost: Lost) -> Result<T, Lost> {
+        match lost {
+            Lost::Rejected | Lost::TooLarge => &self.rejected,
+            Lost::Overloaded => &self.overloaded,
+            Lost::Expired => &self.expired,
+            Lost::Unknown => &self.unknown,
+        }
+        .increment();
+        Err(lost)
+    }
+
+    /// Counts a connection that has ended.
+    pub(crate) fn ended(&self, end: &End) {
+        match end {
+            End::Closed => &self.closed,
+            End::Silent | End::Stale => &self.silent,
+            End::Io(_) | End::Frame(_) | End::Garbled(_) => &self.broken,
+            End::Stopped => &self.stopped,
+        }
+        .increment();
     }
 }
 

@@ -4,7 +4,7 @@
 //! start one, and waits for the answer until its deadline. Every outcome is said: see [`AskError`].
 
 mod creation;
-mod moving;
+mod remote;
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
@@ -15,10 +15,13 @@ use ractor::ActorCell;
 use tokio::sync::oneshot;
 
 use self::creation::Creations;
-use crate::ask::{AskError, Heard, Outcome, Permit, Reply, Request};
+pub(crate) use self::remote::Far;
+use self::remote::{Found, Hops};
+use crate::ask::{AskError, Asked, Heard, Outcome, Permit, Reply, Request, Told};
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::Journal;
+use crate::link::{PeerTransport, Regions};
 use crate::meters::KindMetrics;
 use crate::ownership::ShardMap;
 use crate::pace::Pace;
@@ -27,7 +30,7 @@ use crate::resident::{Resident, Supervised};
 use crate::shard::{ShardMessage, Supervisors};
 use crate::shell::{Shell, Start, recorded_answer};
 use crate::snapshots::SnapshotStore;
-use crate::trace;
+use crate::trace::{self, Trace};
 
 /// Limits on actors; each a setting.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct ActorLimits {
     pub mailbox_max: u32,
     /// Requests waiting for one entity that is starting or restarting, at most.
     pub parked_max: usize,
+    /// Requests waiting for shards that are changing hands, at most, for entities of one kind.
+    pub moving_max: usize,
     /// Entities alive on this node; above it they are passivated eight times as early.
     pub alive_max: usize,
     /// How long an entity may be idle before it is passivated.
@@ -60,6 +65,7 @@ impl Default for ActorLimits {
             admission_max: 20_000,
             mailbox_max: 4_096,
             parked_max: 256,
+            moving_max: 4_096,
             alive_max: 1_000_000,
             idle_timeout: Duration::from_secs(600),
             tell_timeout: Duration::from_secs(10),
@@ -79,6 +85,10 @@ pub struct Node {
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Which shards this node owns, and under which epochs.
     pub shards: Arc<ShardMap>,
+    /// The way to other nodes.
+    pub peers: Arc<dyn PeerTransport>,
+    /// The regions of this node, as requests of other nodes find them.
+    pub regions: Arc<Regions>,
     /// Limits on actors.
     pub limits: ActorLimits,
     /// The shard supervisors.
@@ -99,6 +109,8 @@ pub(crate) struct Shared<E: Entity> {
     pub(crate) table: papaya::HashMap<u128, Arc<Resident<E>>>,
     creations: Creations,
     admitted: Arc<AtomicUsize>,
+    /// Requests that wait for a shard that is changing hands.
+    moving: Arc<AtomicUsize>,
 }
 
 /// A request for an entity that is not in the table, on its way to the shard that starts it.
@@ -184,12 +196,7 @@ impl<E: Entity> Activation for Activate<E> {
             Refusal::Overloaded => AskError::Overloaded,
             Refusal::Quarantined => AskError::Quarantined,
             Refusal::Stopping => AskError::Unavailable,
-            Refusal::Moving => {
-                let Activate { shared, key, request } = *self;
-                // It came while its shard was being sealed, and holds the permit that bounds how many such there are.
-                drop(tokio::spawn(Region { shared }.send_again(key, request)));
-                return;
-            }
+            Refusal::Moving => return Region { shared: self.shared }.reroute(self.key, *self.request),
         };
         self.request.reply.send(Err(refused));
     }
@@ -211,16 +218,18 @@ impl<E: Entity> Clone for Region<E> {
 impl<E: Entity> Region<E> {
     /// Opens the region of one kind on a node. Open each kind once.
     pub fn open(node: Arc<Node>, entity: E) -> Self {
-        Region {
-            shared: Arc::new(Shared {
-                entity,
-                metrics: KindMetrics::new(E::KIND.name),
-                node,
-                table: papaya::HashMap::with_hasher(RandomState::new()),
-                creations: Creations::default(),
-                admitted: Arc::default(),
-            }),
-        }
+        let regions = node.regions.clone();
+        let shared = Arc::new(Shared {
+            entity,
+            metrics: KindMetrics::new(E::KIND.name),
+            node,
+            table: papaya::HashMap::with_hasher(RandomState::new()),
+            creations: Creations::default(),
+            admitted: Arc::default(),
+            moving: Arc::default(),
+        });
+        regions.open(E::KIND.number, shared.clone());
+        Region { shared }
     }
 
     /// Carries out a command and answers a question about the state after it, once that state is durable.
@@ -272,20 +281,31 @@ impl<E: Entity> Region<E> {
 
     /// Sends a command that nobody waits for: at most once, and dropped under overload.
     pub fn tell(&self, key: E::Key, command: CommandOf<E>) {
+        if self.serves(key) {
+            return self.tell_here(key, command, trace::current());
+        }
+        let asked = Asked {
+            command: Some(command),
+            question: None,
+        };
+        self.tell_elsewhere(key, asked, Context::within(self.shared.node.limits.tell_timeout));
+    }
+
+    fn tell_here(&self, key: E::Key, command: CommandOf<E>, trace: Trace) {
         let Some(permit) = self.admit() else { return };
         let now = Instant::now();
         let request = Request {
             command: Some(command),
             question: None,
             operation: None,
-            trace: trace::current(),
+            trace,
             deadline: now + self.shared.node.limits.tell_timeout,
             queued_at: now,
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply: Reply::unheard(key.id(), permit),
         };
         // Whoever tells does not wait, so there is nobody to hear a refusal.
-        let _ = self.send(key, Box::new(request), now);
+        self.send(key, Box::new(request), now);
     }
 
     /// The live entity's mailbox depth and idle time, if it is alive on this node.
@@ -319,83 +339,124 @@ impl<E: Entity> Region<E> {
         question: E::Question,
         context: &Context,
     ) -> Heard<E> {
-        let permit = self.admit().ok_or(AskError::Overloaded)?;
-        let shard = shard_of(key.placement());
-        if !self.shared.node.shards.serving(shard) {
-            Box::pin(self.wait_for(shard, context.deadline)).await;
-        }
-        let (reply, outcome) = Reply::channel(key.id(), permit);
-        let changes = command.is_some();
-        let asked = Instant::now();
-        let request = Request {
+        let mut asked = Asked {
             command,
             question: Some(question),
+        };
+        let mut hops = Hops::default();
+        loop {
+            if self.serves(key) {
+                match self.here(key, asked, context).await {
+                    Told::Heard(heard) => return heard,
+                    Told::Returned(again) => asked = *again,
+                }
+            }
+            // What is asked of this node needs no room for the way to another.
+            match Box::pin(self.elsewhere(key, asked, context, &mut hops)).await? {
+                Found::Here(again) => asked = again,
+                Found::There(heard) => return heard,
+            }
+        }
+    }
+
+    /// Asks the entity on this node.
+    async fn here(&self, key: E::Key, asked: Asked<E>, context: &Context) -> Told<E> {
+        let Some(permit) = self.admit() else {
+            return Told::Heard(Err(AskError::Overloaded));
+        };
+        let (reply, outcome) = Reply::channel(key.id(), permit);
+        let changes = asked.command.is_some();
+        let now = Instant::now();
+        let request = Request {
+            command: asked.command,
+            question: asked.question,
             // A question alone has no effect that a repetition could double.
             operation: context.operation.filter(|_| changes),
             trace: context.trace,
             deadline: context.deadline,
-            queued_at: asked,
+            queued_at: now,
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply,
         };
-        let asking = self.shared.node.pace.asked(asked);
-        if let Err(refused) = self.send(key, Box::new(request), asked) {
-            asking.void();
-            return Err(refused);
-        }
+        let asking = self.shared.node.pace.asked(now);
+        self.send(key, Box::new(request), now);
         let heard = match tokio::time::timeout_at(context.deadline.into(), outcome).await {
-            Ok(Ok(outcome)) => outcome,
+            Ok(Ok(Told::Heard(outcome))) => outcome,
+            Ok(Ok(returned @ Told::Returned(_))) => {
+                asking.void();
+                return returned;
+            }
             // A reply is answered even when it is dropped.
             Ok(Err(_)) => Err(AskError::Failed),
             Err(_) if changes => Err(AskError::Unknown),
             Err(_) => Err(AskError::Expired),
         };
-        match heard {
-            Ok(_) | Err(AskError::Refused(_) | AskError::Unknown | AskError::Expired) => asking.answered(),
-            Err(_) => asking.void(),
+        if counts(&heard) {
+            asking.answered();
+        } else {
+            asking.void();
         }
-        heard
+        Told::Heard(heard)
     }
 
-    fn send(&self, key: E::Key, request: Box<Request<E>>, now: Instant) -> Result<(), AskError<ErrorOf<E>>> {
+    /// Sends a request to its entity on this node; whoever waits is told if that does not come to pass.
+    fn send(&self, key: E::Key, request: Box<Request<E>>, now: Instant) {
         let shard = shard_of(key.placement());
-        if !self.shared.node.shards.serving_at(shard, now) {
-            if request.command.is_some() && self.shared.node.shards.serving_epoch(shard) != 0 {
-                // The lease has ended and the shard may have another owner.
-                self.shared.metrics.fenced.increment();
-                self.shared.node.shards.refuse();
+        let shards = &self.shared.node.shards;
+        if !shards.serving_at(shard, now) {
+            if shards.serving_epoch(shard) == 0 {
+                // It has begun to change hands since the sender looked.
+                return self.clone().reroute(key, *request);
             }
-            return Err(AskError::NotOwner);
+            self.count_late(shard, request.command.is_some());
+            return request.reply.send(Err(AskError::NotOwner));
         }
         let request = match self.shared.table.pin().get(&key.id()) {
             Some(resident) if resident.depth() >= self.shared.node.limits.mailbox_max => {
-                return Err(AskError::Overloaded);
+                return request.reply.send(Err(AskError::Overloaded));
             }
             // Its mailbox closed a moment ago: the shard waits for the end and starts it again.
             Some(resident) => resident.send(request).err(),
             None => Some(request),
         };
-        let Some(request) = request else { return Ok(()) };
+        let Some(request) = request else { return };
         let activation = Activate {
             shared: self.shared.clone(),
             key,
             request,
         };
-        self.activate(shard, activation)
+        // A supervisor that is not there drops it, which answers as well.
+        self.activate(shard, activation);
     }
 
-    fn activate(&self, shard: Shard, activation: Activate<E>) -> Result<(), AskError<ErrorOf<E>>> {
-        let sent = self
-            .shared
-            .node
-            .supervisors
-            .send(shard, ShardMessage::Activate(Box::new(activation)));
-        if sent { Ok(()) } else { Err(AskError::Unavailable) }
+    fn activate(&self, shard: Shard, activation: Activate<E>) {
+        let activation = ShardMessage::Activate(Box::new(activation));
+        self.shared.node.supervisors.send(shard, activation);
+    }
+
+    /// Counts a command for a shard that this node would serve if its lease had not ended: it may have another owner.
+    fn count_late(&self, shard: Shard, changes: bool) {
+        if changes && self.shared.node.shards.serving_epoch(shard) != 0 {
+            self.shared.metrics.fenced.increment();
+            self.shared.node.shards.refuse();
+        }
+    }
+
+    fn serves(&self, key: E::Key) -> bool {
+        self.shared.node.shards.serving(shard_of(key.placement()))
     }
 
     fn admit(&self) -> Option<Permit> {
         Permit::take(&self.shared.admitted, self.shared.node.limits.admission_max)
     }
+}
+
+/// Whether an outcome tells how fast an entity answers.
+fn counts<E: Entity>(heard: &Heard<E>) -> bool {
+    matches!(
+        heard,
+        Ok(_) | Err(AskError::Refused(_) | AskError::Unknown | AskError::Expired)
+    )
 }
 
 const _: () = assert!(SHARDS == Shard::MAX as usize + 1);

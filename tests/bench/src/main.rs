@@ -7,6 +7,7 @@
 mod control;
 mod entities;
 mod http;
+mod link;
 mod load;
 mod peers;
 mod process;
@@ -87,6 +88,8 @@ enum Part {
     Entities,
     /// The cost of metrics, traces and logs
     Sight,
+    /// Asks on the node and from node to node
+    Link,
 }
 
 #[tokio::main]
@@ -109,16 +112,22 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
     fs::create_dir_all(&place.out)?;
     let load_before = report::other_work();
     let wanted = |part| only.is_empty() || only.contains(&part);
-    let database = place.connect().await?;
-    progress("seeding");
-    let seeded = seed::seed(place, &database).await?;
-
     let mut sections = Vec::new();
     let mut keep = |section| {
         let told = report::print(&section);
         sections.push(section);
         told
     };
+    if wanted(Part::Link) {
+        keep(link::run().await?)?;
+    }
+    if only == [Part::Link] {
+        // It needs no store.
+        return report::save(&place.out, "bench", load_before, &sections);
+    }
+    let database = place.connect().await?;
+    progress("seeding");
+    let seeded = seed::seed(place, &database).await?;
     if wanted(Part::StartUp) {
         keep(entities::start_up(place, &seeded).await?)?;
     }

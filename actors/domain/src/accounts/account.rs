@@ -268,7 +268,7 @@ impl Account {
         match self {
             Account::Absent => Err(Error::AccountNotFound),
             Account::Open(member) => Ok(member),
-            Account::Erased { .. } => Err(Error::WrongState { state: self.state() }),
+            Account::Erased { .. } => Err(Error::wrong_state(self.state())),
         }
     }
 
@@ -374,10 +374,10 @@ impl Aggregate for Account {
             }
             Command::Suspend { reason } => match self.open()?.standing {
                 Standing::Active => Ok(vec![Event::Suspended { reason, at: now }]),
-                Standing::Suspended { .. } => Err(Error::WrongState { state: self.state() }),
+                Standing::Suspended { .. } => Err(Error::wrong_state(self.state())),
             },
             Command::Reinstate => match self.open()?.standing {
-                Standing::Active => Err(Error::WrongState { state: self.state() }),
+                Standing::Active => Err(Error::wrong_state(self.state())),
                 Standing::Suspended { .. } => Ok(vec![Event::Reinstated]),
             },
             Command::EndLogin { session_id } => {

@@ -204,16 +204,13 @@ fn a_suspended_account_cannot_be_used_until_it_is_reinstated() {
         run(&mut account, rename("Countess", None)),
         Err(Error::AccountSuspended)
     );
-    assert_eq!(
-        run(&mut account, suspend()),
-        Err(Error::WrongState { state: "suspended" })
-    );
+    assert_eq!(run(&mut account, suspend()), Err(Error::wrong_state("suspended")));
 
     assert_eq!(run(&mut account, Command::Reinstate), Ok(1));
     assert!(account.active().is_ok());
     assert_eq!(
         run(&mut account, Command::Reinstate),
-        Err(Error::WrongState { state: "active" })
+        Err(Error::wrong_state("active"))
     );
 }
 

@@ -13,6 +13,7 @@ mod values;
 use std::borrow::Cow;
 
 use lyceum_kernel::{Class, Coded};
+use serde::{Deserialize, Serialize};
 
 pub use account::{Account, Command, Event, Member, Profile, ProfileChange, Standing};
 pub use ended::EndedLogins;
@@ -25,7 +26,7 @@ pub use values::{
 };
 
 /// Why a command or a value was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// There is no such account.
     #[error("there is no such account")]
@@ -90,7 +91,7 @@ pub enum Error {
     #[error("the account is {state}")]
     WrongState {
         /// The state that refused.
-        state: &'static str,
+        state: Cow<'static, str>,
     },
     /// The profile has changed since the caller last saw it.
     #[error("the profile has changed meanwhile; read it again")]
@@ -98,6 +99,13 @@ pub enum Error {
     /// Every account keeps the learner's role.
     #[error("every account keeps the learner role")]
     RoleRequired,
+}
+
+impl Error {
+    /// The refusal of a change by a state of this name.
+    pub(crate) fn wrong_state(state: &'static str) -> Self {
+        Error::WrongState { state: state.into() }
+    }
 }
 
 impl Coded for Error {
@@ -156,7 +164,7 @@ impl Coded for Error {
 
     fn current_state(&self) -> Option<Cow<'static, str>> {
         match self {
-            Error::WrongState { state } => Some(Cow::Borrowed(state)),
+            Error::WrongState { state } => Some(state.clone()),
             _ => None,
         }
     }

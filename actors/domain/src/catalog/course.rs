@@ -189,7 +189,7 @@ impl Aggregate for Course {
                 | Action::Reinstate
                 | Action::Retire
                 | Action::Archive { .. },
-            ) => Err(Error::WrongState { state: stage.name() }),
+            ) => Err(Error::wrong_state(stage.name())),
         }
     }
 
@@ -337,7 +337,7 @@ impl Record {
                 Ok(())
             }
             Stage::InReview | Stage::Scheduled { .. } | Stage::Retired | Stage::Archived => {
-                Err(Error::WrongState { state: stage.name() })
+                Err(Error::wrong_state(stage.name()))
             }
         }
     }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use lyceum_kernel::{Class, Coded};
+use serde::{Deserialize, Serialize};
 
 /// What a course still lacks before it may be published or scheduled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gate {
     /// A title.
     Title,
@@ -16,7 +17,7 @@ pub enum Gate {
 }
 
 /// A refusal of the catalog.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// There is no such course, or it belongs to another creator.
     #[error("there is no such course")]
@@ -31,7 +32,7 @@ pub enum Error {
     #[error("a course that is {state} does not allow this")]
     WrongState {
         /// The state that refused, as in the API.
-        state: &'static str,
+        state: Cow<'static, str>,
     },
     /// Only an operator may do this.
     #[error("only an operator may do this")]
@@ -56,9 +57,9 @@ pub enum Error {
     #[error("{field}: {rule}")]
     InvalidField {
         /// The field's name in the API.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// The rule it breaks.
-        rule: &'static str,
+        rule: Cow<'static, str>,
     },
     /// Prices are in the settlement currency only.
     #[error("prices are accepted in the settlement currency only")]
@@ -72,6 +73,21 @@ pub enum Error {
     /// Somebody still owns the course.
     #[error("somebody still has access to the course")]
     GrantsLeft,
+}
+
+impl Error {
+    /// The refusal of an action by a state of this name.
+    pub(crate) fn wrong_state(state: &'static str) -> Self {
+        Error::WrongState { state: state.into() }
+    }
+
+    /// The refusal of a value by a rule of its field.
+    pub(crate) fn invalid_field(field: &'static str, rule: &'static str) -> Self {
+        Error::InvalidField {
+            field: field.into(),
+            rule: rule.into(),
+        }
+    }
 }
 
 impl Coded for Error {
@@ -110,7 +126,7 @@ impl Coded for Error {
 
     fn current_state(&self) -> Option<Cow<'static, str>> {
         match self {
-            Error::WrongState { state } => Some(Cow::Borrowed(state)),
+            Error::WrongState { state } => Some(state.clone()),
             Error::GrantsLeft => Some(Cow::Borrowed("retired")),
             Error::CourseNotFound
             | Error::CourseExists
@@ -138,16 +154,13 @@ mod tests {
             Error::CourseNotFound,
             Error::CourseExists,
             Error::LessonNotFound,
-            Error::WrongState { state: "draft" },
+            Error::wrong_state("draft"),
             Error::OperatorsOnly,
             Error::RevisionMismatch { current: 1 },
             Error::Incomplete { gate: Gate::Title },
             Error::Incomplete { gate: Gate::Price },
             Error::Incomplete { gate: Gate::Lesson },
-            Error::InvalidField {
-                field: "title",
-                rule: "short",
-            },
+            Error::invalid_field("title", "short"),
             Error::CurrencyNotAccepted,
             Error::OutlineTooLarge,
             Error::ScheduleInPast,
@@ -158,9 +171,6 @@ mod tests {
 
         assert_eq!(codes.len(), all.len());
         assert!(codes.iter().all(|code| code.starts_with("catalog.")));
-        assert_eq!(
-            Error::WrongState { state: "draft" }.current_state(),
-            Some("draft".into())
-        );
+        assert_eq!(Error::wrong_state("draft").current_state(), Some("draft".into()));
     }
 }

@@ -81,7 +81,7 @@ fn text_of(
     // Counting characters of a text that is far too long in bytes would be wasted: one has at most four.
     let fits = text.len() <= chars_max * 4 && text.chars().count() <= chars_max;
     if text.is_empty() || !fits || !text.chars().all(clean) {
-        return Err(Error::InvalidField { field, rule });
+        return Err(Error::invalid_field(field, rule));
     }
     Ok(text.into())
 }
@@ -104,10 +104,7 @@ impl Slug {
             return Ok(Slug(text.into()));
         }
         let rule = "1 to 64 lower-case letters, digits and single hyphens";
-        Err(Error::InvalidField {
-            field: "category",
-            rule,
-        })
+        Err(Error::invalid_field("category", rule))
     }
 
     /// The text.
@@ -152,10 +149,10 @@ impl Language {
         if valid {
             return Ok(Language(lower.into()));
         }
-        Err(Error::InvalidField {
-            field: "language",
-            rule: "a language tag such as zh, en or zh-hant",
-        })
+        Err(Error::invalid_field(
+            "language",
+            "a language tag such as zh, en or zh-hant",
+        ))
     }
 
     /// The tag in lower case.
@@ -230,10 +227,7 @@ impl Tags {
                 continue;
             }
             if kept.len() == 16 {
-                return Err(Error::InvalidField {
-                    field: "tags",
-                    rule: "at most 16",
-                });
+                return Err(Error::invalid_field("tags", "at most 16"));
             }
             kept.push(tag);
         }
@@ -299,10 +293,7 @@ impl MediaUrl {
             return Ok(MediaUrl(text.into()));
         }
         let rule = "an https:// address or a media: reference of at most 2,048 bytes";
-        Err(Error::InvalidField {
-            field: "media_url",
-            rule,
-        })
+        Err(Error::invalid_field("media_url", rule))
     }
 
     /// The reference.

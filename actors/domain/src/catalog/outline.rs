@@ -107,10 +107,10 @@ impl Outline {
         ids.sort_unstable();
         if lessons.windows(2).any(|pair| pair[0] == pair[1]) || ids.windows(2).any(|pair| pair[0] == pair[1])
         {
-            return Err(Error::InvalidField {
-                field: "chapters",
-                rule: "every lesson and chapter has its own id",
-            });
+            return Err(Error::invalid_field(
+                "chapters",
+                "every lesson and chapter has its own id",
+            ));
         }
         let outline = Outline { chapters };
         outline.check_size()?;

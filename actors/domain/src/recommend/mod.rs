@@ -22,6 +22,7 @@ pub use ranking::{Reason, ReasonKind, Recommendation, Scratch, rank};
 pub use settings::{ActivityWeights, Blend, ContentSettings, Settings};
 
 use lyceum_kernel::{Class, Coded};
+use serde::{Deserialize, Serialize};
 
 /// The most events one observation may carry.
 pub const EVENTS_MAX: usize = 100;
@@ -31,7 +32,7 @@ pub const INTERESTS_MAX: usize = 20;
 pub const INTEREST_BYTES_MAX: usize = 64;
 
 /// Why the recommender refuses a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// The batch is too large.
     #[error("at most {EVENTS_MAX} events are accepted at once")]

@@ -79,6 +79,8 @@ async fn a_supervisor_that_fails_forgets_its_entities() {
         journal: Arc::new(MemoryJournal::default()),
         snapshots: Arc::new(MemorySnapshots::default()),
         shards: Arc::new(ShardMap::default()),
+        peers: Arc::new(crate::link::Alone),
+        regions: Arc::default(),
         limits: ActorLimits::default(),
         supervisors: supervisors.clone(),
         alive: AtomicUsize::new(0),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lyceum_kernel::{Aggregate, Class, Coded, Id, IdKind, Prefix, Timestamp};
 use lyceum_runtime::journal::Journal;
+use lyceum_runtime::link::Alone;
 use lyceum_runtime::metrics::{Format, render};
 use lyceum_runtime::{
     ActorLimits, Column, Context, Durability, Effects, Entity, EntityRef, Kind, METERS, MemorySnapshots,
@@ -44,7 +45,7 @@ pub(crate) enum Event {
     Startled,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(crate) enum Error {
     #[error("a counter counts up")]
     Negative,
@@ -178,6 +179,8 @@ impl Bench {
             journal,
             snapshots: Arc::new(MemorySnapshots::default()),
             shards: shards.clone(),
+            peers: Arc::new(Alone),
+            regions: Arc::default(),
             limits,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),

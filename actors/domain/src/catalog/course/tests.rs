@@ -172,11 +172,7 @@ fn every_state_allows_exactly_the_commands_of_the_table() {
                     assert_eq!(state(&moved), *to, "{from} {action:?}");
                 }
                 None => {
-                    assert_eq!(
-                        outcome,
-                        Err(Error::WrongState { state: from }),
-                        "{from} {action:?}"
-                    );
+                    assert_eq!(outcome, Err(Error::wrong_state(from)), "{from} {action:?}");
                     assert_eq!(moved, course);
                 }
             }
@@ -206,7 +202,7 @@ fn content_is_edited_in_every_state_but_those_that_fix_it() {
             assert_eq!(
                 outcome,
                 if fixed {
-                    Err(Error::WrongState { state: from })
+                    Err(Error::wrong_state(from))
                 } else {
                     Ok(1)
                 },
@@ -354,7 +350,7 @@ fn an_edit_of_a_live_course_shows_after_its_publication() {
     assert_eq!(live_title(&course), (2, Some("Second edition".to_owned()), 2));
     assert_eq!(
         try_by(&mut course, By::User(CREATOR), Action::Publish),
-        Err(Error::WrongState { state: "published" })
+        Err(Error::wrong_state("published"))
     );
 }
 
