@@ -154,7 +154,9 @@ pub fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return report(&problems, 2),
     };
-    match run(command, &layers, settings) {
+    let ended = run(command, &layers, settings);
+    telemetry::lines::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(error.as_ref(), 1),
     }

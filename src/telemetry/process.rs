@@ -6,6 +6,8 @@ use std::fs;
 
 use lyceum_runtime::metrics::{Area, Computed, Gauge, Label, Metric, Type};
 
+use super::lines::LOG_LINES_LOST_TOTAL;
+
 /// Clock ticks a second in `/proc/self/stat`: Linux has told user space 100 on every architecture for decades.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -60,6 +62,7 @@ pub(super) static METERS: &[Area] = &[Area {
         &PROCESS_MAX_FDS,
         &PROCESS_THREADS,
         &PROCESS_START_TIME_SECONDS,
+        &LOG_LINES_LOST_TOTAL,
         &BUILD_INFO,
     ],
 }];
