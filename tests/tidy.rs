@@ -53,7 +53,7 @@ const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 const HOMES: [(&str, &[&str]); 20] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
-    ("clap", &["src/cli.rs"]),
+    ("clap", &["src/cli.rs", "src/status.rs"]),
     ("deadpool_postgres", &["actors/runtime/src/database.rs"]),
     ("fred", &["actors/runtime/src/redis.rs"]),
     (
@@ -61,6 +61,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],
@@ -70,6 +71,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
             // Ready-made answers carry their entity tag as the header that it will be.
@@ -81,6 +83,7 @@ const HOMES: [(&str, &[&str]); 20] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],

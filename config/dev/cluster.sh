@@ -127,7 +127,7 @@ how_to_try() {
 
   Lyceum serves on http://$balancer from three nodes: n1, n2, n3
 
-    see the cluster     $bin/lyceum cluster status --url http://$balancer --username operator
+    see the cluster     LYCEUM_PASSWORD=lyceum-ops-7421 $bin/lyceum cluster status --username operator
     browse the API      http://$balancer/docs
     lose a node         kill -9 \$(cat $state/n2.pid)      its shards are served elsewhere within 2 s
     freeze a node       kill -STOP \$(cat $state/n3.pid)   and kill -CONT: it comes back as a new incarnation

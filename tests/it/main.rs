@@ -18,6 +18,7 @@ mod faults;
 mod harness;
 mod metrics;
 mod nodes;
+mod operators;
 mod payments;
 mod recommend;
 mod refunds;
