@@ -9,6 +9,7 @@ mod accounts;
 mod authorisation;
 mod browse;
 mod catalog;
+mod cluster;
 mod commerce;
 mod crashes;
 #[path = "../shared/databases.rs"]

@@ -185,10 +185,7 @@ impl Platform {
         )?;
         let member = Membership::new(settings.node);
         let cluster = match settings.cluster {
-            None => {
-                let shards = member.claim_all(&database).await?;
-                Cluster::alone(&member, shards, database.clone(), &settings.database)
-            }
+            None => Cluster::alone(&member, database.clone(), &settings.database).await?,
             Some(cluster) => Cluster::join(&member, database.clone(), &settings.database, cluster).await?,
         };
         let shards = cluster.shards().clone();
@@ -325,6 +322,14 @@ impl Platform {
             Arc::new(flows),
             committed,
         );
+        cluster.warms(vec![
+            Arc::new(accounts.clone()),
+            Arc::new(sessions.clone()),
+            Arc::new(courses.clone()),
+            Arc::new(buyers.clone()),
+            Arc::new(payments.clone()),
+            Arc::new(profiles.clone()),
+        ]);
         cluster.begin(node.clone()).await?;
         Ok(Arc::new(Platform {
             accounts,

@@ -167,7 +167,7 @@ impl<E: Entity> Activation for Activate<E> {
             request.reply.send(Err(AskError::Unavailable));
             return None;
         };
-        let resident = Arc::new(Resident::new(shared.clone(), key.id(), actor));
+        let resident = Arc::new(Resident::new(shared.clone(), key, actor));
         resident.touch(Instant::now());
         if shared.table.pin().insert(key.id(), resident.clone()).is_none() {
             shared.node.alive.fetch_add(1, Ordering::Relaxed);

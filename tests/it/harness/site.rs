@@ -191,6 +191,21 @@ impl Site {
         self.server = Server::Process(child);
     }
 
+    /// Starts the binary once more over the stores of this site, with these settings besides, and waits until it is ready.
+    pub(crate) async fn another(&self, more: &[&str]) -> Child {
+        let address = free_address();
+        let mut arguments = vec!["serve".to_owned()];
+        let own = format!("http.listen={address}");
+        let settings = self.settings.iter().map(String::as_str);
+        for setting in settings.chain([own.as_str()]).chain(more.iter().copied()) {
+            arguments.extend(["--set".to_owned(), setting.to_owned()]);
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_lyceum"));
+        let mut child = Child::start(program, &arguments, &self.environment);
+        child.ready(address, "/readyz").await;
+        child
+    }
+
     /// The process of the server.
     pub(crate) fn process(&mut self) -> &mut Child {
         match &mut self.server {

@@ -16,18 +16,17 @@ use futures_util::future::try_join;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::allocation::{Candidate, Costs, heirs, picks, transfers};
+use super::allocation::{Candidate, heirs};
 use super::handoff::Hands;
 use super::judge::Judge;
 use super::members::{Member, MemberState, Roll, Wanted};
+use super::plan::Planned;
 use super::steward::Outcome;
 use super::{Cluster, Load, Stage};
 use crate::ownership::{Owner, Place};
 use crate::placement::{SHARDS, Shard};
 use crate::store_error::StoreError;
 
-/// How many looks lie between two at what changes seldom.
-const SELDOM: u32 = 5;
 /// How many looks lie between two deletions of what is old.
 const RARELY: u32 = 600;
 /// How often the loads of shards are taken.
@@ -35,32 +34,26 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// One life of the worker.
 pub(super) struct Keeper {
-    cluster: Arc<Cluster>,
-    hands: Arc<Hands>,
-    origin: Instant,
-    judge: Judge,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) hands: Arc<Hands>,
+    pub(super) origin: Instant,
+    pub(super) judge: Judge,
     /// The moment that the last look shows at least.
     judge_at: Duration,
-    roll: Roll,
+    pub(super) roll: Roll,
     since: String,
     /// By shard: when it was claimed or handed over.
-    owned_since: Vec<Instant>,
+    pub(super) owned_since: Vec<Instant>,
     /// Since when nobody who lives owns a shard.
-    orphaned: BTreeMap<Shard, Instant>,
-    moving: BTreeSet<Shard>,
+    pub(super) orphaned: BTreeMap<Shard, Instant>,
+    pub(super) moving: BTreeSet<Shard>,
+    /// What is to be moved for balance, until it has been.
+    pub(super) backlog: Vec<Planned>,
     /// The hand-offs under way: what became of each, and of which wish.
     underway: JoinSet<(Shard, Outcome, Option<i64>)>,
-    load: Load,
+    pub(super) load: Load,
     load_taken: Instant,
-    looks: u32,
-}
-
-/// A hand-off that is to begin.
-struct Planned {
-    shard: Shard,
-    to: Uuid,
-    reason: String,
-    wish: Option<i64>,
+    pub(super) looks: u32,
 }
 
 impl Keeper {
@@ -76,6 +69,7 @@ impl Keeper {
             owned_since: vec![Instant::now(); SHARDS],
             orphaned: BTreeMap::new(),
             moving: BTreeSet::new(),
+            backlog: Vec::new(),
             underway: JoinSet::new(),
             load: Load::default(),
             load_taken: Instant::now(),
@@ -143,13 +137,14 @@ impl Keeper {
         Ok(())
     }
 
-    fn me(&self) -> Option<&Member> {
+    pub(super) fn me(&self) -> Option<&Member> {
         self.roll.members.get(&self.cluster.incarnation)
     }
 
     /// Serves what is this node's and lets go of what is not.
     fn settle(&mut self) {
         let shards = &self.cluster.shards;
+        let mut lost = Vec::new();
         for (shard, owner) in self.roll.shards() {
             if self.moving.contains(&shard) {
                 continue;
@@ -174,9 +169,14 @@ impl Keeper {
             } else {
                 shards.disown(shard, owner.epoch);
                 if shards.epoch(shard) != 0 && shards.epoch(shard) <= owner.epoch && shards.fence(shard) {
-                    self.hands.node.supervisors.forget(shard);
+                    lost.push(shard);
                 }
             }
+        }
+        if !lost.is_empty() {
+            tracing::warn!(shards = ?lost, "shards have another owner; this node has stopped serving them");
+            lost.iter()
+                .for_each(|shard| self.hands.node.supervisors.forget(*shard));
         }
     }
 
@@ -267,7 +267,7 @@ impl Keeper {
     }
 
     /// Who may be given shards.
-    fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
         let serving =
             self.roll.members.values().filter(|member| {
                 member.state == MemberState::Serving && member.wanted != Some(Wanted::Draining)
@@ -285,7 +285,10 @@ impl Keeper {
         let elapsed = self.load_taken.elapsed();
         if elapsed >= LOAD_EVERY {
             self.load_taken = Instant::now();
-            let total = self.load.add(&self.cluster.shards.take_turns(), elapsed);
+            let shards = &self.cluster.shards;
+            let total = self
+                .load
+                .add(&shards.take_turns(), elapsed, |shard| shards.epoch(shard) != 0);
             self.cluster.pulse.load.store(total, Ordering::Relaxed);
         }
         let now = self.origin.elapsed();
@@ -348,105 +351,6 @@ impl Keeper {
         Ok(())
     }
 
-    fn moves_max(&self) -> usize {
-        let draining = self.me().is_some_and(|me| me.state == MemberState::Draining);
-        if draining {
-            self.cluster.settings.drain_moves_max
-        } else {
-            self.cluster.settings.moves_max
-        }
-    }
-
-    /// What this node should hand off now: the most urgent first.
-    async fn plan(&mut self) -> Result<Vec<Planned>, StoreError> {
-        let mine: Vec<Shard> = self
-            .roll
-            .owned_by(self.cluster.incarnation)
-            .map(|(shard, _)| shard)
-            .filter(|shard| self.cluster.shards.serving(*shard) && !self.moving.contains(shard))
-            .collect();
-        let others: Vec<Candidate> = self
-            .candidates()
-            .into_iter()
-            .filter(|candidate| candidate.incarnation != self.cluster.incarnation)
-            .collect();
-        match self.me().map(|me| me.state) {
-            Some(MemberState::Draining) => Ok(planned(heirs(&mine, &others), "drain")),
-            Some(MemberState::Serving) => {
-                if self.looks.is_multiple_of(SELDOM) {
-                    let wished = self.wishes().await?;
-                    if !wished.is_empty() {
-                        return Ok(wished);
-                    }
-                }
-                Ok(if self.frozen() {
-                    Vec::new()
-                } else {
-                    self.balance(&mine)
-                })
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// What is too much here.
-    fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
-        let settle = self.cluster.settings.settle;
-        let settled = |shard: &Shard| self.owned_since[usize::from(*shard)].elapsed() >= settle;
-        let movable: Vec<(Shard, u32)> = mine
-            .iter()
-            .copied()
-            .filter(settled)
-            .map(|shard| (shard, self.load.of(shard)))
-            .collect();
-        let all = self.candidates();
-        let picks = picks(
-            self.cluster.incarnation,
-            &movable,
-            &transfers(&all),
-            Costs::of(&all),
-        );
-        planned(picks, "balance")
-    }
-
-    /// The wishes that concern shards of this node.
-    async fn wishes(&self) -> Result<Vec<Planned>, StoreError> {
-        let mut planned = Vec::new();
-        for wish in self.cluster.watching.wishes().await? {
-            if !self.cluster.shards.serving(wish.shard) || self.moving.contains(&wish.shard) {
-                continue;
-            }
-            match self.roll.named(&wish.to_node) {
-                Some(to) if to.incarnation == self.cluster.incarnation => {
-                    self.cluster.steering.fulfil(wish.id, "it is there").await?;
-                }
-                Some(to) if to.state == MemberState::Serving => planned.push(Planned {
-                    shard: wish.shard,
-                    to: to.incarnation,
-                    reason: format!("wished: {}", wish.reason),
-                    wish: Some(wish.id),
-                }),
-                _ => {
-                    self.cluster
-                        .steering
-                        .fulfil(wish.id, "no such member serves")
-                        .await?
-                }
-            }
-        }
-        Ok(planned)
-    }
-
-    /// Whether nothing is moved for balance: somebody is suspected, or has only just begun.
-    fn frozen(&self) -> bool {
-        let now = self.origin.elapsed();
-        let mut members = self.roll.members.keys();
-        self.roll.unsettled()
-            || !self.judge.suspects(now).is_empty()
-            || members.any(|incarnation| self.hands.peers.suspects(*incarnation))
-            || !self.orphaned.is_empty()
-    }
-
     fn start(&mut self, planned: Planned) {
         let Planned {
             shard,
@@ -491,16 +395,4 @@ impl Keeper {
             tracing::warn!(%error, "what became of a wish could not be noted");
         }
     }
-}
-
-fn planned(picks: Vec<(Shard, Uuid)>, reason: &str) -> Vec<Planned> {
-    picks
-        .into_iter()
-        .map(|(shard, to)| Planned {
-            shard,
-            to,
-            reason: reason.to_owned(),
-            wish: None,
-        })
-        .collect()
 }

@@ -22,12 +22,17 @@ impl Default for Load {
 }
 
 impl Load {
-    /// Takes note of the turns of `elapsed`, by shard, and answers the turns a second of all together.
-    pub(super) fn add(&mut self, turns: &[u32], elapsed: Duration) -> u32 {
+    /// Takes note of the turns of `elapsed`, by shard, and answers the turns a second of all together. What is not `owned` any more
+    /// is nothing.
+    pub(super) fn add(&mut self, turns: &[u32], elapsed: Duration, owned: impl Fn(Shard) -> bool) -> u32 {
         let seconds = elapsed.as_secs_f64().max(0.001);
         let weight = 1.0 - (-seconds / MEMORY.as_secs_f64()).exp();
-        for (rate, turns) in self.rates.iter_mut().zip(turns) {
-            *rate += (f64::from(*turns) / seconds - *rate) * weight;
+        for ((rate, turns), shard) in self.rates.iter_mut().zip(turns).zip(0..=Shard::MAX) {
+            if owned(shard) {
+                *rate += (f64::from(*turns) / seconds - *rate) * weight;
+            } else {
+                *rate = 0.0;
+            }
         }
         whole(self.rates.iter().sum())
     }
@@ -61,16 +66,18 @@ mod tests {
         };
         let second = Duration::from_secs(1);
 
-        let first = load.add(&turns(7, 1000), second);
+        let first = load.add(&turns(7, 1000), second, |_| true);
         for _ in 0..60 {
-            load.add(&turns(7, 1000), second);
+            load.add(&turns(7, 1000), second, |_| true);
         }
 
         assert!(first < 200, "{first}");
         assert!((990..=1000).contains(&load.of(7)), "{}", load.of(7));
         for _ in 0..120 {
-            load.add(&turns(8, 0), second);
+            load.add(&turns(8, 0), second, |_| true);
         }
         assert_eq!(load.of(7), 0);
+        load.add(&turns(9, 1000), second, |_| true);
+        assert_eq!(load.add(&turns(9, 1000), second, |shard| shard != 9), 0);
     }
 }

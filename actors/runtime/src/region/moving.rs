@@ -3,10 +3,35 @@
 use std::time::Instant;
 
 use super::Region;
-use crate::ask::{AskError, Request};
+use crate::ask::{AskError, Reply, Request};
+use crate::cluster::Warm;
 use crate::entity::{Entity, Key};
 use crate::ownership::Place;
 use crate::placement::{Shard, shard_of};
+use crate::trace::Trace;
+
+impl<E: Entity> Warm for Region<E> {
+    fn kind(&self) -> i16 {
+        E::KIND.number
+    }
+
+    fn warm(&self, id: u128, placement: u128) {
+        let Some(permit) = self.admit() else { return };
+        let now = Instant::now();
+        // It changes nothing and asks nothing; to be begun, an entity has to be recovered.
+        let request = Request {
+            command: None,
+            question: None,
+            operation: None,
+            trace: Trace::default(),
+            deadline: now + self.shared.node.limits.tell_timeout,
+            queued_at: now,
+            waiting: Some(self.shared.metrics.mailbox_depth.rise()),
+            reply: Reply::unheard(id, permit),
+        };
+        let _ = self.send(E::Key::from_parts(id, placement), Box::new(request), now);
+    }
+}
 
 impl<E: Entity> Region<E> {
     /// Waits while a shard is being handed over.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lyceum_runtime::cluster::Warm;
 use lyceum_runtime::journal::memory::MemoryJournal;
 use lyceum_runtime::{ActorLimits, AskError, Owner, ids, shard_of};
 use uuid::Uuid;
@@ -129,4 +130,26 @@ async fn nothing_is_answered_after_the_end_of_the_lease_though_nobody_has_notice
 
     bench.shards.lease_until(now + BUDGET);
     assert_eq!(bench.counters.read(id, (), &soon()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn an_entity_that_is_warmed_is_recovered_and_nothing_else() {
+    let journal = MemoryJournal::default();
+    let (one, other) = (bench(&journal).await, bench(&journal).await);
+    let id: CounterId = ids::new();
+    add(&one, id).await.unwrap();
+    let quick = scraped("actor_quick_reads_total");
+
+    other.counters.warm(id.as_u128(), id.as_u128());
+    until("it is idle", || {
+        other
+            .counters
+            .explain(id.as_u128())
+            .is_some_and(|(_, idle)| idle.is_some())
+    })
+    .await;
+
+    assert_eq!(other.counters.read(id, (), &soon()).await, Ok(1));
+    assert_eq!(scraped("actor_quick_reads_total"), quick + 1);
+    assert_eq!(journal.history(crate::counter::entity(id)).turns.len(), 1);
 }
