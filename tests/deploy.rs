@@ -231,7 +231,7 @@ fn probes_ask_what_a_node_answers() {
         );
     }
     for balancer in [text("haproxy.cfg"), text("../dev/haproxy.cfg")] {
-        assert!(balancer.contains("option httpchk GET /readyz\n"));
+        assert!(balancer.contains("http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host "));
     }
 }
 
