@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{self, Layers, Settings, Sources};
-use crate::{app, demo, import, migrate, telemetry};
+use crate::status::StatusArgs;
+use crate::{app, demo, import, migrate, status, telemetry};
 
 /// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
 #[derive(Debug, Parser)]
@@ -100,6 +101,9 @@ enum Command {
         #[command(flatten)]
         sources: SourceArgs,
     },
+    /// Shows the cluster as a node tells it
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Checks or shows the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -107,6 +111,15 @@ enum Command {
     Openapi,
     /// Prints the list of metrics in Markdown
     Metrics,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Prints members, leases, shards and the last moves; exit code 1 if a member is suspect or a shard is not served
+    #[command(after_help = "Example:
+  LYCEUM_PASSWORD=... lyceum cluster status --username operator
+  lyceum cluster status --json | jq '.members[] | {node, shards}'")]
+    Status(StatusArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,7 +142,7 @@ impl Command {
             Command::Import { sources, .. } => sources,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
             // These are the same whatever the settings are.
-            Command::Openapi | Command::Metrics => return Sources::default(),
+            Command::Openapi | Command::Metrics | Command::Cluster(_) => return Sources::default(),
         };
         Sources {
             profile: args.profile.clone(),
@@ -166,6 +179,11 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
     match command {
         Command::Config(ConfigCommand::Check(_)) => print("settings are valid\n"),
         Command::Config(ConfigCommand::Show(_)) => print(&shown(layers)),
+        Command::Cluster(ClusterCommand::Status(args)) => block_on(async {
+            let (text, trouble) = status::run(&args).await?;
+            print(&text)?;
+            trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
+        }),
         Command::Openapi => print(&app::openapi()),
         Command::Metrics => print(&telemetry::catalogue()),
         Command::Migrate(_) => block_on(async {

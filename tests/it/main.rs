@@ -19,6 +19,7 @@ mod faults;
 mod harness;
 mod metrics;
 mod nodes;
+mod operators;
 mod payments;
 mod recommend;
 mod refunds;
