@@ -7,4 +7,7 @@ mod creation;
 #[path = "../../../../tests/shared/databases.rs"]
 mod databases;
 mod journal;
+mod link;
+mod nodes;
 mod shell;
+mod tls;
