@@ -15,7 +15,7 @@ use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
-use lyceum_runtime::link::Alone;
+use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
     Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
@@ -63,6 +63,8 @@ pub struct PlatformSettings {
     pub outbox: OutboxSettings,
     /// Limits on actors.
     pub actors: ActorLimits,
+    /// The link to other nodes, if there may be some.
+    pub link: Option<LinkSettings>,
     /// Threads that hash passwords.
     pub cpu_threads: usize,
     /// Passwords waiting to be hashed, at most.
@@ -112,6 +114,9 @@ pub enum StartError {
     /// A store is away or refuses.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The link to other nodes could not be opened.
+    #[error("{0}")]
+    Link(#[from] LinkError),
     /// A thread or an index could not be started.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -164,6 +169,8 @@ pub struct Platform {
     pub database: Database,
     /// Redis, for health checks.
     pub redis: Redis,
+    /// The link to other nodes, if there may be some.
+    pub link: Option<Arc<Link>>,
     condition: Arc<Condition>,
     pub(crate) node: Arc<Node>,
     cluster: Arc<Cluster>,
@@ -198,13 +205,22 @@ impl Platform {
             member.incarnation,
         );
         let condition = journal.condition();
+        let regions = Arc::new(Regions::default());
+        let link = match settings.link {
+            Some(link) => Some(Link::start(link, member.incarnation, regions.clone()).await?),
+            None => None,
+        };
+        let peers: Arc<dyn PeerTransport> = match &link {
+            Some(link) => link.clone(),
+            None => Arc::new(Alone),
+        };
         let supervisors = Arc::new(Supervisors::default());
         let node = Arc::new(Node {
             journal: Arc::new(journal),
             snapshots: Arc::new(redis.clone()),
             shards: shards.clone(),
-            peers: Arc::new(Alone),
-            regions: Arc::default(),
+            peers,
+            regions,
             limits: settings.actors,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),
@@ -356,6 +372,7 @@ impl Platform {
             interactions: sink,
             database,
             redis,
+            link,
             condition,
             node,
             cluster,
