@@ -55,7 +55,7 @@ struct ServeArgs {
     /// Address of the API; the same as `--set http.listen=ADDR`
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
-    /// Address of the link between nodes; the same as `--set cluster.link=ADDR`
+    /// Address of the link between nodes; the same as `--set link.listen=ADDR`
     #[arg(long, value_name = "ADDR")]
     link: Option<String>,
     /// Shares the shards with the nodes that have joined the same database; the same as `--set cluster.join=database`
@@ -69,7 +69,7 @@ impl ServeArgs {
         let named = [
             ("cluster.node", &self.node),
             ("http.listen", &self.http),
-            ("cluster.link", &self.link),
+            ("link.listen", &self.link),
         ];
         let mut flags: Vec<String> = named
             .into_iter()
@@ -293,7 +293,7 @@ mod tests {
                 "cluster.node=b",
                 "cluster.node=a",
                 "http.listen=127.0.0.1:8081",
-                "cluster.link=127.0.0.1:7081",
+                "link.listen=127.0.0.1:7081",
                 "cluster.join=database"
             ]
         );

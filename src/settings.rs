@@ -82,6 +82,12 @@ impl Settings {
         self.retries.check(checks);
         self.actors.check(checks);
         self.link.check(checks);
+        if self.cluster.join == cluster::Join::Database && self.link.listen.is_empty() {
+            checks.refuse(
+                "link.listen",
+                "has no value, and a node that joins others needs a link to them",
+            );
+        }
         self.cpu.check(checks);
         self.tokens.check(checks);
         self.accounts.check(checks);

@@ -109,7 +109,8 @@ impl Settings {
         let cluster = &self.cluster;
         (cluster.join == Join::Database).then(|| ClusterSettings {
             http: self.http.listen.to_string(),
-            link: cluster.link_reached_at().to_owned(),
+            // The link knows, once it listens.
+            link: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease: LeaseTerms {
                 ttl: *cluster.lease_ttl_ms,

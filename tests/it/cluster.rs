@@ -11,7 +11,7 @@ fn member(name: &str) -> Vec<String> {
     vec![
         "cluster.join=database".to_owned(),
         format!("cluster.node={name}"),
-        format!("cluster.link={}", free_address()),
+        format!("link.listen={}", free_address()),
     ]
 }
 

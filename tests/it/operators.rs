@@ -282,7 +282,7 @@ async fn the_cluster_shows_members_shards_and_how_far_snapshots_follow() {
     let site = Site::start_with(&[
         "cluster.join=database",
         "cluster.node=n1",
-        &format!("cluster.link={link}"),
+        &format!("link.listen={link}"),
     ])
     .await;
     let operator = site.operator().await;
@@ -308,14 +308,14 @@ async fn a_shard_moves_to_the_member_that_an_operator_names() {
     let site = Site::start_with(&[
         "cluster.join=database",
         "cluster.node=n1",
-        &format!("cluster.link={first}"),
+        &format!("link.listen={first}"),
         // Nothing moves by itself meanwhile.
         "cluster.settle_s=600",
     ])
     .await;
     let operator = site.operator().await;
     let _beside = site
-        .beside_with(&["cluster.node=n2".to_owned(), format!("cluster.link={second}")])
+        .beside_with(&["cluster.node=n2".to_owned(), format!("link.listen={second}")])
         .await;
     let owner = async |shard: usize| {
         let view = operator.get("/admin/v1/cluster").await.expect(200).json();

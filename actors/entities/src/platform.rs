@@ -192,10 +192,23 @@ impl Platform {
             settings.redis_timeout,
         )?;
         let member = Membership::new(settings.node);
+        let regions = Arc::new(Regions::default());
+        let link = match settings.link {
+            Some(link) => Some(Link::start(link, member.incarnation, regions.clone()).await?),
+            None => None,
+        };
         let cluster = match settings.cluster {
             None => Cluster::alone(&member, database.clone(), &settings.database).await?,
-            Some(cluster) => Cluster::join(&member, database.clone(), &settings.database, cluster).await?,
+            Some(mut cluster) => {
+                if let Some(link) = &link {
+                    cluster.link = link.advertised().to_string();
+                }
+                Cluster::join(&member, database.clone(), &settings.database, cluster).await?
+            }
         };
+        if let Some(link) = &link {
+            cluster.link_over(link);
+        }
         let shards = cluster.shards().clone();
         let (journal, committed) = PostgresJournal::start(
             &settings.journal,
@@ -205,11 +218,6 @@ impl Platform {
             member.incarnation,
         );
         let condition = journal.condition();
-        let regions = Arc::new(Regions::default());
-        let link = match settings.link {
-            Some(link) => Some(Link::start(link, member.incarnation, regions.clone()).await?),
-            None => None,
-        };
         let peers: Arc<dyn PeerTransport> = match &link {
             Some(link) => link.clone(),
             None => Arc::new(Alone),
@@ -400,6 +408,11 @@ impl Platform {
             Some(worker) => tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
             None => true,
         };
+        if let Some(link) = &self.link {
+            // What others still ask is answered, if only with who serves it now.
+            link.drain(ends.saturating_duration_since(tokio::time::Instant::now()))
+                .await;
+        }
         if let Err(error) = self.cluster.leave().await {
             tracing::warn!(%error, "this member could not say that it leaves");
         }

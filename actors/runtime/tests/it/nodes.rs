@@ -97,7 +97,9 @@ impl LinkedNode {
 
     /// Hears where every shard is.
     pub(crate) fn learn_all(&self, owner: &Owner) {
-        (0..=u8::MAX).for_each(|shard| self.shards.learn(shard, owner.clone()));
+        for shard in 0..=u8::MAX {
+            self.shards.learn(shard, owner.clone());
+        }
     }
 }
 

@@ -149,7 +149,9 @@ pub(super) async fn start(
             Arc::new(Alone)
         }
         Some((peers, owner)) => {
-            (0..=u8::MAX).for_each(|shard| shards.learn(shard, owner.clone()));
+            for shard in 0..=u8::MAX {
+                shards.learn(shard, owner.clone());
+            }
             peers
         }
     };
