@@ -18,7 +18,7 @@ use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJour
 use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
-    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
+    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock, supervise,
 };
 
 use crate::accounts::{
@@ -191,6 +191,10 @@ impl Platform {
             settings.redis_connect_timeout,
             settings.redis_timeout,
         )?;
+        // Before anything is decided: all nodes mean the same present.
+        clock::compare(&database).await?;
+        let compared = database.clone();
+        supervise("clock", move || clock::keep(compared.clone()));
         let member = Membership::new(settings.node);
         let regions = Arc::new(Regions::default());
         let link = match settings.link {

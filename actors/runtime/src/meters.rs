@@ -125,6 +125,11 @@ static LINK_BREAKS_TOTAL: Metric<Counter> = Metric::new(
 )])
 .worry("silent or broken: a node stands still, or the network fails; refused: secrets, certificates or versions differ");
 
+pub(crate) static CLOCK_OFFSET_SECONDS: Metric<Gauge> = Metric::new(
+    "clock_offset_seconds",
+    "How far the database's clock is ahead of this node's; beyond half a second it is followed.",
+)
+.worry("beyond 1 for minutes: a clock is not synchronised");
 static DB_POOL_CONNECTIONS: Metric<Gauge> = Metric::new("db_pool_connections", "Connections of the pool.")
     .labels(&[Label::of("state", &["used", "idle"])])
     .worry("all are used for seconds");
@@ -240,6 +245,7 @@ pub static METERS: &[Area] = &[
         families: &[
             &DB_POOL_CONNECTIONS,
             &DB_POOL_WAIT_SECONDS,
+            &CLOCK_OFFSET_SECONDS,
             &JOURNAL_COMMIT_SECONDS,
             &JOURNAL_BATCH_SIZE,
             &JOURNAL_UNKNOWN_TOTAL,
