@@ -12,6 +12,8 @@ mod gauges;
 mod meters;
 mod platform;
 pub mod recommend;
+#[cfg(test)]
+mod refusals_test;
 
 pub use meters::METERS;
 pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};
