@@ -106,6 +106,11 @@ pub(crate) async fn run(place: &Place) -> Result<Section, Failure> {
         let counters = counters.clone();
         move |caller| ask(counters.clone(), caller)
     };
+    let at_home = counter::start(JOURNALED, None).await?.counters;
+    let asking_here = || {
+        let counters = at_home.clone();
+        move |caller| ask(counters.clone(), caller)
+    };
     let over_h2c = || {
         let client = client.clone();
         move |_| h2c::echo(client.clone())
@@ -117,6 +122,7 @@ pub(crate) async fn run(place: &Place) -> Result<Section, Failure> {
             cpu(&peer, rate_once(CONCURRENCY, echoing())).await?,
             cpu(&peer, rate_once(CONCURRENCY, asking())).await?,
             cpu(&peer, rate_once(CONCURRENCY, over_h2c())).await?,
+            cpu(&peer, rate_once(CONCURRENCY, asking_here())).await?,
         ]);
     }
     drop(peer);
@@ -133,12 +139,22 @@ pub(crate) async fn run(place: &Place) -> Result<Section, Failure> {
             ],
         )
     };
+    // A request that is carried over and then carried out costs what either costs alone, at least.
+    let to_parts = rounds
+        .iter()
+        .map(|[echo, ask, _, here]| ratio(ask.1, echo.1 + here.1));
+    let to_parts = Line::new(
+        "remote ask beside echo and local ask together",
+        vec![("ratio of CPU", median(to_parts))],
+    );
     Ok(Section {
         title: "From node to node: 256 callers, 256 B there and back, two processes on the same cores",
         lines: vec![
             line("echo over the link", 0),
             line("remote ask", 1).judged("ratio to echo", Goal::at_most(1.3, 1.1)),
             line("remote ask, rate", 1).judged("1/s", Goal::at_least(60_000.0, 120_000.0)),
+            line("local ask", 3),
+            to_parts,
             line("echo over h2c", 2),
         ],
     })
