@@ -56,12 +56,8 @@ pub(crate) async fn asks() -> Result<Section, Failure> {
     let mut lines = Vec::new();
     for (name, durability) in [("journaled", JOURNALED), ("snapshotted", SNAPSHOTTED)] {
         let counters = counter::start(durability, None).await?.counters;
-        let asking = || {
-            let counters = counters.clone();
-            move |caller| ask(counters.clone(), caller)
-        };
-        let single = rate(1, asking()).await?;
-        let many = rate(CONCURRENCY, asking()).await?;
+        let single = local_rate(&counters, 1).await?;
+        let many = local_rate(&counters, CONCURRENCY).await?;
         lines.push(Line::new(
             format!("local ask, {name}"),
             vec![
@@ -104,12 +100,12 @@ pub(crate) async fn run(place: &Place) -> Result<Section, Failure> {
     };
     let asking = || {
         let counters = counters.clone();
-        move |caller| ask(counters.clone(), caller)
+        move |caller| owned_ask(counters.clone(), caller)
     };
     let at_home = counter::start(JOURNALED, None).await?.counters;
     let asking_here = || {
         let counters = at_home.clone();
-        move |caller| ask(counters.clone(), caller)
+        move |caller| owned_ask(counters.clone(), caller)
     };
     let over_h2c = || {
         let client = client.clone();
@@ -212,7 +208,11 @@ async fn echo(link: Arc<Link>, owner: Owner) -> Result<(), Failure> {
     }
 }
 
-async fn ask(counters: Region<Counters>, caller: usize) -> Result<(), Failure> {
+async fn owned_ask(counters: Region<Counters>, caller: usize) -> Result<(), Failure> {
+    ask(&counters, caller).await
+}
+
+async fn ask(counters: &Region<Counters>, caller: usize) -> Result<(), Failure> {
     let id = CounterId::from_u128(caller as u128 + 1);
     let text = "x".repeat(TEXT_BYTES);
     let context = Context::within(BUDGET);
@@ -221,16 +221,28 @@ async fn ask(counters: Region<Counters>, caller: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Calls per second of so many callers, each of whom waits for the answer before it calls again.
-async fn rate<F, C>(callers: usize, call: F) -> Result<f64, Failure>
-where
-    F: Fn(usize) -> C + Clone + Send + 'static,
-    C: Future<Output = Result<(), Failure>> + Send,
-{
+/// Asks per second of so many callers, each of whom asks an entity of its own and waits for the answer.
+async fn local_rate(counters: &Region<Counters>, callers: usize) -> Result<f64, Failure> {
     let mut rates = Vec::new();
     // The first one warms up.
     for _ in 0..=ROUNDS {
-        rates.push(rate_once(callers, call.clone()).await?.0);
+        let began = Instant::now();
+        let callers = (0..callers).map(|caller| {
+            let counters = counters.clone();
+            tokio::spawn(async move {
+                let mut asks = 0_u32;
+                while began.elapsed() < ROUND {
+                    ask(&counters, caller).await?;
+                    asks += 1;
+                }
+                Ok::<_, Failure>(asks)
+            })
+        });
+        let mut asks = 0_u32;
+        for caller in join_all(callers).await {
+            asks += caller??;
+        }
+        rates.push(f64::from(asks) / began.elapsed().as_secs_f64());
     }
     Ok(median(rates.into_iter().skip(1)))
 }
