@@ -7,23 +7,17 @@
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use lyceum_runtime::metrics::{Computed, Type};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 /// Writes out what is queued when it is dropped.
 static WRITING: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
-pub(super) static LOG_LINES_LOST_TOTAL: Computed = Computed::new(
-    Type::Counter,
-    "log_lines_lost_total",
-    "Log lines that found no room in the queue to the writer.",
-    || {
-        let lost = LOST.get().map_or(0, ErrorCounter::dropped_lines);
-        Some(f64::from(u32::try_from(lost).unwrap_or(u32::MAX)))
-    },
-)
-.worry("rises: whatever reads stderr is too slow");
+/// How many lines found no room in the queue.
+pub(super) fn lost() -> u32 {
+    let lost = LOST.get().map_or(0, ErrorCounter::dropped_lines);
+    u32::try_from(lost).unwrap_or(u32::MAX)
+}
 
 /// Starts the thread, with room for so many lines.
 pub(super) fn start(lines_max: usize) -> NonBlocking {
