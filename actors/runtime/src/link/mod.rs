@@ -5,8 +5,8 @@
 //! ```
 //!
 //! One pipe for each ordered pair of nodes carries all requests of one to the other, told apart by an id, and their answers
-//! back: length-delimited [frames](self::frame) over TCP, under TLS if certificates are set. Both sides make sure of each
-//! other by a [`handshake`] first. Per pipe there is a bound on requests under way, on both sides, and on bytes waiting; the
+//! back: length-delimited frames over TCP, under TLS if certificates are set. Both sides make sure of each
+//! other by a handshake first. Per pipe there is a bound on requests under way, on both sides, and on bytes waiting; the
 //! caller pings, and either side ends a pipe that is silent for too long.
 //!
 //! Outcomes are told apart: what was never sent is [`Lost::Rejected`] and can be sent again; what may have been sent and is
