@@ -99,13 +99,12 @@ async fn accept(listener: TcpListener, to: usize, known: Arc<Mutex<Known>>) {
 }
 
 async fn carry(mut client: TcpStream, peer: SocketAddr, to: usize, known: &Mutex<Known>) -> io::Result<()> {
-    let (from, link) = {
+    let (pids, link) = {
         let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let inode = inode_of(&fs::read_to_string("/proc/net/tcp")?, peer).ok_or(io::ErrorKind::NotFound)?;
-        let owner = known.pids.iter().find(|(_, pid)| owns(**pid, inode));
-        let from = owner.map(|(node, _)| *node).ok_or(io::ErrorKind::NotFound)?;
-        (from, known.links[&to])
+        (known.pids.clone(), known.links[&to])
     };
+    // The table of all connections is long to read, and this runtime carries other connections meanwhile.
+    let from = tokio::task::spawn_blocking(move || caller(&pids, peer)).await??;
     let thread = {
         let exists = known.lock().unwrap_or_else(PoisonError::into_inner);
         exists.threads.get(&(from, to)).map(Proxy::address)
@@ -124,6 +123,13 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, to: usize, known: &Mutex
     server.set_nodelay(true)?;
     tokio::io::copy_bidirectional(&mut client, &mut server).await?;
     Ok(())
+}
+
+/// The node whose process owns the connection from this address.
+fn caller(pids: &BTreeMap<usize, u32>, peer: SocketAddr) -> io::Result<usize> {
+    let inode = inode_of(&fs::read_to_string("/proc/net/tcp")?, peer).ok_or(io::ErrorKind::NotFound)?;
+    let owner = pids.iter().find(|(_, pid)| owns(**pid, inode));
+    Ok(owner.map(|(node, _)| *node).ok_or(io::ErrorKind::NotFound)?)
 }
 
 /// The inode of the socket with this local address.

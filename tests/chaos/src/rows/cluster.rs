@@ -22,7 +22,8 @@ const EVERY: Duration = Duration::from_millis(40);
 /// What else goes on.
 const SHAPE: Shape = Shape {
     clients: 4,
-    buyers: 4,
+    // The longest trial lasts four minutes and a half.
+    buyers: 10,
     courses: 800,
     price: 100,
     pace: Duration::from_millis(40),
