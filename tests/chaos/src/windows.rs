@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::prober::{Fate, Seen};
 
-/// For how long each of these shards was not served from `at` on, as far as canaries show that were due before `until` and did not go
-/// through the node that was hurt: until the first was answered well, and none that was due later failed. Reads and writes both.
+/// For how long each of these shards was not served from `at` on: until the first canary was answered well, and none that was due later
+/// failed; reads and writes both.
+///
+/// Canaries count that were due before `until` and did not go through the node that was hurt.
 #[must_use]
 pub fn unserved(
     seen: &[Seen],
