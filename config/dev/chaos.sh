@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make chaos`: tries the promises on one node, row by row: crashes, repeated keys, a full disk, a lost Redis, hostile clients.
+# `make chaos`: tries the promises on one node and on three, row by row: crashes, cut links, repeated keys, a full disk, hostile clients.
 # `make chaos-all`: everything that can go wrong at once, for a while.
 #
 # Flow: release build → lyceum-chaos, which starts stores (the instances `faults` and `full`), server and sandbox, breaks them, lets
@@ -20,7 +20,7 @@ for row in ${ROW:-}; do arguments+=(--row "$row"); done
 [ -z "${SEED:-}" ] || arguments+=(--seed "$SEED")
 [ -z "${MINUTES:-}" ] || arguments+=(--minutes "$MINUTES")
 
-bash "$scripts/install.sh"
+bash "$scripts/install.sh" haproxy
 if [ ! -x "$bin/lyceum-chaos" ]; then need_disk 6000; fi
 say "building; the first time takes some minutes"
 # Apart, since the tools ask more of the same libraries: together they would be built for another server than that of `make run`.

@@ -79,9 +79,9 @@ pub(crate) async fn run(trial: &Trial<'_>, lasts: Duration) -> Result<Vec<Check>
     let site = trial.site_over(&stores.reached_at(proxy.address())?, &[]).await?;
     let world = hostile::world(&site).await?;
     let ledger = Ledger::watch(&stores);
-    let mut buying = Prepared::new(&site, SHAPE)
+    let mut buying = Prepared::new(site.address, SHAPE)
         .await?
-        .start(&site, &trial.place.out)?;
+        .start(&[site.address], &trial.place.out)?;
 
     let mut dice = Dice::new(trial.seed);
     let mut happened: BTreeMap<Fault, usize> = BTreeMap::new();

@@ -4,6 +4,7 @@
 //! the same key until it is. A client stops between two attempts when it is told to; an attempt whose outcome nobody knows stays
 //! unknown in the history. A buyer can own a course once, so a client has several buyers and goes through all courses with each.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::Failure;
 use crate::api::{Account, Call, Client, order, unique};
-use crate::site::Site;
+use crate::site;
 
 /// Between two attempts at one purchase.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -81,10 +82,10 @@ impl Prepared {
     ///
     /// # Errors
     /// It is refused.
-    pub async fn new(site: &Site, shape: Shape) -> Result<Self, Failure> {
-        let courses = site.courses(shape.courses, shape.price).await?;
+    pub async fn new(address: SocketAddr, shape: Shape) -> Result<Self, Failure> {
+        let courses = site::courses(address, shape.courses, shape.price).await?;
         let balance = shape.price * i64::try_from(shape.courses)?;
-        let buyers = site.buyers(shape.clients * shape.buyers, balance).await?;
+        let buyers = site::buyers(address, shape.clients * shape.buyers, balance).await?;
         sleep(APART).await;
         Ok(Prepared {
             shape,
@@ -93,11 +94,11 @@ impl Prepared {
         })
     }
 
-    /// Starts buying; the history goes to `folder`.
+    /// Starts buying, at all of these addresses alike; the history goes to `folder`.
     ///
     /// # Errors
     /// The history cannot be written.
-    pub fn start(self, site: &Site, folder: &Path) -> Result<Buying, Failure> {
+    pub fn start(self, addresses: &[SocketAddr], folder: &Path) -> Result<Buying, Failure> {
         let path = folder.join("history.jsonl");
         // A history of an earlier trial is of another database.
         let _ = std::fs::remove_file(&path);
@@ -108,7 +109,7 @@ impl Prepared {
         for (number, buyers) in self.buyers.chunks(self.shape.buyers).enumerate() {
             let one = One {
                 number: u64::try_from(number)?,
-                address: site.address,
+                addresses: addresses.into(),
                 history: history.clone(),
                 tally: tally.clone(),
                 stop: stop.clone(),
@@ -148,7 +149,8 @@ impl Buying {
 
 struct One {
     number: u64,
-    address: std::net::SocketAddr,
+    /// Where it asks; another one whenever it was not answered well.
+    addresses: Arc<[SocketAddr]>,
     history: History,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
@@ -158,7 +160,7 @@ struct One {
 impl One {
     async fn buy_all(self, buyers: Vec<Account>, courses: Arc<[String]>) -> Result<(), Failure> {
         for buyer in &buyers {
-            let mut client = Client::with_token(self.address, &buyer.token);
+            let mut client = Client::with_token(self.address(self.number), &buyer.token);
             for (number, course) in courses.iter().enumerate() {
                 if !self.buy(&mut client, buyer, course, number).await? {
                     return Ok(());
@@ -190,7 +192,10 @@ impl One {
             key: Some(&key),
             body: Some(&body),
         };
-        while !self.stop.load(Ordering::Relaxed) {
+        for attempt in 1.. {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
             let ticket = self.history.begin(&intent).await?;
             let outcome = match client.call(&call).await {
                 Ok(answer) => Outcome::of_answer(answer.status, &answer.body),
@@ -215,8 +220,15 @@ impl One {
             }
             self.tally.unknown.fetch_add(1, Ordering::Relaxed);
             sleep(RETRY_PAUSE).await;
+            if self.addresses.len() > 1 {
+                *client = Client::with_token(self.address(self.number + attempt), &buyer.token);
+            }
         }
         Ok(false)
+    }
+
+    fn address(&self, number: u64) -> SocketAddr {
+        self.addresses[usize::try_from(number).unwrap_or(0) % self.addresses.len()]
     }
 
     fn intent(&self, buyer: &Account, key: &str, body: &Value) -> Intent {

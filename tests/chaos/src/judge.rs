@@ -1,5 +1,6 @@
 //! The oracle's word on a trial: everything must come to rest, and nothing may be lost, made up or done twice.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,10 +26,24 @@ const TOLD_MAX: usize = 5;
 /// # Errors
 /// It cannot look.
 pub async fn oracle(site: &Site, stores: &Stores, history: Option<&Path>) -> Result<Vec<Check>, Failure> {
+    oracle_of(&[site.address], site.sandbox_address, stores, history).await
+}
+
+/// Asks the oracle about several nodes as one.
+///
+/// # Errors
+/// It cannot look.
+pub async fn oracle_of(
+    nodes: &[SocketAddr],
+    sandbox: SocketAddr,
+    stores: &Stores,
+    history: Option<&Path>,
+) -> Result<Vec<Check>, Failure> {
     let mut plan = Plan::new(&stores.readable);
     plan.histories.extend(history.map(Path::to_owned));
-    plan.nodes.push(format!("http://{}", site.address));
-    plan.sandbox = Some(format!("http://{}", site.sandbox_address));
+    plan.nodes
+        .extend(nodes.iter().map(|address| format!("http://{address}")));
+    plan.sandbox = Some(format!("http://{sandbox}"));
     plan.password = Some(PASSWORD.to_owned());
     let report = check(&plan).await?;
     let rested = report.at_rest_after_ms.map_or_else(

@@ -1,13 +1,20 @@
-//! The promises that are tried on one node, in the order of their rows.
+//! The promises that are tried on one node and on three, in the order of their rows.
 //!
-//! Each trial has stores and a server to itself, begins with empty ones and ends with the oracle's word.
+//! Each trial has stores and servers to itself, begins with empty ones and ends with the oracle's word.
 
+mod clock;
+mod cluster;
+mod cut_off;
 mod disk;
 mod durable;
+mod frozen;
 mod idempotent;
 mod ledger;
 mod overload;
+mod planned;
 mod redis;
+mod restarted;
+mod takeover;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -17,15 +24,18 @@ use tokio::time::sleep;
 use crate::Failure;
 use crate::site::{Place, Site};
 use crate::stores::Stores;
-use crate::verdict::{Outcome, Verdict};
+use crate::verdict::{Check, Outcome, Verdict};
 use crate::{all, hostile};
 
 /// Rows and promises, as the table of promises words them.
-const ROWS: [(u8, &str); 7] = [
+const ROWS: [(u8, &str); 10] = [
     (1, "acknowledged is durable"),
     (3, "idempotent"),
     (5, "the ledger always balances"),
+    (6, "one writer per entity"),
+    (7, "a frozen peer is seen"),
     (9, "overload keeps goodput"),
+    (10, "planned change is invisible"),
     (11, "full disk"),
     (12, "Redis is disposable"),
     (13, "slow and hostile clients"),
@@ -133,13 +143,43 @@ pub async fn run_all(
 
 async fn try_row(row: u8, trial: &Trial<'_>) -> Result<Outcome, Failure> {
     match row {
-        1 => durable::run(trial).await.map(Outcome::Tried),
+        1 => durable(trial).await.map(Outcome::Tried),
         3 => idempotent::run(trial).await.map(Outcome::Tried),
         5 => ledger::run(trial).await.map(Outcome::Tried),
+        6 => one_writer(trial).await.map(Outcome::Tried),
+        7 => frozen::run(trial).await.map(Outcome::Tried),
         9 => overload::run(trial).await,
+        10 => planned::run(trial).await,
         11 => disk::run(trial).await,
         12 => redis::run(trial).await.map(Outcome::Tried),
         13 => hostile::run(trial).await.map(Outcome::Tried),
         _ => Err(format!("row {row} has no trial").into()),
     }
+}
+
+/// Loses nodes, then cuts them off and stops them.
+async fn one_writer(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
+    let mut checks = takeover::run(trial).await?;
+    checks.extend(told("cut off, and standing still", cut_off::run(trial).await));
+    checks.extend(told("a clock that is ahead", clock::run(trial).await));
+    Ok(checks)
+}
+
+/// Breaks what one node stands on, and what three do.
+async fn durable(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
+    let mut checks = durable::run(trial).await?;
+    checks.extend(told("three nodes", restarted::run(trial).await));
+    Ok(checks)
+}
+
+/// A later part of a row: if it breaks, what came of the earlier ones is told all the same.
+fn told(part: &str, tried: Result<Vec<Check>, Failure>) -> Vec<Check> {
+    tried.unwrap_or_else(|failure| {
+        vec![Check::judged(
+            format!("{part}: {failure}"),
+            "not tried",
+            "tried",
+            false,
+        )]
+    })
 }

@@ -88,56 +88,18 @@ impl Site {
     /// A program cannot be started or does not become ready.
     pub async fn start(place: &Place, stores: &Stores, settings: &[(&str, String)]) -> Result<Self, Failure> {
         std::fs::create_dir_all(&place.out)?;
-        let environment = [
-            ("LYCEUM__DATABASE__URL", stores.database.clone()),
-            ("LYCEUM__REDIS__URL", stores.redis.clone()),
-            (
-                "LYCEUM__ACCOUNTS__OPERATOR_PASSWORD",
-                OPERATOR_PASSWORD.to_owned(),
-            ),
-        ];
-        let migrated = Command::new(&place.lyceum)
-            .arg("migrate")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .output()
-            .await
-            .map_err(|error| format!("{} cannot be started: {error}", place.lyceum.display()))?;
-        if !migrated.status.success() {
-            return Err(format!("migrate: {}", String::from_utf8_lossy(&migrated.stderr)).into());
-        }
+        let environment = environment(stores);
+        migrate(place, &environment).await?;
 
         let (address, sandbox_address) = (free_address()?, free_address()?);
-        let sandbox_file = place.out.join("sandbox.jsonl");
-        // Charges of an earlier database would be asked for in vain.
-        let _ = std::fs::remove_file(&sandbox_file);
-        let arguments = [
-            "--listen",
-            &sandbox_address.to_string(),
-            "--file",
-            &sandbox_file.display().to_string(),
-            "--secret",
-            SANDBOX_SECRET,
-        ]
-        .map(ToOwned::to_owned);
-        let mut sandbox = Process::start("sandbox", &place.sandbox, &arguments, &[], &place.out)?;
-        sandbox.ready(sandbox_address, "/livez").await?;
-
-        let always = [
-            ("http.listen", address.to_string()),
-            ("providers.sandbox.url", format!("http://{sandbox_address}")),
-            (
-                "providers.sandbox.callback_url",
-                format!("http://{address}/callbacks/sandbox"),
-            ),
-            ("tokens.access_ttl_s", TOKEN_TTL_S.to_string()),
-            ("http.rate.credentials.requests", "0".to_owned()),
-            ("telemetry.log_format", "json".to_owned()),
-        ];
+        let (sandbox, sandbox_file) = sandbox(place, sandbox_address).await?;
+        let always = always(sandbox_address, address);
         let (program, mut arguments) = match &place.cores {
             Some(cores) => cores.command(&place.lyceum),
             None => (place.lyceum.clone(), Vec::new()),
         };
-        arguments.push("serve".to_owned());
+        arguments.extend(["serve", "--http"].map(ToOwned::to_owned));
+        arguments.push(address.to_string());
         for (key, value) in always.iter().chain(settings) {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
@@ -163,7 +125,7 @@ impl Site {
     /// # Errors
     /// The login is refused.
     pub async fn operator(&self) -> Result<Account, Failure> {
-        api::log_in(self.address, OPERATOR, OPERATOR_PASSWORD).await
+        operator(self.address).await
     }
 
     /// Courses for sale.
@@ -171,13 +133,7 @@ impl Site {
     /// # Errors
     /// They are refused.
     pub async fn courses(&self, count: usize, price: i64) -> Result<Vec<String>, Failure> {
-        let operator = self.operator().await?;
-        api::publish(
-            &mut Client::with_token(self.address, &operator.token),
-            count,
-            price,
-        )
-        .await
+        courses(self.address, count, price).await
     }
 
     /// Buyers, each with so much in the wallet.
@@ -185,17 +141,7 @@ impl Site {
     /// # Errors
     /// They are refused.
     pub async fn buyers(&self, count: usize, balance: i64) -> Result<Vec<Account>, Failure> {
-        let mut buyers = Vec::with_capacity(count);
-        for _ in 0..count {
-            let buyer = api::register(self.address).await?;
-            if balance > 0 {
-                Client::with_token(self.address, &buyer.token)
-                    .top_up(balance)
-                    .await?;
-            }
-            buyers.push(buyer);
-        }
-        Ok(buyers)
+        buyers(self.address, count, balance).await
     }
 
     /// Kills the server as `kill -9` does; it is started again at once, and this does not wait for it.
@@ -234,9 +180,7 @@ impl Site {
     /// # Errors
     /// The log cannot be read.
     pub fn panics(&self) -> Result<usize, Failure> {
-        let log = std::fs::read(&self.log)?;
-        let log = String::from_utf8_lossy(&log);
-        Ok(log.lines().filter(|line| line.contains("panicked")).count())
+        panics(&self.log)
     }
 
     /// Ends the server in peace.
@@ -256,6 +200,110 @@ impl Site {
         let sent = keeper.orders.send(order).await;
         sent.map_err(|_| "the server can no longer be started; its log says why".into())
     }
+}
+
+/// The operator, logged in.
+///
+/// # Errors
+/// The login is refused.
+pub async fn operator(address: SocketAddr) -> Result<Account, Failure> {
+    api::log_in(address, OPERATOR, OPERATOR_PASSWORD).await
+}
+
+/// Courses for sale.
+///
+/// # Errors
+/// They are refused.
+pub async fn courses(address: SocketAddr, count: usize, price: i64) -> Result<Vec<String>, Failure> {
+    let operator = operator(address).await?;
+    api::publish(&mut Client::with_token(address, &operator.token), count, price).await
+}
+
+/// Buyers, each with so much in the wallet.
+///
+/// # Errors
+/// They are refused.
+pub async fn buyers(address: SocketAddr, count: usize, balance: i64) -> Result<Vec<Account>, Failure> {
+    let mut buyers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let buyer = api::register(address).await?;
+        if balance > 0 {
+            Client::with_token(address, &buyer.token).top_up(balance).await?;
+        }
+        buyers.push(buyer);
+    }
+    Ok(buyers)
+}
+
+/// Migrates the database of these settings.
+///
+/// # Errors
+/// The program cannot be started, or refuses.
+pub(crate) async fn migrate(place: &Place, environment: &[(&str, String)]) -> Result<(), Failure> {
+    let migrated = Command::new(&place.lyceum)
+        .arg("migrate")
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .output()
+        .await
+        .map_err(|error| format!("{} cannot be started: {error}", place.lyceum.display()))?;
+    if migrated.status.success() {
+        return Ok(());
+    }
+    Err(format!("migrate: {}", String::from_utf8_lossy(&migrated.stderr)).into())
+}
+
+/// Starts the payment sandbox, without the charges of an earlier database; answers it and its file.
+///
+/// # Errors
+/// It does not start.
+pub(crate) async fn sandbox(place: &Place, address: SocketAddr) -> Result<(Process, PathBuf), Failure> {
+    let file = place.out.join("sandbox.jsonl");
+    let _ = std::fs::remove_file(&file);
+    let arguments = [
+        "--listen",
+        &address.to_string(),
+        "--file",
+        &file.display().to_string(),
+        "--secret",
+        SANDBOX_SECRET,
+    ]
+    .map(ToOwned::to_owned);
+    let mut sandbox = Process::start("sandbox", &place.sandbox, &arguments, &[], &place.out)?;
+    sandbox.ready(address, "/livez").await?;
+    Ok((sandbox, file))
+}
+
+/// Settings that differ from the demo's for every server, whatever is tried.
+pub(crate) fn always(sandbox: SocketAddr, called_back: SocketAddr) -> [(&'static str, String); 5] {
+    [
+        ("providers.sandbox.url", format!("http://{sandbox}")),
+        (
+            "providers.sandbox.callback_url",
+            format!("http://{called_back}/callbacks/sandbox"),
+        ),
+        ("tokens.access_ttl_s", TOKEN_TTL_S.to_string()),
+        ("http.rate.credentials.requests", "0".to_owned()),
+        ("telemetry.log_format", "json".to_owned()),
+    ]
+}
+
+/// The environment of every program of the product.
+pub(crate) fn environment(stores: &Stores) -> [(&'static str, String); 3] {
+    [
+        ("LYCEUM__DATABASE__URL", stores.database.clone()),
+        ("LYCEUM__REDIS__URL", stores.redis.clone()),
+        (
+            "LYCEUM__ACCOUNTS__OPERATOR_PASSWORD",
+            OPERATOR_PASSWORD.to_owned(),
+        ),
+    ]
+}
+
+/// Lines of a log that tell of a panic.
+pub(crate) fn panics(log: &std::path::Path) -> Result<usize, Failure> {
+    let log = std::fs::read(log)?;
+    let log = String::from_utf8_lossy(&log);
+    Ok(log.lines().filter(|line| line.contains("panicked")).count())
 }
 
 impl Drop for Site {

@@ -108,7 +108,7 @@ impl Default for ClusterSettings {
             claim_grace: Duration::from_millis(500),
             settle: Duration::from_secs(10),
             moves_max: 4,
-            drain_moves_max: 16,
+            drain_moves_max: 4,
             begin_timeout: Duration::from_secs(10),
             handoff: HandoffLimits::default(),
         }

@@ -50,9 +50,9 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Outcome, Failure> {
 
 async fn fill(trial: &Trial<'_>, stores: &Stores) -> Result<Vec<Check>, Failure> {
     let site = trial.site_over(stores, &[]).await?;
-    let mut buying = Prepared::new(&site, SHAPE)
+    let mut buying = Prepared::new(site.address, SHAPE)
         .await?
-        .start(&site, &trial.place.out)?;
+        .start(&[site.address], &trial.place.out)?;
     sleep(BEFORE).await;
     let before = Tally::of(&buying.tally.acknowledged);
 

@@ -40,9 +40,9 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
 async fn with_durable_commits(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     let (stores, site) = trial.site(&[]).await?;
     let ledger = Ledger::watch(&stores);
-    let mut buying = Prepared::new(&site, SHAPE)
+    let mut buying = Prepared::new(site.address, SHAPE)
         .await?
-        .start(&site, &trial.place.out)?;
+        .start(&[site.address], &trial.place.out)?;
     let began = Instant::now();
     let kills = async {
         let mut kills = 0_u32;
@@ -100,14 +100,14 @@ async fn control(trial: &Trial<'_>) -> Result<Check, Failure> {
         .execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
         .await?;
     let site = trial.site_over(&stores, &[]).await?;
-    let prepared = Prepared::new(&site, CONTROL_SHAPE).await?;
+    let prepared = Prepared::new(site.address, CONTROL_SHAPE).await?;
     // What was prepared is to be there after the crash; only purchases may be lost.
     stores
         .execute("CHECKPOINT")
         .await
         .or_else(|_| Ok::<_, Failure>(()))?;
     sleep(CONTROL_PAUSE).await;
-    let mut buying = prepared.start(&site, &trial.place.out)?;
+    let mut buying = prepared.start(&[site.address], &trial.place.out)?;
     for _ in 0..CONTROL_CRASHES {
         sleep(CONTROL_PAUSE).await;
         stores.crash().await?;

@@ -23,9 +23,9 @@ const KILL_EVERY: Duration = Duration::from_secs(4);
 /// Looks every second while buyers buy and the server dies.
 pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     let (stores, site) = trial.site(&[]).await?;
-    let mut buying = Prepared::new(&site, SHAPE)
+    let mut buying = Prepared::new(site.address, SHAPE)
         .await?
-        .start(&site, &trial.place.out)?;
+        .start(&[site.address], &trial.place.out)?;
     let ledger = Ledger::watch(&stores);
     let began = Instant::now();
     while began.elapsed() < LASTS {

@@ -40,9 +40,9 @@ const READS: [&str; 6] = [
 pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     let (stores, site) = trial.site(&[]).await?;
     let ledger = Ledger::watch(&stores);
-    let mut buying = Prepared::new(&site, SHAPE)
+    let mut buying = Prepared::new(site.address, SHAPE)
         .await?
-        .start(&site, &trial.place.out)?;
+        .start(&[site.address], &trial.place.out)?;
     let reader = site.buyers(1, 0).await?.pop().ok_or("one was registered")?;
     let reading = Reading::default();
     let faults = async {
