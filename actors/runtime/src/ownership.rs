@@ -190,12 +190,17 @@ impl ShardMap {
 
     /// What this node knows of `shard`.
     pub fn place(&self, shard: Shard) -> Place {
+        self.place_at(shard, Instant::now())
+    }
+
+    /// What this node knows of `shard` at this moment.
+    pub fn place_at(&self, shard: Shard, now: Instant) -> Place {
         let word = self.word(shard).load(Ordering::Acquire);
         if word == NOT_OWNED {
             return self.elsewhere(shard).map_or(Place::Nowhere, Place::There);
         }
         match word & SEALED {
-            0 if self.held(Instant::now()) => Place::Here,
+            0 if self.held(now) => Place::Here,
             // Whoever could not renew its lease may have lost all it had, and does not know to whom.
             0 => Place::Nowhere,
             _ => Place::Sealed,
