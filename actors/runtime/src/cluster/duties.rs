@@ -118,6 +118,15 @@ pub fn candidates(roll: &Roll) -> Vec<Candidate> {
         .collect()
 }
 
+/// The shards that the table says are this member's and that it has stopped serving for good, under these epochs: somebody else has to
+/// have them.
+pub fn abandoned(shards: &ShardMap, roll: &Roll, me: Uuid) -> Vec<(Shard, i64)> {
+    roll.owned_by(me)
+        .filter(|(shard, owner)| shards.epoch(*shard) == 0 && shards.fenced_at(*shard) == Some(owner.epoch))
+        .map(|(shard, owner)| (shard, owner.epoch))
+        .collect()
+}
+
 /// The state that a member has to change to, because it is about to end or an operator says so.
 pub fn wanted_state(me: &Member, leaving: bool) -> Option<MemberState> {
     match (me.state, me.wanted) {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::allocation::{Candidate, Costs, heirs, picks, transfers};
+use super::duties::abandoned;
 use super::handoff::Hands;
 use super::judge::Judge;
 use super::members::{Member, MemberState, Roll, Wanted};
@@ -340,12 +341,16 @@ impl Keeper {
         let stuck = self.cluster.pulse.stuck();
         for shard in &stuck {
             let shard = *shard;
-            if self.cluster.shards.epoch(shard) != 0 && !self.moving.contains(&shard) {
+            if !self.moving.contains(&shard) && self.cluster.shards.fence(shard) {
                 tracing::error!(shard, "shard takes no turns; this node gives it up");
-                self.cluster.shards.fence(shard);
+            }
+        }
+        // Also those that could not be given up when they were fenced.
+        for (shard, epoch) in abandoned(&self.cluster.shards, &self.roll, self.cluster.incarnation) {
+            if !self.moving.contains(&shard) {
                 self.cluster
                     .steering
-                    .give_up(shard, self.cluster.incarnation)
+                    .give_up(shard, epoch, self.cluster.incarnation)
                     .await?;
             }
         }
@@ -506,7 +511,7 @@ impl Keeper {
         let Some(wish) = wish else { return };
         let told = match outcome {
             Outcome::Moved(_) => "moved",
-            Outcome::Kept => "it could not be moved now",
+            Outcome::Kept | Outcome::Retaken(_) => "it could not be moved now",
             Outcome::Lost(_) => "another owner has claimed it",
         };
         if let Err(error) = self.cluster.steering.fulfil(wish, told).await {
