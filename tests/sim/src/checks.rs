@@ -51,7 +51,9 @@ impl Checks {
 
     /// A decision was committed while `owner` owned its shard.
     pub(crate) fn wrote(&mut self, turn: &Turn, by: Uuid, owner: Ownership) {
-        let Turn { key, epoch, version, .. } = turn;
+        let Turn {
+            key, epoch, version, ..
+        } = turn;
         if (owner.epoch, owner.incarnation) != (*epoch, Some(by)) {
             self.wrong(format!(
                 "{key} version {version} was written by {by} under epoch {epoch} while {:?} owned it under {}",
@@ -64,7 +66,9 @@ impl Checks {
         }
         for (source, step, sum) in &turn.outgoing.transactions {
             if *sum != 0 {
-                self.wrong(format!("transaction {source:x} step {step} is out of balance by {sum}"));
+                self.wrong(format!(
+                    "transaction {source:x} step {step} is out of balance by {sum}"
+                ));
             }
             if !self.transactions.insert((*source, *step)) {
                 self.wrong(format!("transaction {source:x} step {step} was posted twice"));
@@ -72,7 +76,9 @@ impl Checks {
         }
         for (user, balance, held) in &turn.outgoing.wallets {
             if *balance < 0 || *held < 0 {
-                self.wrong(format!("the wallet of {user} is negative: {balance}, {held} held"));
+                self.wrong(format!(
+                    "the wallet of {user} is negative: {balance}, {held} held"
+                ));
             }
         }
     }

@@ -136,7 +136,11 @@ impl Client {
                 };
                 (Some(command), Question::Wallet)
             }
-            Some(Wish::Buy { wallet, course, price }) => {
+            Some(Wish::Buy {
+                wallet,
+                course,
+                price,
+            }) => {
                 let place = PlaceOrder {
                     order_id: OrderId::from_u128(fresh),
                     payment_id: PaymentId::from_u128(fresh + 1),
@@ -159,11 +163,17 @@ impl Client {
                     expires_at: now.plus(std::time::Duration::from_secs(30)),
                     refundable_until: now.plus(std::time::Duration::from_secs(3600)),
                 };
-                (Some(commerce::Command::PlaceOrder(Box::new(place))), Question::Order(fresh))
+                (
+                    Some(commerce::Command::PlaceOrder(Box::new(place))),
+                    Question::Order(fresh),
+                )
             }
             Some(Wish::Cancel(order)) => {
                 let order_id = OrderId::from_u128(order);
-                (Some(commerce::Command::Cancel { order_id }), Question::Order(order))
+                (
+                    Some(commerce::Command::Cancel { order_id }),
+                    Question::Order(order),
+                )
             }
             Some(Wish::Refund(order)) => {
                 let command = commerce::Command::RequestRefund {
@@ -178,7 +188,6 @@ impl Client {
         let deadline = core.now + 2 * SECOND;
         self.later(core, 2 * SECOND + 300 * MS, ClientEvent::GiveUp(self.attempt));
         Request {
-            id: core.id(),
             key,
             operation: command.is_some().then_some(self.operation),
             command: command.map(Command::Buyer),
@@ -201,7 +210,10 @@ impl Client {
         let operation = (!matches!(self.wish, Some(Wish::Read))).then_some(self.operation);
         match answer {
             Answer::Done(said) => {
-                core.note(format_args!("client {} hears {} of {key}", self.number, said.version));
+                core.note(format_args!(
+                    "client {} hears {} of {key}",
+                    self.number, said.version
+                ));
                 core.checks.saw(key, &said, self.floor, operation);
                 if let (Some(Wish::Buy { .. }), Some(order)) = (self.wish, said.order) {
                     self.orders.push(order);

@@ -308,8 +308,12 @@ impl Database {
                     row.ended.is_none()
                         && (row.member.wanted == Some(Wanted::Dead) || self.expired(row, core))
                 });
+                let until = self.clock(core.now) + micros(core.terms.ttl);
                 if let Some(row) = self.members.get_mut(dead).filter(|_| buried) {
                     row.ended = Some(because);
+                    if *because == "evicted" {
+                        row.lease_until = until;
+                    }
                     core.note(format_args!("db {dead} is dead: {because}"));
                 }
                 Reply::Done(buried)
@@ -331,7 +335,9 @@ impl Database {
                 let mut claimed = Vec::new();
                 for (shard, epoch) in wanted.iter().filter(|_| may) {
                     let owner = self.owners[usize::from(*shard)].owner;
-                    if owner.epoch == *epoch && owner.incarnation.is_none_or(|owner| self.claimable(owner, core)) {
+                    if owner.epoch == *epoch
+                        && owner.incarnation.is_none_or(|owner| self.claimable(owner, core))
+                    {
                         self.own(*shard, me, core);
                         claimed.push((*shard, epoch + 1));
                     }
@@ -402,7 +408,11 @@ impl Database {
                     .outbox
                     .iter()
                     .filter(|(_, (shard, due, _))| due.as_millis() <= now && shards.contains(shard));
-                Reply::Due(due.take(64).map(|(id, (_, _, payload))| (*id, payload.clone())).collect())
+                Reply::Due(
+                    due.take(64)
+                        .map(|(id, (_, _, payload))| (*id, payload.clone()))
+                        .collect(),
+                )
             }
             Statement::Delivered(id) => {
                 self.outbox.remove(id);
@@ -414,8 +424,7 @@ impl Database {
     /// Whether what a member owned may be claimed: it is dead, and cannot believe that it is not.
     fn claimable(&self, owner: Uuid, core: &Core) -> bool {
         self.members.get(&owner).is_none_or(|row| {
-            row.ended.is_some()
-                && (row.ended != Some("evicted") || self.clock(core.now) > row.lease_until)
+            row.ended.is_some() && (row.ended != Some("evicted") || self.clock(core.now) > row.lease_until)
         })
     }
 
@@ -453,10 +462,11 @@ impl Database {
             if repeated && core.broken != Some(Break::Replay) {
                 return Reply::Refused(number, true);
             }
-            let last = versions
-                .get(&turn.key)
-                .copied()
-                .unwrap_or_else(|| self.events.get(&turn.key).map_or(0, |rows| rows.last().map_or(0, |row| row.version)));
+            let last = versions.get(&turn.key).copied().unwrap_or_else(|| {
+                self.events
+                    .get(&turn.key)
+                    .map_or(0, |rows| rows.last().map_or(0, |row| row.version))
+            });
             if turn.version <= last && core.broken != Some(Break::Unique) {
                 return Reply::Refused(number, false);
             }

@@ -223,7 +223,10 @@ impl Bindings {
         };
         for (table, values) in effects.rows() {
             match (table, values) {
-                ("ledger_transactions", [Value::Uuid(source), Value::Int(step), .., Value::Text(amounts)]) => {
+                (
+                    "ledger_transactions",
+                    [Value::Uuid(source), Value::Int(step), .., Value::Text(amounts)],
+                ) => {
                     outgoing.transactions.push((*source, *step, sum(amounts)));
                 }
                 ("wallets", [Value::Uuid(user), Value::Int(balance), Value::Int(held)]) => {

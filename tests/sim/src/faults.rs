@@ -19,7 +19,9 @@ impl World {
         let pause = self.core.dice.between(50 * MS, 1500 * MS);
         self.core.after(pause, Event::Fault);
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        let Some(id) = self.core.dice.pick(&ids) else { return };
+        let Some(id) = self.core.dice.pick(&ids) else {
+            return;
+        };
         let lasts = self.core.dice.between(100 * MS, 4 * SECOND);
         match self.core.dice.below(16) {
             0..=1 => self.crash(id),
@@ -41,7 +43,8 @@ impl World {
             12 => self.want(id),
             13 => {
                 let by = i64::try_from(self.core.dice.below(240_000)).unwrap_or(0) - 120_000;
-                self.core.note(format_args!("the wall clock of {id} jumps by {by} ms"));
+                self.core
+                    .note(format_args!("the wall clock of {id} jumps by {by} ms"));
                 self.walls[machine(id)] = by;
                 if let Some(node) = self.nodes.get_mut(&id) {
                     node.wall_ms = by;
@@ -49,11 +52,10 @@ impl World {
             }
             14 => {
                 // Who is evicted has its lease by this clock alone; two rare things at once are one too many.
-                let evicting = self
-                    .evicted_at
-                    .is_some_and(|at| self.core.now - at < 10 * SECOND);
+                let evicting = self.evicted_at.is_some_and(|at| self.core.now - at < 10 * SECOND);
                 if !evicting {
-                    self.core.note(format_args!("the clock of db jumps by {lasts} us"));
+                    self.core
+                        .note(format_args!("the clock of db jumps by {lasts} us"));
                     self.database.jump(lasts);
                 }
             }
@@ -94,8 +96,9 @@ impl World {
 
     fn cut(&mut self, one: Place, other: Place, lasts: Time) {
         let ways = self.core.dice.below(3);
-        self.core
-            .note(format_args!("{one:?} and {other:?} are cut, {ways}, for {lasts} us"));
+        self.core.note(format_args!(
+            "{one:?} and {other:?} are cut, {ways}, for {lasts} us"
+        ));
         if ways != 1 {
             self.core.cut(one, other);
         }

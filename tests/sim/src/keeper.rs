@@ -326,8 +326,16 @@ impl Node {
     }
 
     fn act(&mut self, core: &mut Core, shard: Shard) {
-        let Some(moving) = self.keeper.moving.get(&shard) else { return };
-        let Moving { handoff, action, step, to, .. } = moving;
+        let Some(moving) = self.keeper.moving.get(&shard) else {
+            return;
+        };
+        let Moving {
+            handoff,
+            action,
+            step,
+            to,
+            ..
+        } = moving;
         let (epoch, step, to, action) = (handoff.epoch, *step, *to, *action);
         match action {
             Action::Prepare => {
@@ -387,7 +395,12 @@ impl Node {
     }
 
     pub(crate) fn hand_timed_out(&mut self, core: &mut Core, shard: Shard, step: u32) {
-        let Some(moving) = self.keeper.moving.get(&shard).filter(|moving| moving.step == step) else {
+        let Some(moving) = self
+            .keeper
+            .moving
+            .get(&shard)
+            .filter(|moving| moving.step == step)
+        else {
             return;
         };
         let event = match moving.action {
@@ -402,7 +415,9 @@ impl Node {
 
     /// A call for a hand-off was answered.
     pub(crate) fn handed(&mut self, core: &mut Core, shard: Shard, reply: Reply) {
-        let Some(moving) = self.keeper.moving.get(&shard) else { return };
+        let Some(moving) = self.keeper.moving.get(&shard) else {
+            return;
+        };
         let event = match (moving.action, reply) {
             (Action::Flip, Reply::Flipped(Some(epoch))) => Told::Flipped(epoch),
             (Action::Retake, Reply::Flipped(Some(epoch))) => Told::Retaken(epoch),
@@ -418,7 +433,9 @@ impl Node {
 
     /// Goes on with a hand-off when the last entity of its shard has come to rest.
     pub(crate) fn look_whether_stopped(&mut self, core: &mut Core, shard: Shard) {
-        let Some(moving) = self.keeper.moving.get_mut(&shard) else { return };
+        let Some(moving) = self.keeper.moving.get_mut(&shard) else {
+            return;
+        };
         if moving.action != Action::Seal || moving.stopped {
             return;
         }

@@ -77,7 +77,10 @@ fn told(arguments: &RunArgs) -> io::Result<bool> {
         let first = if arguments.trace {
             0
         } else {
-            report.lines.len().saturating_sub(if report.violations.is_empty() { 0 } else { TAIL })
+            report
+                .lines
+                .len()
+                .saturating_sub(if report.violations.is_empty() { 0 } else { TAIL })
         };
         for line in &report.lines[first..] {
             writeln!(out, "{line}")?;
@@ -101,7 +104,12 @@ fn told(arguments: &RunArgs) -> io::Result<bool> {
         moves.fetch_add(report.moves, Ordering::Relaxed);
         fenced.fetch_add(report.fenced, Ordering::Relaxed);
         // Whatever the order they end in.
-        all.fetch_xor(report.hash.rotate_left(u32::try_from(report.seed % 64).unwrap_or(0)), Ordering::Relaxed);
+        all.fetch_xor(
+            report
+                .hash
+                .rotate_left(u32::try_from(report.seed % 64).unwrap_or(0)),
+            Ordering::Relaxed,
+        );
     });
     let shown = |number: &AtomicU64| number.load(Ordering::Relaxed);
     writeln!(

@@ -314,7 +314,11 @@ impl Node {
         match reply {
             Reply::Done(true) => {
                 let now = self.mono(core.now);
-                let from = if core.broken == Some(Break::Margin) { now } else { sent };
+                let from = if core.broken == Some(Break::Margin) {
+                    now
+                } else {
+                    sent
+                };
                 let ends = self.lease.granted(from);
                 if now < ends {
                     if !self.held(core) {

@@ -1,7 +1,7 @@
 //! The outbox relay: messages are delivered at least once, and the provider is called while a payment still waits for that step.
 
-use lyceum_domain::commerce::payment::{self, RefundKey};
 use lyceum_domain::commerce;
+use lyceum_domain::commerce::payment::{self, RefundKey};
 use lyceum_entities::commerce::CommerceFlow;
 use lyceum_runtime::Shard;
 
@@ -42,7 +42,9 @@ impl Node {
             }
             match serde_json::from_str(&payload) {
                 Ok(flow) => self.deliver(core, id, flow),
-                Err(error) => core.checks.wrong(format!("message {payload} is unreadable: {error}")),
+                Err(error) => core
+                    .checks
+                    .wrong(format!("message {payload} is unreadable: {error}")),
             }
         }
     }
@@ -155,7 +157,6 @@ impl Node {
 
     fn ask_for(&mut self, core: &mut Core, id: u64, key: Key, command: Option<Command>, question: Question) {
         let request = Request {
-            id: core.id(),
             key,
             command,
             question,
@@ -170,7 +171,9 @@ impl Node {
 
     /// An entity has answered a delivery.
     pub(crate) fn delivered(&mut self, core: &mut Core, id: u64, answer: Answer) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
+        let Some(delivery) = self.deliveries.get_mut(&id) else {
+            return;
+        };
         match answer {
             Answer::Done(said) => {
                 let job = said.job.filter(|job| delivery.step == Some(job.next.step));
@@ -197,8 +200,12 @@ impl Node {
 
     /// The provider has answered, or has not.
     pub(crate) fn provided(&mut self, core: &mut Core, id: u64, says: Option<Says>) {
-        let Some(delivery) = self.deliveries.get_mut(&id) else { return };
-        let Some((refund, attempt, step)) = delivery.called.take() else { return };
+        let Some(delivery) = self.deliveries.get_mut(&id) else {
+            return;
+        };
+        let Some((refund, attempt, step)) = delivery.called.take() else {
+            return;
+        };
         let step = Some(step);
         let report = match (refund, says) {
             (None, Some(Says::Charge(outcome))) => payment::Command::Report {

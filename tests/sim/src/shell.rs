@@ -20,7 +20,6 @@ const HOPS_MAX: u32 = 2;
 /// Something asked of an entity.
 #[derive(Clone)]
 pub(crate) struct Request {
-    pub(crate) id: u64,
     pub(crate) key: Key,
     pub(crate) command: Option<Command>,
     pub(crate) question: Question,
@@ -147,7 +146,9 @@ impl Node {
             .copied()
             .collect();
         for key in keys {
-            let Some(entity) = self.entities.get_mut(&key) else { continue };
+            let Some(entity) = self.entities.get_mut(&key) else {
+                continue;
+            };
             // One that waits for the journal goes on with the request it has begun, and then ends.
             let first = usize::from(entity.busy);
             let waiting: Vec<Request> = entity.mailbox.drain(first.min(entity.mailbox.len())..).collect();
@@ -183,11 +184,15 @@ impl Node {
     fn work(&mut self, core: &mut Core, key: Key) {
         loop {
             let (epoch, held) = (self.shards.epoch(key.shard()), self.held(core));
-            let Some(entity) = self.entities.get_mut(&key) else { return };
+            let Some(entity) = self.entities.get_mut(&key) else {
+                return;
+            };
             if entity.busy {
                 return;
             }
-            let Some(request) = entity.mailbox.front() else { break };
+            let Some(request) = entity.mailbox.front() else {
+                break;
+            };
             let stale = !entity.recovered || entity.epoch != epoch || entity.lineage.failed.get();
             if request.deadline <= core.now || epoch == 0 || !held {
                 let answer = if request.deadline <= core.now {
@@ -207,7 +212,9 @@ impl Node {
                 }
                 return;
             }
-            let Some(request) = entity.mailbox.pop_front() else { return };
+            let Some(request) = entity.mailbox.pop_front() else {
+                return;
+            };
             self.begin(core, request);
         }
         self.look_whether_stopped(core, key.shard());
@@ -225,9 +232,13 @@ impl Node {
     }
 
     pub(crate) fn loaded(&mut self, core: &mut Core, key: Key, reply: Reply) {
-        let Some(entity) = self.entities.get_mut(&key) else { return };
+        let Some(entity) = self.entities.get_mut(&key) else {
+            return;
+        };
         entity.busy = false;
-        let Some(request) = entity.mailbox.pop_front() else { return };
+        let Some(request) = entity.mailbox.pop_front() else {
+            return;
+        };
         match reply {
             Reply::Loaded(turns) => {
                 let facts: Vec<Rc<Vec<Fact>>> = turns.iter().map(|(facts, _)| facts.clone()).collect();
@@ -255,7 +266,9 @@ impl Node {
 
     /// The request's turn has come, and the memory is as new as it gets.
     fn begin(&mut self, core: &mut Core, request: Request) {
-        let Some(entity) = self.entities.get_mut(&request.key) else { return };
+        let Some(entity) = self.entities.get_mut(&request.key) else {
+            return;
+        };
         if let Some(id) = request.operation
             && core.broken != Some(Break::Replay)
             && let Some(said) = entity.operations.get(&id)
@@ -275,8 +288,13 @@ impl Node {
 
     fn look(&mut self, core: &mut Core, request: Request) {
         let now = self.wall(core);
-        let Some(entity) = self.entities.get(&request.key) else { return };
-        let answer = match self.bindings.answer(&entity.state, entity.version, request.question, now) {
+        let Some(entity) = self.entities.get(&request.key) else {
+            return;
+        };
+        let answer = match self
+            .bindings
+            .answer(&entity.state, entity.version, request.question, now)
+        {
             Ok(said) => Answer::Done(said),
             Err(code) => Answer::Refused(code, entity.version),
         };
@@ -287,8 +305,12 @@ impl Node {
     fn turn(&mut self, core: &mut Core, mut request: Request) {
         let now = self.wall(core);
         let key = request.key;
-        let Some(entity) = self.entities.get_mut(&key) else { return };
-        let Some(command) = request.command.take() else { return };
+        let Some(entity) = self.entities.get_mut(&key) else {
+            return;
+        };
+        let Some(command) = request.command.take() else {
+            return;
+        };
         request.command = Some(command.clone());
         let facts = match entity.state.decide(command, now) {
             Ok(facts) => facts,
@@ -299,7 +321,10 @@ impl Node {
         };
         entity.state.apply(&facts);
         let version = entity.version + i64::from(!facts.is_empty());
-        let said = match self.bindings.answer(&entity.state, version, request.question, now) {
+        let said = match self
+            .bindings
+            .answer(&entity.state, version, request.question, now)
+        {
             Ok(said) => said,
             Err(code) => return self.after_commits(core, request, Answer::Refused(code, version)),
         };
@@ -338,14 +363,20 @@ impl Node {
 
     /// Answers once the commits that the answer was derived from have returned.
     fn after_commits(&mut self, core: &mut Core, request: Request, answer: Answer) {
-        let Some(entity) = self.entities.get(&request.key) else { return };
+        let Some(entity) = self.entities.get(&request.key) else {
+            return;
+        };
         let lineage = entity.lineage.clone();
         let epoch = entity.epoch;
         if lineage.in_flight.get() == 0 {
             return self.derived(core, request, answer, &lineage, epoch, true);
         }
         let shard = request.key.shard();
-        self.submit(core, shard, Entry::Barrier(Box::new((request, answer, lineage, epoch))));
+        self.submit(
+            core,
+            shard,
+            Entry::Barrier(Box::new((request, answer, lineage, epoch))),
+        );
     }
 
     pub(crate) fn derived(
@@ -383,7 +414,9 @@ impl Node {
     }
 
     pub(crate) fn recorded(&mut self, core: &mut Core, id: u64, reply: Reply) {
-        let Some((request, otherwise)) = self.records.remove(&id) else { return };
+        let Some((request, otherwise)) = self.records.remove(&id) else {
+            return;
+        };
         let key = request.key;
         let waits = otherwise.is_none();
         if let Some(entity) = self.entities.get_mut(&key).filter(|_| waits) {
@@ -428,9 +461,10 @@ impl Node {
             && entity.lineage.in_flight.get() == 0
         {
             let waits = entity.busy && Rc::ptr_eq(&entity.lineage, &lineage) && !entity.mailbox.is_empty();
-            let recording = self.records.values().any(|(request, otherwise)| {
-                request.key == key && otherwise.is_none()
-            });
+            let recording = self
+                .records
+                .values()
+                .any(|(request, otherwise)| request.key == key && otherwise.is_none());
             if waits && !recording {
                 self.recover(core, key);
             }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lyceum_runtime::Shard;
-use lyceum_runtime::cluster::allocation::transfers;
-use lyceum_runtime::cluster::duties::candidates;
+use lyceum_runtime::cluster::duties::balance;
 use lyceum_runtime::cluster::members::{MemberState, Wanted};
 
 use crate::client::{Client, ClientEvent};
 use crate::core::{Break, Core, Event, MS, Place, SECOND, Time};
 use crate::database::{Call, Database, Reply};
+use crate::keeper::load_of;
 use crate::node::{Node, NodeEvent, NodeId, machine, node_of};
 use crate::provider::Provider;
 
@@ -109,7 +109,9 @@ impl World {
                 }
             }
             Event::Provider(node, delivery, ask) => {
-                let says = self.provider.call(&ask, &mut self.core.dice, &mut self.core.checks);
+                let says = self
+                    .provider
+                    .call(&ask, &mut self.core.dice, &mut self.core.checks);
                 self.core
                     .note(format_args!("provider: {} says {says:?}", ask.key));
                 let lost = self.core.rough && self.core.dice.chance(1, 6);
@@ -142,7 +144,9 @@ impl World {
     }
 
     fn on_node(&mut self, id: NodeId, event: NodeEvent) {
-        let Some(mut node) = self.nodes.remove(&id) else { return };
+        let Some(mut node) = self.nodes.remove(&id) else {
+            return;
+        };
         let waits = node.frozen || node.stalled.is_some() && !node.is_of_the_heart(&event);
         if waits {
             node.deferred.push(event);
@@ -180,7 +184,10 @@ impl World {
         if !self.nodes.get(&id).is_some_and(serves) {
             return;
         }
-        let other = self.nodes.iter().find(|(other, node)| **other != id && serves(node));
+        let other = self
+            .nodes
+            .iter()
+            .find(|(other, node)| **other != id && serves(node));
         if let Some((other, _)) = other {
             let what = format!("{other} and {id} serve shard {shard} at the same time");
             self.core.checks.wrong(what);
@@ -197,7 +204,9 @@ impl World {
 
     /// A node goes on with what it believed.
     pub(crate) fn thaw(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(node) = self.nodes.get_mut(&id) else {
+            return;
+        };
         if node.frozen || node.stalled.is_some() || !node.stuck.is_empty() {
             self.core.note(format_args!("{id} goes on"));
         }
@@ -237,13 +246,16 @@ impl World {
             self.core.note(format_args!("all shards are served"));
         }
         if self.served_at.is_none() && since > SERVED_WITHIN {
-            let what = format!("some shards are not served {} s after the last fault", since / SECOND);
+            let what = format!(
+                "some shards are not served {} s after the last fault",
+                since / SECOND
+            );
             return self.core.checks.wrong(what);
         }
         if self.still_since.1 != self.core.checks.moves {
             self.still_since = (now, self.core.checks.moves);
         }
-        let balanced = transfers(&candidates(&self.database.roll())).is_empty();
+        let balanced = self.balanced();
         let busy = self.clients.iter().filter(|client| !client.at_rest()).count();
         let still = now - self.still_since.0 >= STILL_FOR;
         if served && balanced && still && busy == 0 && self.database.outbox.is_empty() {
@@ -257,6 +269,16 @@ impl World {
         } else {
             self.core.after(200 * MS, Event::Rest);
         }
+    }
+
+    /// Whether nobody has anything to give: what is left of a difference is less than any shard that could go.
+    fn balanced(&self) -> bool {
+        let roll = self.database.roll();
+        roll.members.keys().all(|member| {
+            let owned = roll.owned_by(*member);
+            let mine: Vec<_> = owned.map(|(shard, _)| (shard, load_of(shard))).collect();
+            balance(&roll, *member, &mine, true).is_empty()
+        })
     }
 
     /// Whether each shard is served by the node that the table names.

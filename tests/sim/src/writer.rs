@@ -124,7 +124,11 @@ impl Node {
             Reply::Refused(at, repeated) => {
                 let refused = batch.remove(at.min(batch.len() - 1));
                 self.writers[number].batch = batch;
-                let done = if repeated { Done::Repeated } else { Done::Unavailable };
+                let done = if repeated {
+                    Done::Repeated
+                } else {
+                    Done::Unavailable
+                };
                 self.committed(core, refused, done);
                 return self.attempt(core, number);
             }

@@ -118,7 +118,9 @@ impl Handoff {
                 Step::Ended(Outcome::Kept)
             }
             (Step::Flipping, Event::Flipped(epoch)) => Step::Opening(epoch),
-            (Step::Flipping | Step::Retaking, Event::FlipUnsure) | (Step::Unsure, Event::NotFound) => Step::Unsure,
+            (Step::Flipping | Step::Retaking, Event::FlipUnsure) | (Step::Unsure, Event::NotFound) => {
+                Step::Unsure
+            }
             (Step::Retaking, Event::Retaken(epoch)) => Step::Ended(Outcome::Retaken(epoch)),
             (Step::Unsure, Event::Found(epoch, owner)) => self.found(epoch, owner),
             (Step::Opening(epoch), Event::Opened) => Step::Ended(Outcome::Moved(epoch)),
@@ -225,7 +227,10 @@ mod tests {
         assert_eq!(then(&[Event::Retaken(5)]), Action::End(Outcome::Retaken(5)));
         assert_eq!(then(&[Event::FlipUnsure]), Action::Look);
         // The flip was faster.
-        assert_eq!(then(&[Event::FlipUnsure, Event::Found(5, Some(TARGET))]), Action::Open(5));
+        assert_eq!(
+            then(&[Event::FlipUnsure, Event::Found(5, Some(TARGET))]),
+            Action::Open(5)
+        );
         // The answer to the retaking was lost.
         assert_eq!(
             then(&[Event::FlipUnsure, Event::Found(5, Some(SOURCE))]),

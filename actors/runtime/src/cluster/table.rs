@@ -38,7 +38,9 @@ const OWNERS: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, shar
     coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::float8 \
     FROM (SELECT) AS one LEFT JOIN shard_owner ON changed >= $1::text::xid8";
 const OWNER: &str = "SELECT epoch, incarnation FROM shard_owner WHERE shard = $1";
-const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestamp(), ended_because = $3 \
+/// Whoever is evicted may hold a lease, which lasts no longer than one that were granted now.
+const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestamp(), ended_because = $3, \
+    lease_until = CASE WHEN $3 = 'evicted' THEN clock_timestamp() + $2::bigint * interval '1 millisecond' ELSE lease_until END \
     WHERE incarnation = $1 AND state NOT IN ('left', 'dead') AND (wanted_state = 'dead' OR clock_timestamp() > \
     greatest(lease_until, pg_postmaster_start_time() + $2::bigint * interval '1 millisecond')) RETURNING 1";
 /// A frozen owner with an open transaction would hold a claim up.
