@@ -23,8 +23,8 @@ use crate::http::server::{Parts, Server, ServerError};
 use crate::http::{self, Api, SigningKey, TokenError, TokenSettings, Tokens, router};
 use crate::migrate::{self, MigrateError};
 use crate::settings::Settings;
-use crate::telemetry::Metrics;
 use crate::telemetry::otlp::Exporter;
+use crate::telemetry::{self, Metrics};
 
 /// How long Postgres and Redis may take to answer a health check.
 const HEALTH_BUDGET: Duration = Duration::from_millis(450);
@@ -193,6 +193,7 @@ pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn E
 /// Runs this program again in this process, with the same arguments; returns only if that fails.
 fn begin_again() -> io::Error {
     tracing::warn!("this incarnation was declared dead; the process begins again as another");
+    telemetry::lines::finish();
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     // Whoever replaced the file while it ran has it under the name it was called by.

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{self, Layers, Settings, Sources};
-use crate::{app, demo, import, migrate, telemetry};
+use crate::status::StatusArgs;
+use crate::{app, demo, import, migrate, status, telemetry};
 
 /// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
 #[derive(Debug, Parser)]
@@ -54,7 +55,7 @@ struct ServeArgs {
     /// Address of the API; the same as `--set http.listen=ADDR`
     #[arg(long, value_name = "ADDR")]
     http: Option<String>,
-    /// Address of the link between nodes; the same as `--set cluster.link=ADDR`
+    /// Address of the link between nodes; the same as `--set link.listen=ADDR`
     #[arg(long, value_name = "ADDR")]
     link: Option<String>,
     /// Shares the shards with the nodes that have joined the same database; the same as `--set cluster.join=database`
@@ -68,7 +69,7 @@ impl ServeArgs {
         let named = [
             ("cluster.node", &self.node),
             ("http.listen", &self.http),
-            ("cluster.link", &self.link),
+            ("link.listen", &self.link),
         ];
         let mut flags: Vec<String> = named
             .into_iter()
@@ -100,6 +101,9 @@ enum Command {
         #[command(flatten)]
         sources: SourceArgs,
     },
+    /// Shows the cluster as a node tells it
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Checks or shows the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -107,6 +111,15 @@ enum Command {
     Openapi,
     /// Prints the list of metrics in Markdown
     Metrics,
+}
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Prints members, leases, shards and the last moves; exit code 1 if a member is suspect or a shard is not served
+    #[command(after_help = "Example:
+  LYCEUM_PASSWORD=... lyceum cluster status --username operator
+  lyceum cluster status --json | jq '.members[] | {node, shards}'")]
+    Status(StatusArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,7 +142,7 @@ impl Command {
             Command::Import { sources, .. } => sources,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
             // These are the same whatever the settings are.
-            Command::Openapi | Command::Metrics => return Sources::default(),
+            Command::Openapi | Command::Metrics | Command::Cluster(_) => return Sources::default(),
         };
         Sources {
             profile: args.profile.clone(),
@@ -154,7 +167,9 @@ pub fn main() -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return report(&problems, 2),
     };
-    match run(command, &layers, settings) {
+    let ended = run(command, &layers, settings);
+    telemetry::lines::finish();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(error.as_ref(), 1),
     }
@@ -164,6 +179,11 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
     match command {
         Command::Config(ConfigCommand::Check(_)) => print("settings are valid\n"),
         Command::Config(ConfigCommand::Show(_)) => print(&shown(layers)),
+        Command::Cluster(ClusterCommand::Status(args)) => block_on(async {
+            let (text, trouble) = status::run(&args).await?;
+            print(&text)?;
+            trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
+        }),
         Command::Openapi => print(&app::openapi()),
         Command::Metrics => print(&telemetry::catalogue()),
         Command::Migrate(_) => block_on(async {
@@ -273,7 +293,7 @@ mod tests {
                 "cluster.node=b",
                 "cluster.node=a",
                 "http.listen=127.0.0.1:8081",
-                "cluster.link=127.0.0.1:7081",
+                "link.listen=127.0.0.1:7081",
                 "cluster.join=database"
             ]
         );

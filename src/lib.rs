@@ -12,4 +12,5 @@ pub mod http;
 pub mod import;
 pub mod migrate;
 pub mod settings;
+mod status;
 pub mod telemetry;

@@ -18,6 +18,7 @@ mod values;
 pub mod actors;
 pub mod cluster;
 pub mod domains;
+pub mod link;
 pub mod stores;
 pub mod telemetry;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub retries: stores::Retries,
     /// Entity actors: admission, mailboxes, passivation, restarts.
     pub actors: actors::Actors,
+    /// The link to other nodes.
+    pub link: link::Link,
     /// Threads for work that burns a core.
     pub cpu: actors::Cpu,
     /// Access tokens.
@@ -78,6 +81,13 @@ impl Settings {
         self.outbox.check(checks);
         self.retries.check(checks);
         self.actors.check(checks);
+        self.link.check(checks);
+        if self.cluster.join == cluster::Join::Database && self.link.listen.is_empty() {
+            checks.refuse(
+                "link.listen",
+                "has no value, and a node that joins others needs a link to them",
+            );
+        }
         self.cpu.check(checks);
         self.tokens.check(checks);
         self.accounts.check(checks);
@@ -227,6 +237,23 @@ mod tests {
         assert!(
             text.contains("must be shorter than actors.ask_timeout_ms"),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn a_link_that_others_cannot_reach_or_trust_is_refused() {
+        let text = problems(
+            &[("LYCEUM__LINK__SECRET", "short")],
+            &["link.listen=0.0.0.0:7100", "link.ping_timeout_ms=300"],
+        );
+
+        for key in ["link.advertise", "link.secret", "link.ping_timeout_ms"] {
+            assert!(text.contains(key), "{text}");
+        }
+        let half = problems(&[], &["link.listen=127.0.0.1:0", "link.tls_cert=node.pem"]);
+        assert!(
+            half.contains("link.tls_cert, link.tls_key and link.tls_ca"),
+            "{half}"
         );
     }
 

@@ -3,6 +3,7 @@
 //! [`start`] runs once, before anything else: from then on `tracing` writes to stderr (stdout is for results) and
 //! every counter stands at 0. [`Metrics::render`] is what `/metrics` answers, [`catalogue`] what docs/metrics.md says.
 
+pub(crate) mod lines;
 pub(crate) mod otlp;
 mod process;
 
@@ -93,7 +94,7 @@ fn start_logs(settings: &Telemetry) -> Result<(), TelemetryError> {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(lines::start(settings.log_queue_max));
     if json {
         subscriber
             .json()

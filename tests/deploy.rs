@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use lyceum::app;
@@ -230,7 +231,7 @@ fn probes_ask_what_a_node_answers() {
         );
     }
     for balancer in [text("haproxy.cfg"), text("../dev/haproxy.cfg")] {
-        assert!(balancer.contains("option httpchk GET /readyz\n"));
+        assert!(balancer.contains("http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host "));
     }
 }
 
@@ -300,5 +301,27 @@ fn one_node_may_be_away_on_purpose_and_never_two() {
         &object(&all, "NetworkPolicy", "lyceum")["spec"]["podSelector"]["matchLabels"],
     ] {
         assert_eq!(selector, labels);
+    }
+}
+
+#[test]
+fn the_program_knows_every_flag() {
+    let help = Command::new(env!("CARGO_BIN_EXE_lyceum"))
+        .args(["serve", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let mut lists = vec![strings(&pod(&kubernetes())["containers"][0]["args"])];
+    lists.extend(NODES.map(|node| strings(&compose()["services"][node]["command"])));
+
+    for arguments in lists {
+        assert_eq!(arguments[0], "serve");
+        for argument in &arguments[1..] {
+            let name = argument.split('=').next().unwrap();
+            assert!(
+                help.contains(&format!("{name} ")) || help.contains(&format!("{name}\n")),
+                "{name}"
+            );
+        }
     }
 }

@@ -67,7 +67,7 @@ const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 const HOMES: [(&str, &[&str]); 21] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
-    ("clap", &["src/cli.rs"]),
+    ("clap", &["src/cli.rs", "src/status.rs"]),
     ("deadpool_postgres", &["actors/runtime/src/database.rs"]),
     ("fred", &["actors/runtime/src/redis.rs"]),
     (
@@ -75,6 +75,7 @@ const HOMES: [(&str, &[&str]); 21] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],
@@ -84,6 +85,7 @@ const HOMES: [(&str, &[&str]); 21] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
             // Ready-made answers carry their entity tag as the header that it will be.
@@ -95,6 +97,7 @@ const HOMES: [(&str, &[&str]); 21] = [
         &[
             "src/http/",
             "src/import/client.rs",
+            "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/sandbox.rs",
         ],

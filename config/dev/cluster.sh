@@ -100,10 +100,13 @@ start() {
     refuse_taken "${sandbox_listen##*:}"
     launch sandbox "$bin/lyceum-sandbox" --listen "$sandbox_listen" --file "$data/sandbox.jsonl" --secret "$sandbox_secret"
   fi
-  # Alone on purpose, before the first node: the demo takes every shard over, and nodes then claim them from it.
+  # Alone on purpose, before the first node: the demo takes every shard over, and nodes then claim them from it. It is refused
+  # while a member lives, as those do for a second that were all ended with kill -9.
   if ! node_pid 1 >/dev/null && ! node_pid 2 >/dev/null && ! node_pid 3 >/dev/null; then
     "$bin/lyceum" migrate >"$state/migrate.log" || exit 1
-    LYCEUM__TELEMETRY__LOG_FILTER=warn "$bin/lyceum" demo || exit 1
+    export LYCEUM__TELEMETRY__LOG_FILTER=warn
+    "$bin/lyceum" demo 2>"$state/demo.log" || { sleep 3 && "$bin/lyceum" demo; } || exit 1
+    unset LYCEUM__TELEMETRY__LOG_FILTER
   fi
   for number in "${nodes[@]}"; do
     if ! node_pid "$number" >/dev/null; then
@@ -127,7 +130,7 @@ how_to_try() {
 
   Lyceum serves on http://$balancer from three nodes: n1, n2, n3
 
-    see the cluster     $bin/lyceum cluster status --url http://$balancer --username operator
+    see the cluster     LYCEUM_PASSWORD=lyceum-ops-7421 $bin/lyceum cluster status --username operator
     browse the API      http://$balancer/docs
     lose a node         kill -9 \$(cat $state/n2.pid)      its shards are served elsewhere within 2 s
     freeze a node       kill -STOP \$(cat $state/n3.pid)   and kill -CONT: it comes back as a new incarnation

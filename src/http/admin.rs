@@ -155,9 +155,9 @@ pub async fn drain(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     order(api, &request, Command::Drain { node }, body).await
 }
 
-/// `POST /admin/v1/nodes/{node}/evict`: has a member declared dead, whatever its lease says; its shards are claimed by
-/// the others. If it runs after all, its writes are refused and it comes back as a new incarnation.
+/// `POST /admin/v1/nodes/{node}/evict`: has a member declared dead, whatever its lease says.
 ///
+/// Its shards are claimed by the others. If it runs after all, its writes are refused and it comes back as a new incarnation.
 /// It is done when the cluster shows it.
 ///
 /// # Errors

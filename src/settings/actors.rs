@@ -16,6 +16,8 @@ pub struct Actors {
     pub admission_max: usize,
     /// Commands and questions that may wait for one entity.
     pub mailbox_max: usize,
+    /// Commands and questions that may wait for shards that are changing hands, for entities of one kind.
+    pub moving_max: usize,
     /// Entities in memory, over which the longest idle ones are passivated.
     pub alive_max: usize,
     /// Idle time after which an entity is passivated.
@@ -34,6 +36,7 @@ impl Actors {
     pub(super) fn check(&self, checks: &mut Checks<'_>) {
         checks.range("actors.admission_max", self.admission_max, 1..=1_000_000);
         checks.range("actors.mailbox_max", self.mailbox_max, 1..=65_536);
+        checks.range("actors.moving_max", self.moving_max, 1..=1_000_000);
         checks.range("actors.alive_max", self.alive_max, 16..=10_000_000);
         checks.duration(
             "actors.idle_timeout_s",

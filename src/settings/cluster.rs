@@ -1,6 +1,5 @@
 //! Settings of the cluster: how this node joins, how long it is believed to live, how shards change hands.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,10 +14,6 @@ pub struct Cluster {
     pub join: Join,
     /// Its name, its own among those that live.
     pub node: String,
-    /// Where its link listens.
-    pub link: String,
-    /// Where others reach its link; empty for where it listens.
-    pub link_advertise: String,
     /// How long a renewal grants its lease for.
     pub lease_ttl_ms: Millis,
     /// How often it renews.
@@ -62,27 +57,9 @@ pub enum Join {
 }
 
 impl Cluster {
-    /// Where others reach this node's link.
-    pub fn link_reached_at(&self) -> &str {
-        if self.link_advertise.is_empty() {
-            &self.link
-        } else {
-            &self.link_advertise
-        }
-    }
-
     pub(super) fn check(&self, checks: &mut Checks<'_>) {
         if self.node.is_empty() || self.node.len() > 63 {
             checks.refuse("cluster.node", "is empty or longer than 63 bytes");
-        }
-        if self.join == Join::Database && self.link.parse::<SocketAddr>().is_err() {
-            checks.refuse(
-                "cluster.link",
-                format!(
-                    "`{}` is not an address to listen on, which joining needs",
-                    self.link
-                ),
-            );
         }
         let millis = Duration::from_millis;
         checks.duration(

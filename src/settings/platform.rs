@@ -57,6 +57,7 @@ impl Settings {
             actors: ActorLimits {
                 admission_max: self.actors.admission_max,
                 mailbox_max: u32::try_from(self.actors.mailbox_max).unwrap_or(u32::MAX),
+                moving_max: self.actors.moving_max,
                 alive_max: self.actors.alive_max,
                 idle_timeout: *self.actors.idle_timeout_s,
                 backoff_min: *self.actors.restart_backoff_ms,
@@ -65,6 +66,7 @@ impl Settings {
                 failure_window: *self.actors.restart_window_s,
                 ..ActorLimits::default()
             },
+            link: self.link.link(),
             cpu_threads: self.cpu_threads(),
             cpu_queue_max: self.cpu.queue_max,
             hash_cost: HashCost {
@@ -107,7 +109,8 @@ impl Settings {
         let cluster = &self.cluster;
         (cluster.join == Join::Database).then(|| ClusterSettings {
             http: self.http.listen.to_string(),
-            link: cluster.link_reached_at().to_owned(),
+            // The link knows, once it listens.
+            link: String::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease: LeaseTerms {
                 ttl: *cluster.lease_ttl_ms,

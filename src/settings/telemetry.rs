@@ -13,6 +13,8 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// Levels by module, in `tracing`'s filter language.
     pub log_filter: String,
+    /// Lines waiting to be written, at most.
+    pub log_queue_max: usize,
     /// Whether counters and histograms are kept.
     pub metrics: bool,
     /// One request in so many begins a trace that is kept; 0 for none.
@@ -43,6 +45,7 @@ impl Telemetry {
                 format!("`{}` is not a filter: {error}", self.log_filter),
             );
         }
+        checks.range("telemetry.log_queue_max", self.log_queue_max, 64..=10_000_000);
         if !self.otlp_url.is_empty() && otlp::endpoint(&self.otlp_url).is_none() {
             checks.refuse(
                 "telemetry.otlp_url",

@@ -6,6 +6,8 @@ use std::fs;
 
 use lyceum_runtime::metrics::{Area, Computed, Gauge, Label, Metric, Type};
 
+use super::lines;
+
 /// Clock ticks a second in `/proc/self/stat`: Linux has told user space 100 on every architecture for decades.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -44,6 +46,13 @@ static PROCESS_START_TIME_SECONDS: Computed = Computed::new(
     || Some(boot_time()? + stat(19)? / TICKS_PER_SECOND),
 )
 .worry("is young although nobody restarted it");
+static LOG_LINES_LOST_TOTAL: Computed = Computed::new(
+    Type::Counter,
+    "log_lines_lost_total",
+    "Log lines that found no room in the queue to the writer.",
+    || Some(f64::from(lines::lost())),
+)
+.worry("rises: whatever reads stderr is too slow");
 static BUILD_INFO: Metric<Gauge> = Metric::new("build_info", "Always 1; the labels say what is running.")
     .labels(&[
         Label::program("version", "the version of the package"),
@@ -60,6 +69,7 @@ pub(super) static METERS: &[Area] = &[Area {
         &PROCESS_MAX_FDS,
         &PROCESS_THREADS,
         &PROCESS_START_TIME_SECONDS,
+        &LOG_LINES_LOST_TOTAL,
         &BUILD_INFO,
     ],
 }];

@@ -63,6 +63,8 @@ impl Belongings {
             .replace("{id}", id)
             .replace("{lesson_id}", &self.lesson)
             .replace("{kind}", "buyer")
+            .replace("{node}", "lyceum")
+            .replace("{shard}", "7")
     }
 }
 
@@ -82,6 +84,8 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", "/v1/me/wallet/top-ups") => json!({"amount": cny(0), "provider": "sandbox"}),
         ("post", "/admin/v1/users/{id}/roles") => json!({"role": "creator"}),
         ("post", "/admin/v1/users/{id}/suspend") => json!({"reason": "mine"}),
+        ("post", "/admin/v1/shards/{shard}/move") => json!({"reason": "mine", "to": "lyceum"}),
+        ("post", template) if template.starts_with("/admin/v1/nodes/") => json!({"reason": "mine"}),
         _ => return None,
     })
 }

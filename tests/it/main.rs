@@ -9,6 +9,7 @@ mod accounts;
 mod authorisation;
 mod browse;
 mod catalog;
+mod cluster;
 mod commerce;
 mod crashes;
 #[path = "../shared/databases.rs"]
@@ -18,6 +19,7 @@ mod faults;
 mod harness;
 mod metrics;
 mod nodes;
+mod operators;
 mod payments;
 mod recommend;
 mod refunds;

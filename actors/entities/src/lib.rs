@@ -14,6 +14,8 @@ mod meters;
 pub mod operators;
 mod platform;
 pub mod recommend;
+#[cfg(test)]
+mod refusals_test;
 
 pub use bulletin::{Board, Taken, Takes};
 pub use freshness::{Followed, Freshness};

@@ -15,10 +15,10 @@ use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
-use lyceum_runtime::link::Alone;
+use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
-    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, supervise,
+    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock, supervise,
 };
 
 use crate::accounts::{
@@ -63,6 +63,8 @@ pub struct PlatformSettings {
     pub outbox: OutboxSettings,
     /// Limits on actors.
     pub actors: ActorLimits,
+    /// The link to other nodes, if there may be some.
+    pub link: Option<LinkSettings>,
     /// Threads that hash passwords.
     pub cpu_threads: usize,
     /// Passwords waiting to be hashed, at most.
@@ -112,6 +114,9 @@ pub enum StartError {
     /// A store is away or refuses.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The link to other nodes could not be opened.
+    #[error("{0}")]
+    Link(#[from] LinkError),
     /// A thread or an index could not be started.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -164,6 +169,8 @@ pub struct Platform {
     pub database: Database,
     /// Redis, for health checks.
     pub redis: Redis,
+    /// The link to other nodes, if there may be some.
+    pub link: Option<Arc<Link>>,
     condition: Arc<Condition>,
     pub(crate) node: Arc<Node>,
     cluster: Arc<Cluster>,
@@ -184,14 +191,28 @@ impl Platform {
             settings.redis_connect_timeout,
             settings.redis_timeout,
         )?;
+        // Before anything is decided: all nodes mean the same present.
+        clock::compare(&database).await?;
+        let compared = database.clone();
+        supervise("clock", move || clock::keep(compared.clone()));
         let member = Membership::new(settings.node);
-        let cluster = match settings.cluster {
-            None => {
-                let shards = member.claim_all(&database).await?;
-                Cluster::alone(&member, shards, database.clone(), &settings.database)
-            }
-            Some(cluster) => Cluster::join(&member, database.clone(), &settings.database, cluster).await?,
+        let regions = Arc::new(Regions::default());
+        let link = match settings.link {
+            Some(link) => Some(Link::start(link, member.incarnation, regions.clone()).await?),
+            None => None,
         };
+        let cluster = match settings.cluster {
+            None => Cluster::alone(&member, database.clone(), &settings.database).await?,
+            Some(mut cluster) => {
+                if let Some(link) = &link {
+                    cluster.link = link.advertised().to_string();
+                }
+                Cluster::join(&member, database.clone(), &settings.database, cluster).await?
+            }
+        };
+        if let Some(link) = &link {
+            cluster.link_over(link);
+        }
         let shards = cluster.shards().clone();
         let (journal, committed) = PostgresJournal::start(
             &settings.journal,
@@ -201,13 +222,17 @@ impl Platform {
             member.incarnation,
         );
         let condition = journal.condition();
+        let peers: Arc<dyn PeerTransport> = match &link {
+            Some(link) => link.clone(),
+            None => Arc::new(Alone),
+        };
         let supervisors = Arc::new(Supervisors::default());
         let node = Arc::new(Node {
             journal: Arc::new(journal),
             snapshots: Arc::new(redis.clone()),
             shards: shards.clone(),
-            peers: Arc::new(Alone),
-            regions: Arc::default(),
+            peers,
+            regions,
             limits: settings.actors,
             supervisors: supervisors.clone(),
             alive: AtomicUsize::new(0),
@@ -328,6 +353,14 @@ impl Platform {
             Arc::new(flows),
             committed,
         );
+        cluster.warms(vec![
+            Arc::new(accounts.clone()),
+            Arc::new(sessions.clone()),
+            Arc::new(courses.clone()),
+            Arc::new(buyers.clone()),
+            Arc::new(payments.clone()),
+            Arc::new(profiles.clone()),
+        ]);
         cluster.begin(node.clone()).await?;
         Ok(Arc::new(Platform {
             accounts,
@@ -351,6 +384,7 @@ impl Platform {
             interactions: sink,
             database,
             redis,
+            link,
             condition,
             node,
             cluster,
@@ -378,6 +412,11 @@ impl Platform {
             Some(worker) => tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
             None => true,
         };
+        if let Some(link) = &self.link {
+            // What others still ask is answered, if only with who serves it now.
+            link.drain(ends.saturating_duration_since(tokio::time::Instant::now()))
+                .await;
+        }
         if let Err(error) = self.cluster.leave().await {
             tracing::warn!(%error, "this member could not say that it leaves");
         }

@@ -48,18 +48,12 @@ pub(crate) struct Answered<E: Entity> {
 /// What the asker hears.
 pub(crate) type Heard<E> = Result<Answered<E>, AskError<ErrorOf<E>>>;
 
-/// What is asked of an entity.
-pub(crate) struct Asked<E: Entity> {
-    pub(crate) command: Option<CommandOf<E>>,
-    pub(crate) question: Option<E::Question>,
-}
-
 /// What whoever waits on this node is told.
 pub(crate) enum Told<E: Entity> {
     /// What became of it.
     Heard(Heard<E>),
-    /// The shard began to change hands before the request was begun: here it is again.
-    Returned(Box<Asked<E>>),
+    /// The shard began to change hands before the request was begun: here are its command and question again.
+    Returned(Box<(Option<CommandOf<E>>, E::Question)>),
 }
 
 /// Who waits for an answer.
@@ -197,13 +191,9 @@ pub(crate) struct Request<E: Entity> {
 impl<E: Entity> Request<E> {
     /// Gives a request that was not begun back to a caller on this node.
     pub(crate) fn give_back(mut self) {
-        if let Listener::Near(sender) = self.reply.listener.take() {
-            let asked = Asked {
-                command: self.command,
-                question: self.question,
-            };
+        if let (Listener::Near(sender), Some(question)) = (self.reply.listener.take(), self.question) {
             // Whoever has given up at its deadline does not ask again.
-            let _ = sender.send(Told::Returned(Box::new(asked)));
+            let _ = sender.send(Told::Returned(Box::new((self.command, question))));
         }
     }
 }

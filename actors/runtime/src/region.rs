@@ -5,19 +5,21 @@
 
 mod creation;
 mod remote;
+mod warming;
 
 use std::collections::hash_map::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use ractor::ActorCell;
 use tokio::sync::oneshot;
 
 use self::creation::Creations;
 pub(crate) use self::remote::Far;
-use self::remote::{Found, Hops};
-use crate::ask::{AskError, Asked, Heard, Outcome, Permit, Reply, Request, Told};
+use self::remote::{Asked, Found};
+use crate::ask::{AskError, Heard, Outcome, Permit, Reply, Request, Told};
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, EntityRef, ErrorOf, Key};
 use crate::journal::Journal;
@@ -179,7 +181,7 @@ impl<E: Entity> Activation for Activate<E> {
             request.reply.send(Err(AskError::Unavailable));
             return None;
         };
-        let resident = Arc::new(Resident::new(shared.clone(), key.id(), actor));
+        let resident = Arc::new(Resident::new(shared.clone(), key, actor));
         resident.touch(Instant::now());
         if shared.table.pin().insert(key.id(), resident.clone()).is_none() {
             shared.node.alive.fetch_add(1, Ordering::Relaxed);
@@ -284,11 +286,8 @@ impl<E: Entity> Region<E> {
         if self.serves(key) {
             return self.tell_here(key, command, trace::current());
         }
-        let asked = Asked {
-            command: Some(command),
-            question: None,
-        };
-        self.tell_elsewhere(key, asked, Context::within(self.shared.node.limits.tell_timeout));
+        let context = Context::within(self.shared.node.limits.tell_timeout);
+        self.tell_elsewhere(key, command, context);
     }
 
     fn tell_here(&self, key: E::Key, command: CommandOf<E>, trace: Trace) {
@@ -339,52 +338,32 @@ impl<E: Entity> Region<E> {
         question: E::Question,
         context: &Context,
     ) -> Heard<E> {
-        let mut asked = Asked {
+        if !self.serves(key) {
+            return self.anywhere(key, command, question, context).await;
+        }
+        let permit = self.admit().ok_or(AskError::Overloaded)?;
+        let (reply, outcome) = Reply::channel(key.id(), permit);
+        let changes = command.is_some();
+        let asked = Instant::now();
+        let request = Request {
             command,
             question: Some(question),
-        };
-        let mut hops = Hops::default();
-        loop {
-            if self.serves(key) {
-                match self.here(key, asked, context).await {
-                    Told::Heard(heard) => return heard,
-                    Told::Returned(again) => asked = *again,
-                }
-            }
-            // What is asked of this node needs no room for the way to another.
-            match Box::pin(self.elsewhere(key, asked, context, &mut hops)).await? {
-                Found::Here(again) => asked = again,
-                Found::There(heard) => return heard,
-            }
-        }
-    }
-
-    /// Asks the entity on this node.
-    async fn here(&self, key: E::Key, asked: Asked<E>, context: &Context) -> Told<E> {
-        let Some(permit) = self.admit() else {
-            return Told::Heard(Err(AskError::Overloaded));
-        };
-        let (reply, outcome) = Reply::channel(key.id(), permit);
-        let changes = asked.command.is_some();
-        let now = Instant::now();
-        let request = Request {
-            command: asked.command,
-            question: asked.question,
             // A question alone has no effect that a repetition could double.
             operation: context.operation.filter(|_| changes),
             trace: context.trace,
             deadline: context.deadline,
-            queued_at: now,
+            queued_at: asked,
             waiting: Some(self.shared.metrics.mailbox_depth.rise()),
             reply,
         };
-        let asking = self.shared.node.pace.asked(now);
-        self.send(key, Box::new(request), now);
+        let asking = self.shared.node.pace.asked(asked);
+        self.send(key, Box::new(request), asked);
         let heard = match tokio::time::timeout_at(context.deadline.into(), outcome).await {
-            Ok(Ok(Told::Heard(outcome))) => outcome,
-            Ok(Ok(returned @ Told::Returned(_))) => {
+            Ok(Ok(Told::Heard(heard))) => heard,
+            Ok(Ok(Told::Returned(returned))) => {
                 asking.void();
-                return returned;
+                let (command, question) = *returned;
+                return self.anywhere(key, command, question, context).await;
             }
             // A reply is answered even when it is dropped.
             Ok(Err(_)) => Err(AskError::Failed),
@@ -396,7 +375,32 @@ impl<E: Entity> Region<E> {
         } else {
             asking.void();
         }
-        Told::Heard(heard)
+        heard
+    }
+
+    /// Asks whoever serves the shard. What is asked of this node needs no room for it: it is boxed.
+    fn anywhere<'a>(
+        &'a self,
+        key: E::Key,
+        command: Option<CommandOf<E>>,
+        question: E::Question,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Heard<E>> {
+        Box::pin(async move {
+            let asked = Asked {
+                command,
+                question: Some(question),
+            };
+            match self.elsewhere(key, asked, context).await? {
+                Found::There(heard) => heard,
+                Found::Here(Asked {
+                    command,
+                    question: Some(question),
+                    // Only a shard that changes hands again leads here once more, and the deadline ends it.
+                }) => self.request(key, command, question, context).await,
+                Found::Here(Asked { question: None, .. }) => Err(AskError::Unavailable),
+            }
+        })
     }
 
     /// Sends a request to its entity on this node; whoever waits is told if that does not come to pass.

@@ -16,7 +16,8 @@ use ractor::{ActorId, ActorRef, ActorStatus, MessagingErr};
 
 use crate::ask::{AskError, Envelope, Outcome, Request};
 use crate::clock;
-use crate::entity::{Entity, ErrorOf};
+use crate::cluster::Hot;
+use crate::entity::{Entity, ErrorOf, Key};
 use crate::journal::Lineage;
 use crate::metrics::Risen;
 use crate::region::Shared;
@@ -24,7 +25,7 @@ use crate::region::Shared;
 /// One live entity, as the table, its shard and its own shell see it.
 pub(crate) struct Resident<E: Entity> {
     shared: Arc<Shared<E>>,
-    id: u128,
+    key: E::Key,
     actor: ActorRef<Envelope<E>>,
     /// Requests sent to the actor and not yet dealt with.
     depth: AtomicU32,
@@ -52,11 +53,11 @@ impl<E: Entity> Memory<E> {
 }
 
 impl<E: Entity> Resident<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>, id: u128, actor: ActorRef<Envelope<E>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<E>>, key: E::Key, actor: ActorRef<Envelope<E>>) -> Self {
         Resident {
             _alive: shared.metrics.alive.rise(),
             shared,
-            id,
+            key,
             actor,
             depth: AtomicU32::new(0),
             commands: AtomicU32::new(0),
@@ -146,6 +147,8 @@ impl<E: Entity> Resident<E> {
 /// A live entity without its type, as its shard supervises it.
 pub(crate) trait Supervised: Send + Sync {
     fn actor_id(&self) -> ActorId;
+    /// What another node would start it by, and when it was used last.
+    fn heat(&self) -> (u64, Hot);
     /// How long it has not been used; `None` while something is waiting or in flight.
     fn idle(&self, now: Instant) -> Option<Duration>;
     /// Takes it out of the table, so that new requests go through the shard.
@@ -174,6 +177,15 @@ impl<E: Entity> Supervised for Resident<E> {
         self.actor.get_id()
     }
 
+    fn heat(&self) -> (u64, Hot) {
+        let hot = Hot {
+            kind: E::KIND.number,
+            id: self.key.id(),
+            placement: self.key.placement(),
+        };
+        (self.last_used_ms.load(Ordering::Relaxed), hot)
+    }
+
     fn idle(&self, now: Instant) -> Option<Duration> {
         let in_flight = match self.memory.try_read() {
             Ok(memory) => memory.in_flight(),
@@ -188,10 +200,10 @@ impl<E: Entity> Supervised for Resident<E> {
     fn forget(&self) {
         let table = self.shared.table.pin();
         if table
-            .get(&self.id)
+            .get(&self.key.id())
             .is_some_and(|found| found.actor.get_id() == self.actor.get_id())
         {
-            table.remove(&self.id);
+            table.remove(&self.key.id());
             self.shared.node.alive.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -6,6 +6,7 @@
 
 mod supervisors;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
 pub use self::supervisors::Supervisors;
+use crate::cluster::{HOT_MAX, Hot};
 use crate::entity::EntityRef;
 use crate::journal::Entry;
 use crate::metrics::Risen;
@@ -35,6 +37,8 @@ pub(crate) enum ShardMessage {
     HandOver(oneshot::Sender<()>),
     /// The shard is served by this node, again or for the first time.
     Open,
+    /// Say what was used last, the newest first.
+    Hot(oneshot::Sender<Vec<Hot>>),
     /// A turn that does nothing but show that there are turns.
     Canary(u64),
 }
@@ -107,6 +111,10 @@ impl Actor for Supervisor {
                 if matches!(entities.stage, Stage::Leaving(Refusal::Moving, _)) {
                     entities.stage = Stage::Open;
                 }
+            }
+            ShardMessage::Hot(told) => {
+                // Nobody is left to tell when the time is up.
+                let _ = told.send(entities.hottest());
             }
             ShardMessage::Canary(number) => {
                 self.supervisors.sang(self.shard, number);
@@ -342,6 +350,17 @@ impl Entities {
             Stage::Open => None,
             Stage::Leaving(refusal, _) => Some(refusal),
         }
+    }
+
+    fn hottest(&self) -> Vec<Hot> {
+        let live = self.slots.values().filter_map(|slot| match slot {
+            Slot::Live(resident) => Some(resident.heat()),
+            Slot::Stopping(..) | Slot::Resting(_) | Slot::Quarantined(_) => None,
+        });
+        let mut hot: Vec<(u64, Hot)> = live.collect();
+        hot.sort_unstable_by_key(|(used, hot)| (Reverse(*used), hot.id));
+        hot.truncate(HOT_MAX);
+        hot.into_iter().map(|(_, hot)| hot).collect()
     }
 
     fn report_ended(&mut self) {

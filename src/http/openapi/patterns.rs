@@ -7,7 +7,9 @@ use lyceum_domain::ids::{
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
-use utoipa::openapi::schema::{KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::openapi::{OpenApi, RefOr};
 
 /// Visible ASCII, as `idempotency.rs` asks for.
@@ -82,6 +84,16 @@ fn without_null(parameter: &mut Parameter) {
     }
 }
 
+/// One of several things under its name holds nothing beside it.
+fn variant_alone(variant: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::Object(object)) = variant
+        && object.properties.len() == 1
+        && object.required.len() == 1
+    {
+        object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    }
+}
+
 fn describe_schema(schema: &mut RefOr<Schema>) {
     let RefOr::T(schema) = schema else { return };
     match schema {
@@ -94,7 +106,10 @@ fn describe_schema(schema: &mut RefOr<Schema>) {
             }
         }
         Schema::AllOf(all) => all.items.iter_mut().for_each(describe_schema),
-        Schema::OneOf(one) => one.items.iter_mut().for_each(describe_schema),
+        Schema::OneOf(one) => {
+            one.items.iter_mut().for_each(variant_alone);
+            one.items.iter_mut().for_each(describe_schema);
+        }
         Schema::AnyOf(any) => any.items.iter_mut().for_each(describe_schema),
         _ => {}
     }
@@ -171,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn the_content_of_a_lesson_is_one_thing_and_nothing_beside_it() {
+        let document: serde_json::Value =
+            serde_json::from_slice(&crate::http::openapi::ready_made().0).unwrap();
+
+        let variants = document["components"]["schemas"]["NewContentBody"]["oneOf"].as_array();
+
+        for variant in variants.unwrap() {
+            assert_eq!(variant["additionalProperties"], false, "{variant}");
+        }
+    }
+
+    #[test]
     fn every_id_of_a_path_has_a_pattern_but_that_of_any_entity() {
         let document: serde_json::Value =
             serde_json::from_slice(&crate::http::openapi::ready_made().0).unwrap();
@@ -179,7 +206,10 @@ mod tests {
                 let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
                 for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
                     let described = parameter["schema"]["pattern"].is_string();
-                    let of_any_kind = path.starts_with("/admin/v1/entities/");
+                    // The names of nodes are their operators' choice, and shards are numbers.
+                    let of_any_kind = ["entities", "nodes", "shards"]
+                        .iter()
+                        .any(|part| path.starts_with(&format!("/admin/v1/{part}/")));
 
                     assert_eq!(described, !of_any_kind, "{method} {path} {}", parameter["name"]);
                 }

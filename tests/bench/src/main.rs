@@ -73,6 +73,15 @@ enum Command {
         #[arg(long)]
         answer: PathBuf,
     },
+    /// Is the other node of the link's measurement
+    Peer {
+        /// The address of its link
+        #[arg(long)]
+        link: SocketAddr,
+        /// The address of HTTP/2 in clear text
+        #[arg(long)]
+        h2c: SocketAddr,
+    },
 }
 
 /// A part of a run.
@@ -98,6 +107,7 @@ async fn main() -> ExitCode {
         Command::Run { place, only } => run(&place, &only).await,
         Command::Peers { place, peers } => beside_peers(&place, &peers).await,
         Command::Control { listen, answer } => control::serve(listen, &answer).await,
+        Command::Peer { link, h2c } => link::serve(link, h2c).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,7 +129,8 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
         told
     };
     if wanted(Part::Link) {
-        keep(link::run().await?)?;
+        keep(link::asks().await?)?;
+        keep(link::run(place).await?)?;
     }
     if only == [Part::Link] {
         // It needs no store.

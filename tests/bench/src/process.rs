@@ -69,9 +69,12 @@ impl Process {
 
     /// CPU time used so far, in user and kernel mode, by all threads.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let ticks = cpu_ticks(&stat).ok_or("/proc/<pid>/stat has another form")?;
-        Ok(TICK * ticks)
+        cpu_of(&self.child.id().to_string())
+    }
+
+    /// CPU time that this process itself has used so far.
+    pub(crate) fn own_cpu() -> Result<Duration, Failure> {
+        cpu_of("self")
     }
 
     /// Resident memory, bytes.
@@ -108,6 +111,12 @@ impl Drop for Process {
 /// An address on the loopback interface that nobody listens on.
 pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+fn cpu_of(process: &str) -> Result<Duration, Failure> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let ticks = cpu_ticks(&stat).ok_or("/proc/<pid>/stat has another form")?;
+    Ok(TICK * ticks)
 }
 
 /// `utime + stime`; the name of the program in brackets may contain anything.

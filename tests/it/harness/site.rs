@@ -158,17 +158,23 @@ impl Site {
     /// Starts another node over the same stores, inside this process. It takes every shard over, so that whatever
     /// happens from then on happens there.
     pub(crate) async fn beside(&self) -> Beside {
-        self.start_beside(None).await
+        self.start_beside(&[], None).await
+    }
+
+    /// As [`Site::beside`], with these settings.
+    pub(crate) async fn beside_with(&self, settings: &[String]) -> Beside {
+        self.start_beside(settings, None).await
     }
 
     /// As [`Site::beside`], with a Redis that is away.
     pub(crate) async fn beside_without_redis(&self) -> Beside {
-        self.start_beside(Some(AWAY)).await
+        self.start_beside(&[], Some(AWAY)).await
     }
 
-    async fn start_beside(&self, redis_url: Option<&str>) -> Beside {
+    async fn start_beside(&self, more: &[String], redis_url: Option<&str>) -> Beside {
         let address = free_address();
-        let settings = [format!("http.listen={address}")];
+        let mut settings = vec![format!("http.listen={address}")];
+        settings.extend_from_slice(more);
         let app = self.start_app(&settings, redis_url).await;
         Beside { address, _app: app }
     }
@@ -183,6 +189,21 @@ impl Site {
         let mut child = Child::start(program, &arguments, &self.environment);
         child.ready(self.address, "/readyz").await;
         self.server = Server::Process(child);
+    }
+
+    /// Starts the binary once more over the stores of this site, with these settings besides, and waits until it is ready.
+    pub(crate) async fn another(&self, more: &[&str]) -> Child {
+        let address = free_address();
+        let mut arguments = vec!["serve".to_owned()];
+        let own = format!("http.listen={address}");
+        let settings = self.settings.iter().map(String::as_str);
+        for setting in settings.chain([own.as_str()]).chain(more.iter().copied()) {
+            arguments.extend(["--set".to_owned(), setting.to_owned()]);
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_lyceum"));
+        let mut child = Child::start(program, &arguments, &self.environment);
+        child.ready(address, "/readyz").await;
+        child
     }
 
     /// The process of the server.

@@ -11,6 +11,7 @@ use crate::report::{EXAMPLES_MAX, Report, Rule};
 mod commerce;
 mod journal;
 mod ledger;
+mod operators;
 
 /// Something that must be true of the tables.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .iter()
         .chain(commerce::INVARIANTS)
         .chain(journal::INVARIANTS)
+        .chain(operators::INVARIANTS)
 }
 
 const fn invariant(name: &'static str, holds: Holds, says: &'static str, query: &'static str) -> Invariant {

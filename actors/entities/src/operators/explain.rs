@@ -2,7 +2,7 @@
 
 use lyceum_domain::ids::{CourseId, PaymentId, UserId};
 use lyceum_kernel::Aggregate;
-use lyceum_runtime::{Entity, EventOf, Kind, Shard, StoreError, shard_of};
+use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -23,41 +23,17 @@ impl Platform {
             .into()
     }
 
-    /// The owner and epoch of every shard, by the database and by this node's own belief.
+    /// Members, shards and the last moves by the database, and what this node makes of them.
     ///
     /// # Errors
     /// Postgres is away.
     pub async fn cluster_view(&self) -> Result<Value, StoreError> {
-        const OWNERS: &str = "SELECT shard, epoch, node, incarnation, \
-            to_char(claimed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM shard_owner ORDER BY shard";
-        let shards: Vec<Value> = self
-            .database
-            .query(OWNERS, &[])
-            .await?
-            .iter()
-            .map(|row| {
-                let shard: i16 = row.get(0);
-                let served = Shard::try_from(shard).map_or(0, |shard| self.node.shards.epoch(shard));
-                let fenced = Shard::try_from(shard).ok().and_then(|shard| self.node.shards.fenced_at(shard));
-                json!({
-                    "shard": shard,
-                    "state": match (served, fenced) { (0, Some(_)) => "fenced", (0, None) => "unassigned", _ => "serving" },
-                    "epoch": row.get::<_, i64>(1),
-                    "served_epoch": served,
-                    "node": row.get::<_, Option<String>>(2),
-                    "incarnation": row.get::<_, Option<Uuid>>(3),
-                    "claimed_at": row.get::<_, Option<String>>(4),
-                })
-            })
-            .collect();
-        Ok(json!({
-            "node": self.member.node,
-            "incarnation": self.member.incarnation,
-            "entities_alive": self.alive(),
-            "shards_serving": self.shards_served(),
-            "snapshots": self.snapshots_view(),
-            "shards": shards,
-        }))
+        let view = self.cluster().view().await?;
+        let mut view = serde_json::to_value(view).map_err(StoreError::refused)?;
+        view["entities_alive"] = self.alive().into();
+        view["shards_serving"] = self.shards_served().into();
+        view["snapshots"] = self.snapshots_view();
+        Ok(view)
     }
 
     /// Where one entity lives, its version, its mailbox, its state without what is personal or secret, and the kinds of its

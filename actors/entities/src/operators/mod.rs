@@ -21,7 +21,8 @@ use self::audit::{Deed, append};
 /// The shortest and the longest reason, in characters.
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 
-const MEMBERS: &str = "SELECT m.node, m.state, (SELECT count(*) FROM shard_owner AS o WHERE o.incarnation = m.incarnation) \
+const MEMBERS: &str = "SELECT m.node, m.state = 'serving' AND coalesce(m.wanted_state, 'serving') = 'serving', \
+    (SELECT count(*) FROM shard_owner AS o WHERE o.incarnation = m.incarnation) \
     FROM members AS m WHERE m.state NOT IN ('left', 'dead') ORDER BY m.node FOR UPDATE OF m";
 const WANT: &str = "UPDATE members SET wanted_state = $2 WHERE node = $1 AND state NOT IN ('left', 'dead')";
 const OWNER: &str = "SELECT node FROM shard_owner WHERE shard = $1";
@@ -156,6 +157,7 @@ pub struct Operators {
 /// A member that lives.
 struct Member {
     node: String,
+    /// It may be given shards, and nobody wants otherwise.
     serves: bool,
     shards: i64,
 }
@@ -220,7 +222,7 @@ async fn plan(transaction: &Transaction<'_>, command: &Command) -> Result<Accept
         .iter()
         .map(|row| Member {
             node: row.get(0),
-            serves: row.get::<_, &str>(1) == "serving",
+            serves: row.get(1),
             shards: row.get(2),
         })
         .collect();

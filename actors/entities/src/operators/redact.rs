@@ -21,7 +21,7 @@ const WORDS: &[&str] = &[
     "active", "suspended", "erased", "absent", "open", "learner", "creator", "operator", "support", "finance",
     "logged_out", "refresh_reused", "displaced", "password_changed", "account_closed", "role_revoked",
     // Courses.
-    "draft", "in_review", "approved", "scheduled", "published", "unlisted", "retired", "archived", "present", "listed",
+    "Present", "Absent", "draft", "in_review", "approved", "scheduled", "published", "unlisted", "retired", "archived", "listed",
     "all", "beginner", "intermediate", "advanced", "article", "video", "audio", "quiz", "document",
     // Money.
     "CNY", "USD", "EUR", "wallet", "sandbox", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",

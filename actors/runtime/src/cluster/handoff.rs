@@ -85,7 +85,8 @@ impl Hands {
     }
 
     async fn prepare(&self, shard: Shard, epoch: i64, to: &Owner) -> Event {
-        let prepared = self.peers.prepare(to, shard, epoch, Vec::new());
+        let hot = self.node.supervisors.hottest(shard, self.limits.prepare).await;
+        let prepared = self.peers.prepare(to, shard, epoch, hot);
         let prepared = tokio::time::timeout(self.limits.prepare, prepared).await;
         Event::Prepared(prepared.unwrap_or(true))
     }

@@ -20,14 +20,13 @@ use super::duties;
 use super::handoff::Hands;
 use super::judge::Judge;
 use super::members::{Member, MemberState, Roll};
+use super::plan::Planned;
 use super::steward::Outcome;
 use super::{Cluster, Load, Stage};
 use crate::ownership::{Owner, Place};
 use crate::placement::{SHARDS, Shard};
 use crate::store_error::StoreError;
 
-/// How many looks lie between two at what changes seldom.
-const SELDOM: u32 = 5;
 /// How many looks lie between two deletions of what is old.
 const RARELY: u32 = 600;
 /// How often the loads of shards are taken.
@@ -35,34 +34,26 @@ const LOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// One life of the worker.
 pub(super) struct Keeper {
-    cluster: Arc<Cluster>,
-    hands: Arc<Hands>,
-    origin: Instant,
-    judge: Judge,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) hands: Arc<Hands>,
+    pub(super) origin: Instant,
+    pub(super) judge: Judge,
     /// The moment that the last look shows at least.
     judge_at: Duration,
-    roll: Roll,
+    pub(super) roll: Roll,
     since: String,
     /// By shard: when it was claimed or handed over.
-    owned_since: Vec<Instant>,
+    pub(super) owned_since: Vec<Instant>,
     /// Since when nobody who lives owns a shard.
-    orphaned: BTreeMap<Shard, Duration>,
-    moving: BTreeSet<Shard>,
+    pub(super) orphaned: BTreeMap<Shard, Duration>,
+    pub(super) moving: BTreeSet<Shard>,
     /// What is to be moved for balance, until it has been.
-    backlog: Vec<Planned>,
+    pub(super) backlog: Vec<Planned>,
     /// The hand-offs under way: what became of each, and of which wish.
     underway: JoinSet<(Shard, Outcome, Option<i64>)>,
-    load: Load,
+    pub(super) load: Load,
     load_taken: Instant,
-    looks: u32,
-}
-
-/// A hand-off that is to begin.
-struct Planned {
-    shard: Shard,
-    to: Uuid,
-    reason: String,
-    wish: Option<i64>,
+    pub(super) looks: u32,
 }
 
 impl Keeper {
@@ -146,7 +137,7 @@ impl Keeper {
         Ok(())
     }
 
-    fn me(&self) -> Option<&Member> {
+    pub(super) fn me(&self) -> Option<&Member> {
         self.roll.members.get(&self.cluster.incarnation)
     }
 
@@ -292,98 +283,6 @@ impl Keeper {
         Ok(())
     }
 
-    fn moves_max(&self) -> usize {
-        let draining = self.me().is_some_and(|me| me.state == MemberState::Draining);
-        if draining {
-            self.cluster.settings.drain_moves_max
-        } else {
-            self.cluster.settings.moves_max
-        }
-    }
-
-    /// What this node should hand off now: the most urgent first.
-    async fn plan(&mut self) -> Result<Vec<Planned>, StoreError> {
-        let mine: Vec<Shard> = self
-            .roll
-            .owned_by(self.cluster.incarnation)
-            .map(|(shard, _)| shard)
-            .filter(|shard| self.cluster.shards.serving(*shard) && !self.moving.contains(shard))
-            .collect();
-        match self.me().map(|me| me.state) {
-            Some(MemberState::Draining) => {
-                let drained = duties::drain(&self.roll, self.cluster.incarnation, &mine);
-                Ok(planned(drained, "drain"))
-            }
-            Some(MemberState::Serving) => {
-                if self.looks.is_multiple_of(SELDOM) {
-                    let wished = self.wishes().await?;
-                    if !wished.is_empty() {
-                        return Ok(wished);
-                    }
-                }
-                if self.frozen() {
-                    self.backlog.clear();
-                } else if self.backlog.is_empty() && self.moving.is_empty() {
-                    self.backlog = self.balance(&mine);
-                }
-                let free = self.moves_max().saturating_sub(self.moving.len());
-                let next = self.backlog.split_off(self.backlog.len().saturating_sub(free));
-                Ok(next
-                    .into_iter()
-                    .filter(|next| mine.contains(&next.shard))
-                    .collect())
-            }
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    /// What is too much here.
-    fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
-        let settle = self.cluster.settings.settle;
-        let calm = self.owned_since.iter().all(|since| since.elapsed() >= settle);
-        let loads: Vec<(Shard, u32)> = mine.iter().map(|shard| (*shard, self.load.of(*shard))).collect();
-        let picks = duties::balance(&self.roll, self.cluster.incarnation, &loads, calm);
-        planned(picks, "balance")
-    }
-
-    /// The wishes that concern shards of this node.
-    async fn wishes(&self) -> Result<Vec<Planned>, StoreError> {
-        let mut planned = Vec::new();
-        for wish in self.cluster.watching.wishes().await? {
-            if !self.cluster.shards.serving(wish.shard) || self.moving.contains(&wish.shard) {
-                continue;
-            }
-            match self.roll.named(&wish.to_node) {
-                Some(to) if to.incarnation == self.cluster.incarnation => {
-                    self.cluster.steering.fulfil(wish.id, "it is there").await?;
-                }
-                Some(to) if to.state == MemberState::Serving => planned.push(Planned {
-                    shard: wish.shard,
-                    to: to.incarnation,
-                    reason: format!("wished: {}", wish.reason),
-                    wish: Some(wish.id),
-                }),
-                _ => {
-                    self.cluster
-                        .steering
-                        .fulfil(wish.id, "no such member serves")
-                        .await?
-                }
-            }
-        }
-        Ok(planned)
-    }
-
-    /// Whether nothing is moved for balance: somebody is suspected, or has only just begun.
-    fn frozen(&self) -> bool {
-        let now = self.origin.elapsed();
-        let mut members = self.roll.members.keys();
-        self.roll.unsettled()
-            || !self.judge.suspects(now).is_empty()
-            || members.any(|incarnation| self.hands.peers.suspects(*incarnation))
-            || !self.orphaned.is_empty()
-    }
-
     fn start(&mut self, planned: Planned) {
         let Planned {
             shard,
@@ -428,16 +327,4 @@ impl Keeper {
             tracing::warn!(%error, "what became of a wish could not be noted");
         }
     }
-}
-
-fn planned(picks: Vec<(Shard, Uuid)>, reason: &str) -> Vec<Planned> {
-    picks
-        .into_iter()
-        .map(|(shard, to)| Planned {
-            shard,
-            to,
-            reason: reason.to_owned(),
-            wish: None,
-        })
-        .collect()
 }

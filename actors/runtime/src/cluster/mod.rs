@@ -19,13 +19,16 @@ mod heart;
 pub mod judge;
 mod keeper;
 pub mod lease;
+mod linked;
 mod load;
 pub mod members;
 mod peers;
+mod plan;
 pub mod steward;
 mod store;
 mod table;
 mod view;
+mod warmth;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -40,12 +43,16 @@ pub use self::heart::Fate;
 use self::heart::{Heart, Pulse, sing};
 use self::keeper::Keeper;
 use self::lease::LeaseTerms;
+pub use self::linked::Linked;
 use self::load::Load;
 use self::members::{MemberState, Roll};
 pub use self::peers::{Hot, Peers, Unlinked};
 use self::store::Store;
 use self::table::Joining;
 pub use self::view::{ClusterView, CommandError, MemberView, MoveView, ShardView};
+pub(crate) use self::warmth::HOT_MAX;
+pub use self::warmth::Warm;
+use self::warmth::Warmth;
 use crate::database::{Database, DatabaseSettings};
 use crate::membership::Membership;
 use crate::meters::ClusterMetrics;
@@ -55,6 +62,9 @@ use crate::region::Node;
 use crate::store_error::StoreError;
 use crate::worker;
 
+/// Members whose lease lasts.
+const LIVING: &str =
+    "SELECT count(*) FROM members WHERE state NOT IN ('left', 'dead') AND lease_until > clock_timestamp()";
 /// How often a start looks whether it may serve.
 const BEGIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -136,26 +146,32 @@ pub struct Cluster {
     wake: Notify,
     seen: watch::Sender<Arc<Roll>>,
     peers: OnceLock<Arc<dyn Peers>>,
+    warmth: Warmth,
     parts: OnceLock<Arc<Node>>,
     metrics: ClusterMetrics,
 }
 
 impl Cluster {
-    /// The place of a node that has claimed every shard and shares them with nobody.
-    pub fn alone(
+    /// Claims every shard of everybody, and shares them with nobody.
+    ///
+    /// # Errors
+    /// The database is away or refuses; or members of a cluster live there, who would claim everything back at once.
+    pub async fn alone(
         member: &Membership,
-        shards: Arc<ShardMap>,
         database: Database,
         stores: &DatabaseSettings,
-    ) -> Arc<Self> {
-        Arc::new(Cluster::new(
-            member,
-            shards,
-            database,
-            stores,
-            ClusterSettings::default(),
-            false,
-        ))
+    ) -> Result<Arc<Self>, StoreError> {
+        let living = database.query_opt(LIVING, &[]).await?;
+        if living.is_some_and(|row| row.get::<_, i64>(0) > 0) {
+            return Err(StoreError::refused(
+                "members of a cluster live on this database; join them with --join-from-database",
+            ));
+        }
+        let shards = member.claim_all(&database).await?;
+        let settings = ClusterSettings::default();
+        Ok(Arc::new(Cluster::new(
+            member, shards, database, stores, settings, false,
+        )))
     }
 
     /// Joins the cluster of this database, with a lease and without shards.
@@ -219,6 +235,7 @@ impl Cluster {
             wake: Notify::new(),
             seen: watch::Sender::default(),
             peers: OnceLock::new(),
+            warmth: Warmth::default(),
             parts: OnceLock::new(),
             metrics: ClusterMetrics::new(),
         }
@@ -331,9 +348,19 @@ impl Cluster {
         }
     }
 
-    /// Whether this node takes a shard that another keeper wants to hand over.
-    pub fn takes(&self, shard: Shard) -> bool {
-        self.joined && self.serves() && !self.pulse.stuck().contains(&shard)
+    /// Whether this node takes a shard that another keeper wants to hand over; if so, it remembers what is in use there, and starts it
+    /// when the shard is its own.
+    pub fn takes(&self, shard: Shard, hot: Vec<Hot>) -> bool {
+        let takes = self.joined && self.serves() && !self.pulse.stuck().contains(&shard);
+        if takes {
+            self.warmth.remember(shard, hot);
+        }
+        takes
+    }
+
+    /// Regions whose entities are started when a shard is handed over with them in use. Once, before [`Cluster::begin`].
+    pub fn warms(&self, regions: Vec<Arc<dyn Warm>>) {
+        self.warmth.warms(regions);
     }
 
     /// Hands every shard to others, at most for `budget`. Returns whether none is left, or nobody else is there to have them.
@@ -402,7 +429,9 @@ impl Cluster {
         if let Some(parts) = self.parts.get() {
             // First, so that whoever is let in by the map finds the door open.
             parts.supervisors.open(shard);
-            self.shards.open(shard, epoch);
+            if self.shards.open(shard, epoch) {
+                self.warmth.start(shard);
+            }
         }
     }
 

@@ -59,6 +59,8 @@ const PEERS_KEPT: usize = 64;
 pub struct LinkSettings {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where others reach it, `host:port`; empty for where it listens.
+    pub advertise: String,
     /// What every node of the cluster knows, and nobody else.
     pub secret: Vec<u8>,
     /// Certificates, if TLS is spoken.
@@ -100,6 +102,7 @@ impl Default for LinkSettings {
     fn default() -> Self {
         LinkSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: String::new(),
             secret: Vec::new(),
             tls: None,
             ping_interval: Duration::from_millis(200),
@@ -187,6 +190,14 @@ impl Link {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where others reach it: what goes into [`Owner::link`].
+    pub fn advertised(&self) -> Arc<str> {
+        match self.caller.settings.advertise.as_str() {
+            "" => self.address.to_string().into(),
+            advertise => advertise.into(),
+        }
     }
 
     /// Hands notices to `notices` from now on; the first to say so stays.

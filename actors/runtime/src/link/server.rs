@@ -51,8 +51,8 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Answers.
-    pub(crate) fn send(mut self, status: Status, entity: u128, payload: &[u8]) {
+    /// Answers with a status, for an entity, and with what belongs to the status.
+    pub fn send(mut self, status: Status, entity: u128, payload: &[u8]) {
         self.answered = true;
         self.say(status, entity, payload);
     }

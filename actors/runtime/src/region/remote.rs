@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Region, Shared, counts};
-use crate::ask::{Answered, AskError, Asked, Heard, Outcome, Permit, Reply, Request};
+use crate::ask::{Answered, AskError, Heard, Outcome, Permit, Reply, Request};
 use crate::context::Context;
 use crate::effects::to_json;
 use crate::entity::{CommandOf, Entity, ErrorOf, Key};
@@ -24,9 +24,11 @@ const HOPS_MAX: u32 = 2;
 /// How long to wait for the news to get around when two nodes name each other, or a pipe has just broken.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a request has been sent to another node.
-#[derive(Debug, Default)]
-pub(super) struct Hops(u32);
+/// What is asked; a command that nobody waits for asks no question.
+pub(super) struct Asked<E: Entity> {
+    pub(super) command: Option<CommandOf<E>>,
+    pub(super) question: Option<E::Question>,
+}
 
 /// Where a request for a shard of another node has got to.
 pub(super) enum Found<E: Entity> {
@@ -43,11 +45,11 @@ impl<E: Entity> Region<E> {
         key: E::Key,
         asked: Asked<E>,
         context: &Context,
-        hops: &mut Hops,
     ) -> Result<Found<E>, AskError<ErrorOf<E>>> {
         let _permit = self.admit().ok_or(AskError::Overloaded)?;
         let shard = shard_of(key.placement());
         let mut payload: Option<Bytes> = None;
+        let mut sent = 0;
         loop {
             let owner = match self.shared.node.shards.place(shard) {
                 Place::Here => return Ok(Found::Here(asked)),
@@ -61,10 +63,10 @@ impl<E: Entity> Region<E> {
                 }
                 Place::There(owner) => owner,
             };
-            if hops.0 > HOPS_MAX {
+            if sent > HOPS_MAX {
                 return Err(AskError::NotOwner);
             }
-            hops.0 += 1;
+            sent += 1;
             let payload = payload.get_or_insert_with(|| written(&asked));
             let call = self.call(key, &asked, payload.clone(), context, &owner);
             match self.ask_there(call, context, &owner).await {
@@ -75,7 +77,7 @@ impl<E: Entity> Region<E> {
                 }) => self.follow(shard, &payload, &owner, context).await?,
                 Ok(answer) => return Ok(Found::There(self.read_answer(&answer, asked.command.is_some()))),
                 // Never sent, so it can be sent again, if only to somebody else.
-                Err(Lost::Rejected) if hops.0 <= HOPS_MAX => pause(context).await?,
+                Err(Lost::Rejected) if sent <= HOPS_MAX => pause(context).await?,
                 Err(Lost::Rejected) => return Err(AskError::Unavailable),
                 Err(Lost::Overloaded) => return Err(AskError::Overloaded),
                 Err(Lost::Expired) => return Err(AskError::Expired),
@@ -178,10 +180,14 @@ impl<E: Entity> Region<E> {
     }
 
     /// Sends a command that nobody waits for to another node: at most once, and dropped if it does not find its way.
-    pub(super) fn tell_elsewhere(&self, key: E::Key, asked: Asked<E>, context: Context) {
+    pub(super) fn tell_elsewhere(&self, key: E::Key, command: CommandOf<E>, context: Context) {
+        let asked = Asked {
+            command: Some(command),
+            question: None,
+        };
         let region = self.clone();
         tokio::spawn(async move {
-            let found = region.elsewhere(key, asked, &context, &mut Hops::default()).await;
+            let found = region.elsewhere(key, asked, &context).await;
             if let Ok(Found::Here(Asked {
                 command: Some(command),
                 ..

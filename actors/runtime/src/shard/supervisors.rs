@@ -9,6 +9,7 @@ use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, 
 use tokio::sync::oneshot;
 
 use super::{ShardMessage, Supervisor};
+use crate::cluster::Hot;
 use crate::placement::{SHARDS, Shard};
 use crate::region::Node;
 
@@ -68,6 +69,18 @@ impl Supervisors {
         let (told, heard) = oneshot::channel();
         self.send(shard, ShardMessage::HandOver(told))
             && matches!(tokio::time::timeout(budget, heard).await, Ok(Ok(())))
+    }
+
+    /// What was used last on `shard`, the newest first; nothing if it does not say within `budget`.
+    pub(crate) async fn hottest(&self, shard: Shard, budget: Duration) -> Vec<Hot> {
+        let (told, heard) = oneshot::channel();
+        if !self.send(shard, ShardMessage::Hot(told)) {
+            return Vec::new();
+        }
+        match tokio::time::timeout(budget, heard).await {
+            Ok(Ok(hot)) => hot,
+            _ => Vec::new(),
+        }
     }
 
     /// Lets entities of `shard` start. Before the shard is served, so that no request is sent away.

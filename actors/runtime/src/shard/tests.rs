@@ -22,6 +22,10 @@ impl Supervised for Quiet {
         self.actor
     }
 
+    fn heat(&self) -> (u64, Hot) {
+        unreachable!("nobody asks")
+    }
+
     fn idle(&self, _: Instant) -> Option<Duration> {
         None
     }

@@ -117,12 +117,31 @@ async fn a_member_that_drains_hands_all_shards_off_while_somebody_writes() {
     until("they share the shards", || other.owned() >= 120).await;
     add_everywhere(&[&one, &other], &ids, 1).await;
 
+    let writers = ids.iter().map(|id| {
+        let (one, id) = (one.clone(), *id);
+        tokio::spawn(async move {
+            let mut added = 0;
+            loop {
+                match one.add(id).await {
+                    Ok(_) => added += 1,
+                    // It is elsewhere by now, and there is no link here. Nothing is lost on the way, and nothing is unknown.
+                    Err(AskError::NotOwner | AskError::Unavailable) => return added,
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+
     assert!(one.cluster.hand_all_off(LIMIT).await);
 
     assert_eq!(one.owned(), 0);
     assert!(!one.cluster.serves());
     until("the other has them", || other.owned() == 256).await;
-    add_everywhere(&[&other], &ids, 2).await;
+    for (id, writer) in ids.iter().zip(writers) {
+        let added: i64 = writer.await.unwrap();
+        assert_eq!(other.add(*id).await, Ok(added + 2));
+    }
     one.cluster.leave().await.unwrap();
     assert_eq!(
         store

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lyceum_runtime::cluster::Warm;
 use lyceum_runtime::journal::memory::MemoryJournal;
 use lyceum_runtime::{ActorLimits, AskError, Owner, ids, shard_of};
 use uuid::Uuid;
@@ -70,7 +71,8 @@ async fn whoever_waited_for_a_shard_that_went_elsewhere_is_told_so() {
     let waiting = tokio::spawn(async move { add(&waiter, id).await });
     assert_eq!(bench.shards.learn(shard, elsewhere(2)), Some(1));
 
-    assert_eq!(waiting.await.unwrap(), Err(AskError::NotOwner));
+    // There is no link here, so it was never sent.
+    assert_eq!(waiting.await.unwrap(), Err(AskError::Unavailable));
 }
 
 #[tokio::test]
@@ -85,7 +87,10 @@ async fn a_shard_that_comes_back_under_another_epoch_is_read_from_the_journal() 
     // Lost without a word, with the entity alive.
     one.shards.learn(shard, elsewhere(2));
     assert_eq!(add(&other, id).await, Ok(2));
-    assert_eq!(one.counters.read(id, (), &soon()).await, Err(AskError::NotOwner));
+    assert_eq!(
+        one.counters.read(id, (), &soon()).await,
+        Err(AskError::Unavailable)
+    );
     assert!(one.shards.open(shard, 3));
 
     assert_eq!(one.counters.read(id, (), &soon()).await, Ok(2));
@@ -129,4 +134,26 @@ async fn nothing_is_answered_after_the_end_of_the_lease_though_nobody_has_notice
 
     bench.shards.lease_until(now + BUDGET);
     assert_eq!(bench.counters.read(id, (), &soon()).await, Ok(1));
+}
+
+#[tokio::test]
+async fn an_entity_that_is_warmed_is_recovered_and_nothing_else() {
+    let journal = MemoryJournal::default();
+    let (one, other) = (bench(&journal).await, bench(&journal).await);
+    let id: CounterId = ids::new();
+    add(&one, id).await.unwrap();
+    let quick = scraped("actor_quick_reads_total");
+
+    other.counters.warm(id.as_u128(), id.as_u128());
+    until("it is idle", || {
+        other
+            .counters
+            .explain(id.as_u128())
+            .is_some_and(|(_, idle)| idle.is_some())
+    })
+    .await;
+
+    assert_eq!(other.counters.read(id, (), &soon()).await, Ok(1));
+    assert_eq!(scraped("actor_quick_reads_total"), quick + 1);
+    assert_eq!(journal.history(crate::counter::entity(id)).turns.len(), 1);
 }

@@ -9,4 +9,7 @@ mod creation;
 mod databases;
 mod hand_over;
 mod journal;
+mod link;
+mod nodes;
 mod shell;
+mod tls;

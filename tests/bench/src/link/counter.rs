@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use lyceum_kernel::{Aggregate, Class, Coded, Id, IdKind, Prefix, Timestamp};
 use lyceum_runtime::journal::{Entry, History, Journal, Recorded};
-use lyceum_runtime::link::Alone;
+use lyceum_runtime::link::{Alone, PeerTransport, Regions};
 use lyceum_runtime::{
-    ActorLimits, Durability, Effects, Entity, EntityRef, Kind, MemorySnapshots, Node, Pace, Region, ShardMap,
-    StoreError, Supervisors,
+    ActorLimits, Durability, Effects, Entity, EntityRef, Kind, MemorySnapshots, Node, Owner, Pace, Region,
+    ShardMap, StoreError, Supervisors,
 };
 use serde::{Deserialize, Serialize};
 
@@ -127,20 +127,42 @@ impl Journal for Forgetful {
     }
 }
 
-/// Starts a node that serves every shard, with one region of counters.
+/// A node with one region of counters.
+pub(super) struct Started {
+    pub(super) counters: Region<Counters>,
+    /// What other nodes find.
+    pub(super) regions: Arc<Regions>,
+}
+
+/// Starts a node that serves every shard, or none if another does.
 ///
 /// # Errors
 /// An actor could not be started.
-pub(super) async fn start(durability: Durability) -> Result<Region<Counters>, Failure> {
+pub(super) async fn start(
+    durability: Durability,
+    elsewhere: Option<(Arc<dyn PeerTransport>, Owner)>,
+) -> Result<Started, Failure> {
     let shards = Arc::new(ShardMap::default());
-    (0..=u8::MAX).for_each(|shard| shards.serve(shard, 1));
+    let peers: Arc<dyn PeerTransport> = match elsewhere {
+        None => {
+            (0..=u8::MAX).for_each(|shard| shards.serve(shard, 1));
+            Arc::new(Alone)
+        }
+        Some((peers, owner)) => {
+            for shard in 0..=u8::MAX {
+                shards.learn(shard, owner.clone());
+            }
+            peers
+        }
+    };
     let supervisors = Arc::new(Supervisors::default());
+    let regions = Arc::new(Regions::default());
     let node = Arc::new(Node {
         journal: Arc::new(Forgetful),
         snapshots: Arc::new(MemorySnapshots::default()),
         shards,
-        peers: Arc::new(Alone),
-        regions: Arc::default(),
+        peers,
+        regions: regions.clone(),
         limits: ActorLimits::default(),
         supervisors: supervisors.clone(),
         alive: AtomicUsize::new(0),
@@ -148,5 +170,8 @@ pub(super) async fn start(durability: Durability) -> Result<Region<Counters>, Fa
         started: Instant::now(),
     });
     supervisors.start(node.clone()).await?;
-    Ok(Region::open(node, Counters { durability }))
+    Ok(Started {
+        counters: Region::open(node, Counters { durability }),
+        regions,
+    })
 }

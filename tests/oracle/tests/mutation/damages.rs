@@ -8,6 +8,7 @@ use lyceum_oracle::provider::Statement;
 mod commerce;
 mod journal;
 mod ledger;
+mod operators;
 mod people;
 mod seen;
 
@@ -49,6 +50,7 @@ pub(crate) fn all() -> Vec<Damage> {
         commerce::DAMAGES,
         journal::DAMAGES,
         seen::DAMAGES,
+        operators::DAMAGES,
     ]
     .concat()
 }
