@@ -7,8 +7,8 @@
 //! ```text
 //! core       time, queue, dice, network             faults     what goes wrong
 //! world      all of it, and whether it comes to rest   checks     what must hold
-//! database   the tables and what their statements promise (model)
-//! node       clocks, lease, connections             keeper     looks, claims, hand-offs
+//! database   the tables and what their statements promise (model); statement
+//! node       clocks, lease, connections             keeper     looks and claims; handoff
 //! shell      what region and entity shell do (model)   writer     what the journal's writers do (model)
 //! relay, provider, client                           who else there is
 //! domain     buyers and payments
@@ -21,11 +21,13 @@ mod database;
 mod dice;
 mod domain;
 mod faults;
+mod handoff;
 mod keeper;
 mod node;
 mod provider;
 mod relay;
 mod shell;
+mod statement;
 mod trace;
 mod world;
 mod writer;

@@ -131,7 +131,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn start(core: &mut Core, machine: usize, generation: u64, wall_ms: i64) -> Self {
         let id = core.id() * MACHINES_MAX + u64::try_from(machine).unwrap_or(0);
-        let shards = ShardMap::default();
+        let shards = ShardMap::of(incarnation(id));
         shards.revoke_lease();
         let terms = match core.broken {
             Some(Break::Margin) => LeaseTerms {

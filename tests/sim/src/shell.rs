@@ -473,6 +473,10 @@ impl Node {
     }
 
     /// Tells whoever asked.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "whoever has answered is done with the request"
+    )]
     pub(crate) fn reply(&mut self, core: &mut Core, request: Request, answer: Answer) {
         if let Some((from, id)) = request.from {
             return self.tell(core, from, Peer::Answer(id, answer));

@@ -240,15 +240,17 @@ impl World {
         }
         self.database.timers_ahead += 30 * SECOND;
         let since = now - self.faults_end;
-        let served = self.served();
+        let unserved = self.unserved();
+        let served = unserved.is_empty();
         if served && self.served_at.is_none() {
             self.served_at = Some(now);
             self.core.note(format_args!("all shards are served"));
         }
         if self.served_at.is_none() && since > SERVED_WITHIN {
             let what = format!(
-                "some shards are not served {} s after the last fault",
-                since / SECOND
+                "not served {} s after the last fault, with their owners: {:?}",
+                since / SECOND,
+                unserved
             );
             return self.core.checks.wrong(what);
         }
@@ -281,21 +283,25 @@ impl World {
         })
     }
 
-    /// Whether each shard is served by the node that the table names.
-    fn served(&self) -> bool {
+    /// The shards that are not served by the node that the table names, and which that is.
+    fn unserved(&self) -> Vec<(Shard, Option<NodeId>)> {
         let roll = self.database.roll();
-        let serving = |node: NodeId| {
-            let member = roll.members.get(&crate::node::incarnation(node));
+        let is_served = |shard: Shard, epoch: i64, node: &Node| {
+            let member = roll.members.get(&crate::node::incarnation(node.id));
             member.is_some_and(|member| member.state == MemberState::Serving)
+                && node.shards.epoch(shard) == epoch
+                && node.shards.serving_at(shard, node.instant(self.core.now))
         };
-        roll.shards().all(|(shard, owner)| {
-            let node = owner.incarnation.map(node_of);
-            node.and_then(|node| self.nodes.get(&node)).is_some_and(|node| {
-                serving(node.id)
-                    && node.shards.epoch(shard) == owner.epoch
-                    && node.shards.serving_at(shard, node.instant(self.core.now))
-            })
-        })
+        let owned = roll.shards().map(|(shard, owner)| {
+            let id = owner.incarnation.map(node_of);
+            let node = id.and_then(|id| self.nodes.get(&id));
+            let served = node.is_some_and(|node| is_served(shard, owner.epoch, node));
+            (shard, id, served)
+        });
+        owned
+            .filter(|(_, _, served)| !served)
+            .map(|(shard, id, _)| (shard, id))
+            .collect()
     }
 
     /// What the provider has taken and not returned is what the payments know of.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::allocation::{Candidate, Costs, heirs, picks, transfers};
 use super::members::{Member, MemberState, Roll, Wanted};
 use crate::ownership::{Owner, ShardMap};
-use crate::placement::{SHARDS, Shard};
+use crate::placement::Shard;
 
 /// What a member begins and stops to serve after a look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,21 +147,66 @@ pub fn drain(roll: &Roll, me: Uuid, mine: &[Shard]) -> Vec<(Shard, Uuid)> {
 /// What is too much at this member: which of its shards, with their loads, go to whom.
 ///
 /// Loads say something once nothing has moved for a while (`calm`). Until then only those get shards, by their number, who have
-/// hardly any.
+/// hardly anything.
 pub fn balance(roll: &Roll, me: Uuid, mine: &[(Shard, u32)], calm: bool) -> Vec<(Shard, Uuid)> {
     let mut all = candidates(roll);
+    let newcomers = newcomers(&all);
     if !calm {
         all.iter_mut().for_each(|candidate| candidate.load = 0);
     }
     let mut transfers = transfers(&all);
     if !calm {
-        let few = u32::try_from(SHARDS / 2 / all.len().max(1)).unwrap_or(u32::MAX);
-        let newcomers: BTreeSet<Uuid> = all
-            .iter()
-            .filter(|candidate| candidate.shards < few)
-            .map(|candidate| candidate.incarnation)
-            .collect();
         transfers.retain(|transfer| newcomers.contains(&transfer.to));
     }
     picks(me, mine, &transfers, Costs::of(&all))
+}
+
+/// Who has less than half of what everybody has in the mean. Whoever has few shards that are busy is none of them: it would be given
+/// shards by their number, and would give them back for their load, for ever.
+fn newcomers(all: &[Candidate]) -> BTreeSet<Uuid> {
+    let costs = Costs::of(all);
+    let cost = |candidate: &Candidate| costs.cost(candidate.shards, candidate.load);
+    let total: u64 = all.iter().map(cost).sum();
+    let has_little = |candidate: &&Candidate| cost(candidate) * 2 * (all.len() as u64) < total;
+    all.iter()
+        .filter(has_little)
+        .map(|candidate| candidate.incarnation)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(number: u128, shards: u32, load: u32) -> Candidate {
+        Candidate {
+            incarnation: Uuid::from_u128(number),
+            shards,
+            load,
+        }
+    }
+
+    #[test]
+    fn whoever_has_few_shards_that_are_busy_is_no_newcomer() {
+        let all = [
+            candidate(1, 120, 1200),
+            candidate(2, 8, 1600),
+            candidate(3, 128, 1300),
+        ];
+
+        assert!(newcomers(&all).is_empty());
+    }
+
+    #[test]
+    fn whoever_has_hardly_anything_is_a_newcomer() {
+        let idle = [candidate(1, 200, 0), candidate(2, 14, 0), candidate(3, 42, 0)];
+        let busy = [
+            candidate(1, 200, 9000),
+            candidate(2, 14, 90),
+            candidate(3, 42, 2500),
+        ];
+
+        assert_eq!(newcomers(&idle), [Uuid::from_u128(2), Uuid::from_u128(3)].into());
+        assert_eq!(newcomers(&busy), [Uuid::from_u128(2)].into());
+    }
 }

@@ -184,7 +184,7 @@ impl Cluster {
         stores: &DatabaseSettings,
         settings: ClusterSettings,
     ) -> Result<Arc<Self>, StoreError> {
-        let shards = Arc::new(ShardMap::default());
+        let shards = Arc::new(ShardMap::of(member.incarnation));
         shards.revoke_lease();
         let cluster = Arc::new(Cluster::new(member, shards, database, stores, settings, true));
         let joining = Joining {
