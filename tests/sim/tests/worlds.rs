@@ -1,9 +1,9 @@
-//! Some hundred worlds hold, the same seed is the same world, and safeguards that are left out are missed.
+//! Some worlds hold, the same seed is the same world, and safeguards that are left out are missed.
 
 use lyceum_sim::{Break, Report, run, search};
 
 /// Worlds of a usual test run; `make sim` runs more of them.
-const WORLDS: u64 = 200;
+const WORLDS: u64 = 50;
 /// Worlds within which the loss of a safeguard is noticed.
 const FOUND_WITHIN: u64 = 400;
 
@@ -27,7 +27,7 @@ fn the_same_seed_is_the_same_world() {
         let (one, other) = (run(seed, None, false), run(seed, None, true));
 
         assert_eq!((one.hash, one.steps), (other.hash, other.steps));
-        assert!(one.acknowledged > 50, "{one:?}");
+        assert!(one.acknowledged > 20, "{one:?}");
     }
     assert_ne!(run(3, None, false).hash, run(4, None, false).hash);
 }
