@@ -1,7 +1,7 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all lint doc bench bench-peers load stop clean
+.PHONY: help run cluster test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all sim lint doc bench bench-peers load stop clean
 ARGS ?=
 
 help: ## lists the targets
@@ -27,6 +27,9 @@ chaos: ## breaks what a node stands on, row by row, and lets the oracle judge; R
 
 chaos-all: ## breaks everything at once for ten minutes, by a seed that it prints; SEED=7 repeats one
 	@exec bash config/dev/chaos.sh all
+
+sim: ## runs 10,000 seeded worlds of cluster, journal and domain; SEEDS, FROM; SEED=27 for the trace of one
+	@exec bash config/dev/sim.sh $(ARGS)
 
 test-alerts: ## checks the alert rules and runs their tests
 	@exec bash config/dev/alerts.sh

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 500;
 
 /// The edges between our packages: a package and what it may depend on.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("actors/kernel", &[]),
     ("actors/domain", &["lyceum-kernel"]),
     ("actors/runtime", &["lyceum-kernel"]),
@@ -47,6 +47,16 @@ const EDGES: [(&str, &[&str]); 11] = [
     (
         "tests/bench",
         &["lyceum-kernel", "lyceum-domain", "lyceum-runtime"],
+    ),
+    // It drives the pure parts and the bindings of the product under a time of its own.
+    (
+        "tests/sim",
+        &[
+            "lyceum-kernel",
+            "lyceum-domain",
+            "lyceum-runtime",
+            "lyceum-entities",
+        ],
     ),
 ];
 

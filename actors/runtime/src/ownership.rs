@@ -51,6 +51,8 @@ pub struct Owner {
 /// What this node knows of all shards.
 #[derive(Debug)]
 pub struct ShardMap {
+    /// Whose map it is; nil where nobody else is.
+    me: Uuid,
     /// By shard: the epoch it is served under, shifted, with the seal below it.
     words: Vec<AtomicI64>,
     fenced: Vec<AtomicI64>,
@@ -73,6 +75,7 @@ impl Default for ShardMap {
     fn default() -> Self {
         let unowned = || (0..SHARDS).map(|_| AtomicI64::new(NOT_OWNED)).collect();
         ShardMap {
+            me: Uuid::nil(),
             words: unowned(),
             fenced: unowned(),
             heard: unowned(),
@@ -89,6 +92,14 @@ impl Default for ShardMap {
 }
 
 impl ShardMap {
+    /// The map of the node with this incarnation.
+    pub fn of(me: Uuid) -> Self {
+        ShardMap {
+            me,
+            ..ShardMap::default()
+        }
+    }
+
     /// Serves `shard` under `epoch`, which is at least 1.
     pub fn serve(&self, shard: Shard, epoch: i64) {
         let changing = self.change();
@@ -155,10 +166,15 @@ impl ShardMap {
         self.settled[usize::from(shard)].notify_waiters();
     }
 
-    /// Another node serves `shard`, as the table or the node itself told; an epoch lower than the one known is ignored.
+    /// Another node serves `shard`, as the table or the node itself told; an epoch lower than the one known is ignored. So is news of
+    /// this node: that a shard is its own it hears from the table or from whoever hands it over, and then [opens](Self::open) it,
+    /// which it could not do if the epoch were known already.
     ///
     /// Returns the epoch under which this node served the shard until now, if it did: its entities have to go.
     pub fn learn(&self, shard: Shard, owner: Owner) -> Option<i64> {
+        if owner.incarnation == self.me {
+            return None;
+        }
         let changing = self.change();
         let here = self.word(shard).load(Ordering::Acquire);
         let heard = self.heard(shard).load(Ordering::Acquire);
@@ -190,12 +206,17 @@ impl ShardMap {
 
     /// What this node knows of `shard`.
     pub fn place(&self, shard: Shard) -> Place {
+        self.place_at(shard, Instant::now())
+    }
+
+    /// What this node knows of `shard` at this moment.
+    pub fn place_at(&self, shard: Shard, now: Instant) -> Place {
         let word = self.word(shard).load(Ordering::Acquire);
         if word == NOT_OWNED {
             return self.elsewhere(shard).map_or(Place::Nowhere, Place::There);
         }
         match word & SEALED {
-            0 if self.held(Instant::now()) => Place::Here,
+            0 if self.held(now) => Place::Here,
             // Whoever could not renew its lease may have lost all it had, and does not know to whom.
             0 => Place::Nowhere,
             _ => Place::Sealed,
@@ -399,6 +420,22 @@ mod tests {
         assert!(!shards.open(3, 6));
         assert!(shards.open(3, 7));
         assert_eq!((shards.place(3), shards.epoch(3)), (Place::Here, 7));
+    }
+
+    #[test]
+    fn a_node_that_is_told_early_that_a_shard_is_its_own_can_still_open_it() {
+        let shards = ShardMap::of(Uuid::from_u128(7));
+        let before = Owner {
+            incarnation: Uuid::from_u128(8),
+            ..owner(5)
+        };
+        shards.learn(3, before.clone());
+
+        assert_eq!(shards.learn(3, owner(6)), None);
+
+        assert_eq!(shards.place(3), Place::There(before));
+        assert!(shards.open(3, 6));
+        assert_eq!(shards.place(3), Place::Here);
     }
 
     #[test]

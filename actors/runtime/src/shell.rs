@@ -388,10 +388,12 @@ impl<E: Entity> Shell<E> {
         operation: Option<Operation>,
     ) {
         let (shared, lineage) = (self.shared.clone(), live.lineage.clone());
+        let (shard, epoch) = (live.shard, live.epoch);
         let done = move |passed: Result<(), CommitError>| {
+            let shards = &shared.node.shards;
             if passed.is_err() || lineage.has_failed() {
                 answer_from_record(shared, operation, reply, AskError::Unavailable);
-            } else if !shared.node.shards.held(Instant::now()) {
+            } else if shards.epoch(shard) != epoch || !shards.held(Instant::now()) {
                 // Another owner may have changed what the answer was derived from.
                 reply.send(Err(AskError::NotOwner));
             } else {

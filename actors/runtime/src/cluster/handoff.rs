@@ -68,6 +68,7 @@ impl Hands {
                 }
                 Action::Flip => self.flip(&handoff, reason).await,
                 Action::Look => self.look(shard).await,
+                Action::Retake => self.retake(shard, epoch).await,
                 Action::Open(_) => {
                     let opened = self.peers.open(&next, shard);
                     // One that was not told reads it in the table.
@@ -125,6 +126,17 @@ impl Hands {
         }
     }
 
+    async fn retake(&self, shard: Shard, epoch: i64) -> Event {
+        match self.store.retake(shard, epoch, self.incarnation).await {
+            Ok(Some(epoch)) => Event::Retaken(epoch),
+            Ok(None) => Event::FlipUnsure,
+            Err(error) => {
+                tracing::warn!(shard, %error, "whether a shard was retaken is unknown");
+                Event::FlipUnsure
+            }
+        }
+    }
+
     async fn look(&self, shard: Shard) -> Event {
         match self.store.owner(shard).await {
             Ok((epoch, owner)) => Event::Found(epoch, owner),
@@ -151,6 +163,10 @@ impl Hands {
                 self.node.shards.learn(shard, Owner { epoch, ..to });
             }
             Outcome::Kept => self.keep(shard),
+            Outcome::Retaken(epoch) => {
+                self.node.supervisors.open(shard);
+                self.node.shards.open(shard, epoch);
+            }
             Outcome::Lost(epoch) => {
                 tracing::warn!(shard, epoch, "a shard was lost while it was handed over");
                 self.node.shards.fence(shard);

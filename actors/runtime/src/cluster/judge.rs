@@ -22,7 +22,6 @@ pub struct Judge {
     suspicious: Duration,
     /// A longer pause between two looks is a gap.
     gap: Duration,
-    ttl: Duration,
     looked: Option<Duration>,
     seen: BTreeMap<Uuid, Seen>,
 }
@@ -39,11 +38,11 @@ impl Judge {
     /// A judge of leases with these terms.
     pub fn new(terms: LeaseTerms) -> Self {
         Judge {
-            // Of the time a lease lasts after its last renewal, what is certain to have been watched.
-            quiet: terms.ttl.saturating_sub(terms.renew_every * 2),
+            // As long as a lease lasts: whoever sees a renewal sees it after it was granted, so by then its holder has stopped, even if the
+            // store's clock was set forward meanwhile.
+            quiet: terms.ttl,
             suspicious: terms.renew_every * 3,
             gap: terms.renew_every * 2,
-            ttl: terms.ttl,
             looked: None,
             seen: BTreeMap::new(),
         }
@@ -66,7 +65,7 @@ impl Judge {
         let before = self.seen.get(&member.incarnation).copied();
         let since = match before {
             // After a gap a member has all of its lease to be heard of again.
-            _ if gap => now + self.ttl.saturating_sub(self.quiet),
+            _ if gap => now,
             Some(seen) if seen.renewals == member.renewals => seen.since,
             _ => now,
         };
@@ -170,6 +169,17 @@ mod tests {
         });
 
         assert!(judge.expired(ms(5000)).is_empty());
+    }
+
+    #[test]
+    fn a_store_whose_clock_jumps_kills_nobody_whose_lease_still_lasts() {
+        let mut judge = Judge::new(LeaseTerms::default());
+        watch(&mut judge, 0, 3000, renewing);
+
+        // Cut off from the store, which is 2 s ahead from then on; the holder serves until 4100.
+        watch(&mut judge, 3100, 4100, |_| roll(12, true));
+
+        assert!(judge.expired(ms(4100)).is_empty());
     }
 
     #[test]

@@ -16,10 +16,10 @@ use futures_util::future::try_join;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::allocation::{Candidate, heirs};
+use super::duties;
 use super::handoff::Hands;
 use super::judge::Judge;
-use super::members::{Member, MemberState, Roll, Wanted};
+use super::members::{Member, MemberState, Roll};
 use super::plan::Planned;
 use super::steward::Outcome;
 use super::{Cluster, Load, Stage};
@@ -45,7 +45,7 @@ pub(super) struct Keeper {
     /// By shard: when it was claimed or handed over.
     pub(super) owned_since: Vec<Instant>,
     /// Since when nobody who lives owns a shard.
-    pub(super) orphaned: BTreeMap<Shard, Instant>,
+    pub(super) orphaned: BTreeMap<Shard, Duration>,
     pub(super) moving: BTreeSet<Shard>,
     /// What is to be moved for balance, until it has been.
     pub(super) backlog: Vec<Planned>,
@@ -143,37 +143,14 @@ impl Keeper {
 
     /// Serves what is this node's and lets go of what is not.
     fn settle(&mut self) {
-        let shards = &self.cluster.shards;
-        let mut lost = Vec::new();
-        for (shard, owner) in self.roll.shards() {
-            if self.moving.contains(&shard) {
-                continue;
-            }
-            let incarnation = owner.incarnation.unwrap_or_default();
-            if incarnation == self.cluster.incarnation {
-                self.cluster.serve(shard, owner.epoch);
-            } else if let Some(member) = self.roll.members.get(&incarnation) {
-                let there = Owner {
-                    incarnation,
-                    epoch: owner.epoch,
-                    link: member.link.as_str().into(),
-                };
-                if shards.learn(shard, there).is_some() {
-                    tracing::warn!(
-                        shard,
-                        owner.epoch,
-                        "shard has another owner; this node stops serving it"
-                    );
-                    self.hands.node.supervisors.forget(shard);
-                }
-            } else {
-                shards.disown(shard, owner.epoch);
-                if shards.epoch(shard) != 0 && shards.epoch(shard) <= owner.epoch && shards.fence(shard) {
-                    lost.push(shard);
-                }
-            }
+        let moving = |shard| self.moving.contains(&shard);
+        let me = self.cluster.incarnation;
+        let followed = duties::follow(&self.cluster.shards, &self.roll, me, moving);
+        for (shard, epoch) in followed.gained {
+            self.cluster.serve(shard, epoch);
         }
-        if !lost.is_empty() {
+        if !followed.lost.is_empty() {
+            let lost = followed.lost;
             tracing::warn!(shards = ?lost, "shards have another owner; this node has stopped serving them");
             lost.iter()
                 .for_each(|shard| self.hands.node.supervisors.forget(*shard));
@@ -182,23 +159,8 @@ impl Keeper {
 
     /// Declares dead whoever's lease is over, and whom an operator wants dead.
     async fn bury(&mut self) -> Result<(), StoreError> {
-        let mut dead: Vec<(Uuid, &str)> = self
-            .judge
-            .expired(self.judge_at)
-            .into_iter()
-            .map(|incarnation| (incarnation, "lease over"))
-            .collect();
-        let evicted = self.roll.members.values();
-        dead.extend(
-            evicted
-                .filter(|member| member.wanted == Some(Wanted::Dead))
-                .map(|member| (member.incarnation, "evicted")),
-        );
-        for (incarnation, because) in dead {
-            // Whether this node lives is for others to say.
-            if incarnation == self.cluster.incarnation {
-                continue;
-            }
+        let expired = self.judge.expired(self.judge_at);
+        for (incarnation, because) in duties::burials(&self.roll, &expired, self.cluster.incarnation) {
             let ttl = self.cluster.settings.lease.ttl;
             if self.cluster.steering.bury(incarnation, ttl, because).await? {
                 tracing::warn!(%incarnation, because, "member is dead");
@@ -210,34 +172,18 @@ impl Keeper {
 
     /// Claims the orphans that are for this node, and those that their heir has not claimed.
     async fn claim(&mut self) -> Result<(), StoreError> {
-        let now = Instant::now();
-        let orphans = self.roll.orphans();
-        self.orphaned
-            .retain(|shard, _| orphans.iter().any(|(orphan, _)| orphan == shard));
-        for (shard, _) in &orphans {
-            self.orphaned.entry(*shard).or_insert(now);
-        }
+        let now = self.origin.elapsed();
+        duties::note_orphans(&mut self.orphaned, &self.roll, now);
         let may = self.me().is_some_and(|me| me.state == MemberState::Serving)
-            && self.cluster.shards.held(now)
+            && self.cluster.shards.held(Instant::now())
             && self.cluster.stage() == Stage::Serving;
-        if orphans.is_empty() || !may {
+        if self.orphaned.is_empty() || !may {
             return Ok(());
         }
         let stuck = self.cluster.pulse.stuck();
-        let all: Vec<Shard> = orphans.iter().map(|(shard, _)| *shard).collect();
-        let heirs: BTreeMap<Shard, Uuid> = heirs(&all, &self.candidates()).into_iter().collect();
-        let grace = self.cluster.settings.claim_grace;
-        let mine: Vec<(Shard, i64)> = orphans
-            .into_iter()
-            .filter(|(shard, _)| !stuck.contains(shard) && !self.moving.contains(shard))
-            .filter(|(shard, _)| {
-                let waited = self
-                    .orphaned
-                    .get(shard)
-                    .map_or(Duration::ZERO, |since| now.duration_since(*since));
-                heirs.get(shard) == Some(&self.cluster.incarnation) || waited > grace
-            })
-            .collect();
+        let (me, grace) = (self.cluster.incarnation, self.cluster.settings.claim_grace);
+        let mut mine = duties::claims(&self.roll, me, &self.orphaned, now, grace);
+        mine.retain(|(shard, _)| !stuck.contains(shard) && !self.moving.contains(shard));
         if mine.is_empty() {
             return Ok(());
         }
@@ -264,21 +210,6 @@ impl Keeper {
             tracing::info!(shards = claimed.len(), "shards claimed");
         }
         Ok(())
-    }
-
-    /// Who may be given shards.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let serving =
-            self.roll.members.values().filter(|member| {
-                member.state == MemberState::Serving && member.wanted != Some(Wanted::Draining)
-            });
-        serving
-            .map(|member| Candidate {
-                incarnation: member.incarnation,
-                shards: u32::try_from(self.roll.owned_by(member.incarnation).count()).unwrap_or(u32::MAX),
-                load: member.load,
-            })
-            .collect()
     }
 
     fn measure(&mut self) {
@@ -310,11 +241,8 @@ impl Keeper {
     async fn follow_wishes_for_me(&mut self) -> Result<(), StoreError> {
         let Some(me) = self.me() else { return Ok(()) };
         let leaving = self.cluster.stage() == Stage::Leaving;
-        let wanted = match (me.state, me.wanted) {
-            (MemberState::Serving, _) if leaving => MemberState::Draining,
-            (MemberState::Serving, Some(Wanted::Draining)) => MemberState::Draining,
-            (MemberState::Draining, Some(Wanted::Serving)) if !leaving => MemberState::Serving,
-            _ => return Ok(()),
+        let Some(wanted) = duties::wanted_state(me, leaving) else {
+            return Ok(());
         };
         tracing::info!(state = wanted.as_str(), "this member changes its state");
         self.cluster
@@ -331,12 +259,16 @@ impl Keeper {
         let stuck = self.cluster.pulse.stuck();
         for shard in &stuck {
             let shard = *shard;
-            if self.cluster.shards.epoch(shard) != 0 && !self.moving.contains(&shard) {
+            if !self.moving.contains(&shard) && self.cluster.shards.fence(shard) {
                 tracing::error!(shard, "shard takes no turns; this node gives it up");
-                self.cluster.shards.fence(shard);
+            }
+        }
+        // Also those that could not be given up when they were fenced.
+        for (shard, epoch) in duties::abandoned(&self.cluster.shards, &self.roll, self.cluster.incarnation) {
+            if !self.moving.contains(&shard) {
                 self.cluster
                     .steering
-                    .give_up(shard, self.cluster.incarnation)
+                    .give_up(shard, epoch, self.cluster.incarnation)
                     .await?;
             }
         }
@@ -387,7 +319,7 @@ impl Keeper {
         let Some(wish) = wish else { return };
         let told = match outcome {
             Outcome::Moved(_) => "moved",
-            Outcome::Kept => "it could not be moved now",
+            Outcome::Kept | Outcome::Retaken(_) => "it could not be moved now",
             Outcome::Lost(_) => "another owner has claimed it",
         };
         if let Err(error) = self.cluster.steering.fulfil(wish, told).await {

@@ -9,10 +9,11 @@
 //! [`Cluster::hand_all_off`] → draining → [`Cluster::leave`] → left. Or it is declared dead at any time, which it finds when it renews:
 //! see [`Cluster::ended`].
 //!
-//! What is decided is pure and lies in files of its own, without clock or IO: [`lease`], [`judge`], [`allocation`], [`steward`] over the
-//! [`members`] that one look at the tables shows. The tables are right; peers make things quicker and nothing depends on them.
+//! What is decided is pure and lies in files of its own, without clock or IO: [`lease`], [`judge`], [`allocation`], [`duties`], [`steward`] over
+//! the [`members`] that one look at the tables shows. The tables are right; peers make things quicker and nothing depends on them.
 
 pub mod allocation;
+pub mod duties;
 mod handoff;
 mod heart;
 pub mod judge;
@@ -183,7 +184,7 @@ impl Cluster {
         stores: &DatabaseSettings,
         settings: ClusterSettings,
     ) -> Result<Arc<Self>, StoreError> {
-        let shards = Arc::new(ShardMap::default());
+        let shards = Arc::new(ShardMap::of(member.incarnation));
         shards.revoke_lease();
         let cluster = Arc::new(Cluster::new(member, shards, database, stores, settings, true));
         let joining = Joining {

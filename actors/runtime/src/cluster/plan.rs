@@ -1,13 +1,11 @@
 //! What a keeper hands off next, and why: a drain first, then what operators wish, then balance.
 
-use std::collections::BTreeSet;
-
 use uuid::Uuid;
 
-use super::allocation::{Candidate, Costs, heirs, picks, transfers};
+use super::duties;
 use super::keeper::Keeper;
 use super::members::MemberState;
-use crate::placement::{SHARDS, Shard};
+use crate::placement::Shard;
 use crate::store_error::StoreError;
 
 /// How many looks lie between two at the wishes.
@@ -39,13 +37,11 @@ impl Keeper {
             .map(|(shard, _)| shard)
             .filter(|shard| self.cluster.shards.serving(*shard) && !self.moving.contains(shard))
             .collect();
-        let others: Vec<Candidate> = self
-            .candidates()
-            .into_iter()
-            .filter(|candidate| candidate.incarnation != self.cluster.incarnation)
-            .collect();
         match self.me().map(|me| me.state) {
-            Some(MemberState::Draining) => Ok(planned(heirs(&mine, &others), "drain")),
+            Some(MemberState::Draining) => {
+                let drained = duties::drain(&self.roll, self.cluster.incarnation, &mine);
+                Ok(planned(drained, "drain"))
+            }
             Some(MemberState::Serving) => {
                 if self.looks.is_multiple_of(SELDOM) {
                     let wished = self.wishes().await?;
@@ -70,27 +66,11 @@ impl Keeper {
     }
 
     /// What is too much here.
-    ///
-    /// Loads say something once nothing has moved for a while. Until then only those get shards, by their number, who have hardly any.
     fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
         let settle = self.cluster.settings.settle;
         let calm = self.owned_since.iter().all(|since| since.elapsed() >= settle);
-        let mut all = self.candidates();
-        if !calm {
-            all.iter_mut().for_each(|candidate| candidate.load = 0);
-        }
-        let mut transfers = transfers(&all);
-        if !calm {
-            let few = u32::try_from(SHARDS / 2 / all.len().max(1)).unwrap_or(u32::MAX);
-            let newcomers: BTreeSet<Uuid> = all
-                .iter()
-                .filter(|candidate| candidate.shards < few)
-                .map(|candidate| candidate.incarnation)
-                .collect();
-            transfers.retain(|transfer| newcomers.contains(&transfer.to));
-        }
         let loads: Vec<(Shard, u32)> = mine.iter().map(|shard| (*shard, self.load.of(*shard))).collect();
-        let picks = picks(self.cluster.incarnation, &loads, &transfers, Costs::of(&all));
+        let picks = duties::balance(&self.roll, self.cluster.incarnation, &loads, calm);
         planned(picks, "balance")
     }
 

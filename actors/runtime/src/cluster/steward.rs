@@ -1,13 +1,17 @@
 //! The planned hand-off of one shard, as its source sees it: a state machine without clock or IO.
 //!
 //! ```text
-//! preparing → sealing → flipping ─┬→ opening → moved
-//!     │          │          ↓     │
-//!     └→ kept ←──┴──── unsure ────┘→ lost
+//! preparing → sealing → flipping ──→ opening → moved
+//!     │          │          ↓     ↗
+//!     └→ kept ←──┘       unsure ─→ lost
+//!                           ↓ ↑
+//!                         retaking → retaken
 //! ```
 //!
 //! Whoever drives it carries out each action and tells what became of it. Until the flip nothing has happened that could not be taken
-//! back; the flip is one compare-and-swap, and where its answer is lost the table is asked what it was. So at every
+//! back; the flip is one compare-and-swap, and where its answer is lost the table is asked what it was. If it has not happened it may
+//! still do so, for instance when it waits for a lock, and whoever served on by then would answer from memory what is not its own any
+//! more: so the source retakes the shard under the next epoch, which makes the flip come too late. At every
 //! moment the table names one owner, and whatever fails, the shard stays, or becomes the target's, or is claimed after a lease.
 
 use uuid::Uuid;
@@ -25,6 +29,8 @@ pub enum Action {
     Flip,
     /// Ask the table who the owner is.
     Look,
+    /// Make the source the owner under the next epoch, by compare-and-swap, so that no flip can follow.
+    Retake,
     /// Tell the target that it is the owner under this epoch.
     Open(i64),
     /// Nothing more: it has ended like this.
@@ -40,8 +46,10 @@ pub enum Event {
     Sealed(bool),
     /// The flip was carried out, under this epoch.
     Flipped(i64),
-    /// The flip was refused, or nobody knows.
+    /// The flip, or the retaking, was refused, or nobody knows.
     FlipUnsure,
+    /// The source is the owner under this epoch.
+    Retaken(i64),
     /// The table could be read: the epoch, and the owner.
     Found(i64, Option<Uuid>),
     /// The table could not be read.
@@ -57,6 +65,8 @@ pub enum Outcome {
     Moved(i64),
     /// The source owns it as before.
     Kept,
+    /// The source owns it, under this epoch.
+    Retaken(i64),
     /// Somebody else owns it, under this epoch.
     Lost(i64),
 }
@@ -67,6 +77,7 @@ enum Step {
     Sealing,
     Flipping,
     Unsure,
+    Retaking,
     Opening(i64),
     Ended(Outcome),
 }
@@ -107,7 +118,10 @@ impl Handoff {
                 Step::Ended(Outcome::Kept)
             }
             (Step::Flipping, Event::Flipped(epoch)) => Step::Opening(epoch),
-            (Step::Flipping, Event::FlipUnsure) | (Step::Unsure, Event::NotFound) => Step::Unsure,
+            (Step::Flipping | Step::Retaking, Event::FlipUnsure) | (Step::Unsure, Event::NotFound) => {
+                Step::Unsure
+            }
+            (Step::Retaking, Event::Retaken(epoch)) => Step::Ended(Outcome::Retaken(epoch)),
             (Step::Unsure, Event::Found(epoch, owner)) => self.found(epoch, owner),
             (Step::Opening(epoch), Event::Opened) => Step::Ended(Outcome::Moved(epoch)),
             (step, _) => step,
@@ -117,8 +131,9 @@ impl Handoff {
 
     fn found(&self, epoch: i64, owner: Option<Uuid>) -> Step {
         if epoch == self.epoch && owner == Some(self.from) {
-            // A flip that is still under way comes too late for nobody: the fence refuses what is written after it.
-            Step::Ended(Outcome::Kept)
+            Step::Retaking
+        } else if epoch == self.epoch + 1 && owner == Some(self.from) {
+            Step::Ended(Outcome::Retaken(epoch))
         } else if epoch == self.epoch + 1 && owner == Some(self.to) {
             Step::Opening(epoch)
         } else {
@@ -132,6 +147,7 @@ impl Handoff {
             Step::Sealing => Action::Seal,
             Step::Flipping => Action::Flip,
             Step::Unsure => Action::Look,
+            Step::Retaking => Action::Retake,
             Step::Opening(epoch) => Action::Open(epoch),
             Step::Ended(outcome) => Action::End(outcome),
         }
@@ -191,10 +207,34 @@ mod tests {
 
         assert_eq!(run(&unsure)[3..], [Action::Look, Action::Look]);
         assert_eq!(then(Event::Found(5, Some(TARGET))), Action::Open(5));
-        assert_eq!(then(Event::Found(4, Some(SOURCE))), Action::End(Outcome::Kept));
+        assert_eq!(then(Event::Found(4, Some(SOURCE))), Action::Retake);
         assert_eq!(
             then(Event::Found(5, Some(Uuid::from_u128(3)))),
             Action::End(Outcome::Lost(5))
+        );
+    }
+
+    #[test]
+    fn a_flip_that_has_not_happened_is_made_to_come_too_late() {
+        let retaking = [
+            Event::Prepared(true),
+            Event::Sealed(true),
+            Event::FlipUnsure,
+            Event::Found(4, Some(SOURCE)),
+        ];
+        let then = |events: &[Event]| *run(&[&retaking[..], events].concat()).last().expect("an action");
+
+        assert_eq!(then(&[Event::Retaken(5)]), Action::End(Outcome::Retaken(5)));
+        assert_eq!(then(&[Event::FlipUnsure]), Action::Look);
+        // The flip was faster.
+        assert_eq!(
+            then(&[Event::FlipUnsure, Event::Found(5, Some(TARGET))]),
+            Action::Open(5)
+        );
+        // The answer to the retaking was lost.
+        assert_eq!(
+            then(&[Event::FlipUnsure, Event::Found(5, Some(SOURCE))]),
+            Action::End(Outcome::Retaken(5))
         );
     }
 

@@ -38,18 +38,22 @@ const OWNERS: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, shar
     coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::float8 \
     FROM (SELECT) AS one LEFT JOIN shard_owner ON changed >= $1::text::xid8";
 const OWNER: &str = "SELECT epoch, incarnation FROM shard_owner WHERE shard = $1";
-const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestamp(), ended_because = $3 \
+/// Whoever is evicted may hold a lease, which lasts no longer than one that were granted now.
+const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestamp(), ended_because = $3, \
+    lease_until = CASE WHEN $3 = 'evicted' THEN clock_timestamp() + $2::bigint * interval '1 millisecond' ELSE lease_until END \
     WHERE incarnation = $1 AND state NOT IN ('left', 'dead') AND (wanted_state = 'dead' OR clock_timestamp() > \
     greatest(lease_until, pg_postmaster_start_time() + $2::bigint * interval '1 millisecond')) RETURNING 1";
 /// A frozen owner with an open transaction would hold a claim up.
 const END_BACKENDS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
     WHERE application_name IN (SELECT 'lyceum ' || dead FROM unnest($1::uuid[]) AS dead)";
-/// Locked in order, so that claims that meet wait for one another and then see that they came second.
+/// Locked in order, so that claims that meet wait for one another and then see that they came second. Whoever was evicted may not know
+/// yet, and answers from memory for as long as its last lease.
 const CLAIM: &str = "WITH before AS ( \
         SELECT o.shard, o.epoch, o.node, o.incarnation FROM shard_owner o \
         JOIN unnest($3::smallint[], $4::bigint[]) AS wanted (shard, epoch) \
             ON wanted.shard = o.shard AND wanted.epoch = o.epoch \
-        WHERE NOT EXISTS (SELECT FROM members m WHERE m.incarnation = o.incarnation AND m.state NOT IN ('left', 'dead')) \
+        WHERE NOT EXISTS (SELECT FROM members m WHERE m.incarnation = o.incarnation AND (m.state NOT IN ('left', 'dead') \
+            OR m.ended_because = 'evicted' AND clock_timestamp() <= m.lease_until)) \
           AND EXISTS (SELECT FROM members m WHERE m.incarnation = $1 AND m.state = 'serving') \
         ORDER BY o.shard FOR UPDATE OF o \
     ), claimed AS ( \
@@ -73,8 +77,11 @@ const FLIP: &str = "WITH flipped AS ( \
         INSERT INTO shard_moves (shard, epoch, from_node, from_incarnation, to_node, to_incarnation, reason) \
         SELECT flipped.shard, flipped.epoch, $5, $3, flipped.node, flipped.incarnation, $6 FROM flipped \
     ) SELECT epoch FROM flipped";
+/// After a flip that may still be under way: whichever comes second finds another epoch.
+const RETAKE: &str = "UPDATE shard_owner SET epoch = epoch + 1, claimed_at = clock_timestamp() \
+    WHERE shard = $1 AND epoch = $2 AND incarnation = $3 RETURNING epoch";
 const GIVE_UP: &str = "UPDATE shard_owner SET node = NULL, incarnation = NULL \
-    WHERE shard = $1 AND incarnation = $2";
+    WHERE shard = $1 AND epoch = $2 AND incarnation = $3";
 const FORGET_MOVES: &str =
     "DELETE FROM shard_moves WHERE id <= (SELECT max(id) FROM shard_moves) - $1::bigint";
 const FORGET_WISHES: &str = "DELETE FROM shard_wishes WHERE ended_at < clock_timestamp() - interval '1 day'";
@@ -265,10 +272,28 @@ impl Store {
     }
 
     /// Gives a shard up to whoever claims it.
-    pub(super) async fn give_up(&self, shard: Shard, incarnation: Uuid) -> Result<(), StoreError> {
-        self.query(GIVE_UP, &[&i16::from(shard), &incarnation])
+    pub(super) async fn give_up(
+        &self,
+        shard: Shard,
+        epoch: i64,
+        incarnation: Uuid,
+    ) -> Result<(), StoreError> {
+        self.query(GIVE_UP, &[&i16::from(shard), &epoch, &incarnation])
             .await
             .map(drop)
+    }
+
+    /// Raises the epoch of a shard that `incarnation` owns under this epoch. Returns the new epoch.
+    pub(super) async fn retake(
+        &self,
+        shard: Shard,
+        epoch: i64,
+        incarnation: Uuid,
+    ) -> Result<Option<i64>, StoreError> {
+        let rows = self
+            .query(RETAKE, &[&i16::from(shard), &epoch, &incarnation])
+            .await?;
+        Ok(rows.first().map(|row| row.get(0)))
     }
 
     /// The shards that operators want elsewhere.

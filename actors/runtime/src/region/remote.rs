@@ -130,8 +130,9 @@ impl<E: Entity> Region<E> {
             Ok(moved) => moved.into(),
             Err(_) => return Err(AskError::NotOwner),
         };
-        let news = owner.epoch > asked.epoch;
-        self.shared.node.shards.learn(shard, owner);
+        let shards = &self.shared.node.shards;
+        shards.learn(shard, owner);
+        let news = shards.place(shard) != Place::There(asked.clone());
         // Whoever was asked is about to hear that the shard is its own, or this node that it is not.
         if news { Ok(()) } else { pause(context).await }
     }
