@@ -1,7 +1,7 @@
 //! Several nodes under trial, over one Postgres and one Redis: each a process that is killed, frozen, cut off, drained and started again.
 //!
 //! Nobody restarts them unasked. Where a trial cuts nodes off, each reaches Postgres through a proxy of its own, and the others through
-//! the [`Web`]; elsewhere nothing lies between them.
+//! the `Web`; elsewhere nothing lies between them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
