@@ -10,7 +10,7 @@ command -v "$tool" >/dev/null && exit 0
 [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/$tool" ] && exit 0
 say "installing $tool (some minutes, once)"
 log=$(mktemp)
-if CARGO_TARGET_DIR='' cargo install --quiet --locked --debug "$tool" >"$log" 2>&1; then
+if env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug "$tool" >"$log" 2>&1; then
   rm -f "$log"
   exit 0
 fi
