@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lyceum_kernel::Timestamp;
+use lyceum_runtime::cluster::duties::{Burial, Cause};
 use lyceum_runtime::cluster::members::{Member, MemberState, Ownership, Roll, Wanted};
 use lyceum_runtime::{SHARDS, Shard};
 use uuid::Uuid;
@@ -232,18 +233,26 @@ impl Database {
                     .collect();
                 Reply::Owners(self.changes, owners)
             }
-            Statement::Bury(dead, because) => {
+            Statement::Bury(burial) => {
+                let Burial {
+                    incarnation: dead,
+                    renewals,
+                    because,
+                } = burial;
                 let buried = self.members.get(dead).is_some_and(|row| {
                     row.ended.is_none()
-                        && (row.member.wanted == Some(Wanted::Dead) || self.expired(row, core))
+                        && match because {
+                            Cause::Evicted => row.member.wanted == Some(Wanted::Dead),
+                            Cause::LeaseOver => row.member.renewals == *renewals && self.expired(row, core),
+                        }
                 });
                 let until = self.clock(core.now) + micros(core.terms.ttl);
                 if let Some(row) = self.members.get_mut(dead).filter(|_| buried) {
-                    row.ended = Some(because);
-                    if *because == "evicted" {
+                    row.ended = Some(because.as_str());
+                    if *because == Cause::Evicted {
                         row.lease_until = until;
                     }
-                    core.note(format_args!("db {dead} is dead: {because}"));
+                    core.note(format_args!("db {dead} is dead: {}", because.as_str()));
                 }
                 Reply::Done(buried)
             }

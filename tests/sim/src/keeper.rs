@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lyceum_runtime::cluster::duties;
+use lyceum_runtime::cluster::duties::{self, Burial};
 use lyceum_runtime::cluster::judge::Judge;
 use lyceum_runtime::cluster::lease::LeaseTerms;
 use lyceum_runtime::cluster::members::{Member, MemberState, Roll};
@@ -45,7 +45,7 @@ pub(crate) struct Keeper {
     orphaned: BTreeMap<Shard, Duration>,
     pub(crate) moving: BTreeMap<Shard, Moving>,
     backlog: Vec<(Shard, Uuid)>,
-    burials: Vec<(Uuid, &'static str)>,
+    burials: Vec<Burial>,
     looking: bool,
     pub(crate) load: u32,
 }
@@ -176,9 +176,9 @@ impl Node {
     }
 
     fn bury(&mut self, core: &mut Core) {
-        if let Some((dead, because)) = self.keeper.burials.pop() {
-            let bury = Statement::Bury(dead, because);
-            return self.keeper_call(core, bury, Why::Keep(Purpose::Bury(dead)));
+        if let Some(burial) = self.keeper.burials.pop() {
+            let why = Why::Keep(Purpose::Bury(burial.incarnation));
+            return self.keeper_call(core, Statement::Bury(burial), why);
         }
         self.claim(core);
     }
@@ -248,7 +248,12 @@ impl Node {
             .map(|shard| (shard, load_of(shard)))
             .collect();
         self.keeper.load = owned.iter().map(|(_, load)| load).sum();
-        if self.stage == Stage::Leaving && draining && owned.is_empty() {
+        let members = &self.keeper.roll.members;
+        let others = members
+            .values()
+            .any(|member| member.incarnation != self.incarnation && member.state == MemberState::Serving);
+        // With nobody left to hand off to, it leaves with what it owns: whoever starts next claims that.
+        if self.stage == Stage::Leaving && draining && (owned.is_empty() || !others) {
             return self.leave(core);
         }
         if free == 0 || !self.held(core) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use lyceum_runtime::Shard;
+use lyceum_runtime::cluster::duties::Burial;
 use lyceum_runtime::cluster::members::{Member, MemberState, Ownership};
 use uuid::Uuid;
 
@@ -34,7 +35,7 @@ pub(crate) enum Statement {
     Leave,
     Members,
     Owners(u64),
-    Bury(Uuid, &'static str),
+    Bury(Burial),
     EndBackends(Vec<Uuid>),
     Claim(Vec<(Shard, i64)>),
     Flip { shard: Shard, epoch: i64, to: Uuid },

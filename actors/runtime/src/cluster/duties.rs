@@ -55,16 +55,55 @@ pub fn follow(shards: &ShardMap, roll: &Roll, me: Uuid, moving: impl Fn(Shard) -
     followed
 }
 
-/// Whom this member declares dead, and why: those whose lease is over as the judge says, and whom an operator wants dead.
+/// Somebody who is to be declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burial {
+    /// Who.
+    pub incarnation: Uuid,
+    /// How often it had renewed when this was decided: a renewal that comes between is a sign of life, whatever the store's clock says
+    /// of its lease by then.
+    pub renewals: i64,
+    /// Why.
+    pub because: Cause,
+}
+
+/// Why a member is declared dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It has not renewed.
+    LeaseOver,
+    /// An operator wants it; it may hold a lease.
+    Evicted,
+}
+
+impl Cause {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::LeaseOver => "lease over",
+            Cause::Evicted => "evicted",
+        }
+    }
+}
+
+/// Whom this member declares dead: those whose lease is over as the judge says, and whom an operator wants dead.
 ///
 /// Never itself: whether it lives is for others to say.
-pub fn burials(roll: &Roll, expired: &[Uuid], me: Uuid) -> Vec<(Uuid, &'static str)> {
+pub fn burials(roll: &Roll, expired: &[Uuid], me: Uuid) -> Vec<Burial> {
+    let burial = |member: &Member, because| Burial {
+        incarnation: member.incarnation,
+        renewals: member.renewals,
+        because,
+    };
     let evicted = roll.members.values();
     let evicted = evicted.filter(|member| member.wanted == Some(Wanted::Dead));
-    let expired = expired.iter().map(|incarnation| (*incarnation, "lease over"));
+    let expired = expired
+        .iter()
+        .filter_map(|incarnation| roll.members.get(incarnation));
     expired
-        .chain(evicted.map(|member| (member.incarnation, "evicted")))
-        .filter(|(incarnation, _)| *incarnation != me)
+        .map(|member| burial(member, Cause::LeaseOver))
+        .chain(evicted.map(|member| burial(member, Cause::Evicted)))
+        .filter(|burial| burial.incarnation != me)
         .collect()
 }
 

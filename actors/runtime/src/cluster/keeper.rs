@@ -160,9 +160,10 @@ impl Keeper {
     /// Declares dead whoever's lease is over, and whom an operator wants dead.
     async fn bury(&mut self) -> Result<(), StoreError> {
         let expired = self.judge.expired(self.judge_at);
-        for (incarnation, because) in duties::burials(&self.roll, &expired, self.cluster.incarnation) {
+        for burial in duties::burials(&self.roll, &expired, self.cluster.incarnation) {
             let ttl = self.cluster.settings.lease.ttl;
-            if self.cluster.steering.bury(incarnation, ttl, because).await? {
+            if self.cluster.steering.bury(burial, ttl).await? {
+                let (incarnation, because) = (burial.incarnation, burial.because.as_str());
                 tracing::warn!(%incarnation, because, "member is dead");
                 self.roll.members.remove(&incarnation);
             }

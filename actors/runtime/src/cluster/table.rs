@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::duties::Burial;
 use super::members::{Member, MemberState, Ownership, Wanted};
 use super::store::Store;
 use crate::placement::Shard;
@@ -38,11 +40,13 @@ const OWNERS: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text, shar
     coalesce(extract(epoch FROM clock_timestamp() - claimed_at), 0)::float8 \
     FROM (SELECT) AS one LEFT JOIN shard_owner ON changed >= $1::text::xid8";
 const OWNER: &str = "SELECT epoch, incarnation FROM shard_owner WHERE shard = $1";
-/// Whoever is evicted may hold a lease, which lasts no longer than one that were granted now.
+/// Whoever is evicted may hold a lease, which lasts no longer than one that were granted now. Whoever has renewed since it was judged
+/// lives, even if this clock was set forward meanwhile.
 const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestamp(), ended_because = $3, \
     lease_until = CASE WHEN $3 = 'evicted' THEN clock_timestamp() + $2::bigint * interval '1 millisecond' ELSE lease_until END \
-    WHERE incarnation = $1 AND state NOT IN ('left', 'dead') AND (wanted_state = 'dead' OR clock_timestamp() > \
-    greatest(lease_until, pg_postmaster_start_time() + $2::bigint * interval '1 millisecond')) RETURNING 1";
+    WHERE incarnation = $1 AND state NOT IN ('left', 'dead') AND CASE WHEN $3 = 'evicted' THEN wanted_state = 'dead' \
+    ELSE renewals = $4 AND clock_timestamp() > \
+    greatest(lease_until, pg_postmaster_start_time() + $2::bigint * interval '1 millisecond') END RETURNING 1";
 /// A frozen owner with an open transaction would hold a claim up.
 const END_BACKENDS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
     WHERE application_name IN (SELECT 'lyceum ' || dead FROM unnest($1::uuid[]) AS dead)";
@@ -212,13 +216,14 @@ impl Store {
     }
 
     /// Declares a member dead whose lease is over, or whom an operator wants dead. Returns whether this call did.
-    pub(super) async fn bury(
-        &self,
-        incarnation: Uuid,
-        ttl: Duration,
-        because: &str,
-    ) -> Result<bool, StoreError> {
-        let buried = self.query(BURY, &[&incarnation, &millis(ttl), &because]).await?;
+    pub(super) async fn bury(&self, burial: Burial, ttl: Duration) -> Result<bool, StoreError> {
+        let Burial {
+            incarnation,
+            renewals,
+            because,
+        } = burial;
+        let parameters: [&(dyn ToSql + Sync); 4] = [&incarnation, &millis(ttl), &because.as_str(), &renewals];
+        let buried = self.query(BURY, &parameters).await?;
         Ok(!buried.is_empty())
     }
 
