@@ -149,10 +149,7 @@ pub async fn entity(api: &Api, request: Request) -> Result<Reply, Problem> {
     )
 )]
 pub async fn drain(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    request.require(Role::Operator)?;
-    let node = request.path("node")?;
-    let body: OrderBody = request.json().await?;
-    order(api, &request, Command::Drain { node }, body).await
+    order_of_node(api, &mut request, |node| Command::Drain { node }).await
 }
 
 /// `POST /admin/v1/nodes/{node}/evict`: has a member declared dead, whatever its lease says.
@@ -175,10 +172,7 @@ pub async fn drain(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     )
 )]
 pub async fn evict(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    request.require(Role::Operator)?;
-    let node = request.path("node")?;
-    let body: OrderBody = request.json().await?;
-    order(api, &request, Command::Evict { node }, body).await
+    order_of_node(api, &mut request, |node| Command::Evict { node }).await
 }
 
 /// `POST /admin/v1/shards/{shard}/move`: has the owner of a shard hand it to another member.
@@ -247,6 +241,17 @@ pub async fn verify_audit_log(api: &Api, request: Request) -> Result<Reply, Prob
         rows,
         broken_at,
     }))
+}
+
+async fn order_of_node(
+    api: &Api,
+    request: &mut Request,
+    command: impl FnOnce(String) -> Command,
+) -> Result<Reply, Problem> {
+    request.require(Role::Operator)?;
+    let node = request.path("node")?;
+    let body: OrderBody = request.json().await?;
+    order(api, request, command(node), body).await
 }
 
 async fn order(api: &Api, request: &Request, command: Command, body: OrderBody) -> Result<Reply, Problem> {

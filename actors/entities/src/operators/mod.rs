@@ -10,6 +10,8 @@ mod redact;
 
 use lyceum_domain::ids::UserId;
 use lyceum_kernel::{Class, Coded};
+use lyceum_runtime::cluster::members::Wanted;
+use lyceum_runtime::cluster::wishes::{want, wish};
 use lyceum_runtime::{Database, Shard, StoreError};
 use serde::Serialize;
 use serde_json::json;
@@ -24,9 +26,7 @@ const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 const MEMBERS: &str = "SELECT m.node, m.state = 'serving' AND coalesce(m.wanted_state, 'serving') = 'serving', \
     (SELECT count(*) FROM shard_owner AS o WHERE o.incarnation = m.incarnation) \
     FROM members AS m WHERE m.state NOT IN ('left', 'dead') ORDER BY m.node FOR UPDATE OF m";
-const WANT: &str = "UPDATE members SET wanted_state = $2 WHERE node = $1 AND state NOT IN ('left', 'dead')";
 const OWNER: &str = "SELECT node FROM shard_owner WHERE shard = $1";
-const WISH: &str = "INSERT INTO shard_wishes (shard, to_node, reason) VALUES ($1, $2, $3)";
 
 /// Why a command of an operator was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -254,7 +254,7 @@ async fn plan(transaction: &Transaction<'_>, command: &Command) -> Result<Accept
             if !target.ok_or(Refusal::MemberNotFound)?.serves {
                 return Err(Refusal::MemberNotServing.into());
             }
-            let owner = transaction.query_opt(OWNER, &[&number]).await?;
+            let owner = transaction.query_opt(OWNER, &[&i16::from(number)]).await?;
             let owner: Option<String> = owner.and_then(|row| row.get(0));
             if owner.as_ref() == Some(to) {
                 return Err(Refusal::OwnedAlready.into());
@@ -277,20 +277,24 @@ async fn carry_out(
     command: &Command,
     reason: &str,
 ) -> Result<(), CommandError> {
-    match command {
-        Command::Drain { node } => transaction.execute(WANT, &[node, &"draining"]).await?,
-        Command::Evict { node } => transaction.execute(WANT, &[node, &"dead"]).await?,
+    let known = match command {
+        Command::Drain { node } => want(transaction, node, Wanted::Draining).await?,
+        Command::Evict { node } => want(transaction, node, Wanted::Dead).await?,
         Command::Move { shard, to } => {
-            let number = number_of(*shard)?;
-            transaction.execute(WISH, &[&number, to, &reason]).await?
+            wish(transaction, number_of(*shard)?, to, reason).await?;
+            return Ok(());
         }
     };
-    Ok(())
+    // The plan has locked the members.
+    if known {
+        Ok(())
+    } else {
+        Err(Refusal::MemberNotFound.into())
+    }
 }
 
-fn number_of(shard: u64) -> Result<i16, Refusal> {
-    let shard = Shard::try_from(shard).map_err(|_| Refusal::ShardNotFound)?;
-    Ok(i16::from(shard))
+fn number_of(shard: u64) -> Result<Shard, Refusal> {
+    Shard::try_from(shard).map_err(|_| Refusal::ShardNotFound)
 }
 
 impl Command {

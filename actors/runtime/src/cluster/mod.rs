@@ -29,6 +29,7 @@ mod store;
 mod table;
 mod view;
 mod warmth;
+pub mod wishes;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -49,7 +50,7 @@ use self::members::{MemberState, Roll};
 pub use self::peers::{Hot, Peers, Unlinked};
 use self::store::Store;
 use self::table::Joining;
-pub use self::view::{ClusterView, CommandError, MemberView, MoveView, ShardView};
+pub use self::view::{ClusterView, MemberView, MoveView, ShardView};
 pub(crate) use self::warmth::HOT_MAX;
 pub use self::warmth::Warm;
 use self::warmth::Warmth;

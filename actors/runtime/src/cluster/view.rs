@@ -1,7 +1,4 @@
-//! What operators see of the cluster, and what they ask of it.
-//!
-//! Views are read from the tables by whichever node is asked. Commands are rows: the keeper of the node concerned carries them out, or
-//! for the dead any keeper does, so a command is done when the view shows it and not when it was written.
+//! What operators see of the cluster: read from the tables by whichever node is asked.
 
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -29,10 +26,6 @@ const SHARDS_OWNED: &str = "SELECT shard, epoch, node, incarnation, \
 const MOVES: &str = "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), \
     shard, epoch, from_node, from_incarnation, to_node, to_incarnation, reason \
     FROM shard_moves ORDER BY id DESC LIMIT $1";
-const WANT: &str =
-    "UPDATE members SET wanted_state = $2 WHERE node = $1 AND state NOT IN ('left', 'dead') RETURNING 1";
-const SERVES: &str = "SELECT 1 FROM members WHERE node = $1 AND state = 'serving'";
-const WISH: &str = "INSERT INTO shard_wishes (shard, to_node, reason) VALUES ($1, $2, $3)";
 
 /// Everything about a cluster.
 #[derive(Clone, Debug, Serialize)]
@@ -128,20 +121,6 @@ pub struct MoveView {
     pub reason: String,
 }
 
-/// Why a command was not taken.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CommandError {
-    /// No member of this name lives, or none that serves.
-    #[error("no such member")]
-    NoSuchMember,
-    /// This node shares its shards with nobody.
-    #[error("this node is no member of a cluster")]
-    Alone,
-    /// Postgres is away.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl Cluster {
     /// Members, shards and the last moves.
     ///
@@ -160,64 +139,6 @@ impl Cluster {
             shards: shards.iter().filter_map(|row| self.shard(row)).collect(),
             moves: moves.iter().map(moved).collect(),
         })
-    }
-
-    /// Has a member hand all its shards off, and take none until it is [resumed](Cluster::resume).
-    ///
-    /// # Errors
-    /// No member of this name lives, or Postgres is away.
-    pub async fn drain(&self, node: &str) -> Result<(), CommandError> {
-        self.want(node, Wanted::Draining).await
-    }
-
-    /// Has a member that was drained take shards again.
-    ///
-    /// # Errors
-    /// As [`Cluster::drain`].
-    pub async fn resume(&self, node: &str) -> Result<(), CommandError> {
-        self.want(node, Wanted::Serving).await
-    }
-
-    /// Has a member declared dead, whatever its lease says; if it runs, it comes back as another incarnation.
-    ///
-    /// # Errors
-    /// As [`Cluster::drain`].
-    pub async fn evict(&self, node: &str) -> Result<(), CommandError> {
-        self.want(node, Wanted::Dead).await
-    }
-
-    /// Has a shard's owner hand it to another member.
-    ///
-    /// # Errors
-    /// No member of this name serves, or Postgres is away.
-    pub async fn move_shard(&self, shard: Shard, to_node: &str, reason: &str) -> Result<(), CommandError> {
-        self.member()?;
-        if self.database.query(SERVES, &[&to_node]).await?.is_empty() {
-            return Err(CommandError::NoSuchMember);
-        }
-        self.database
-            .execute(WISH, &[&i16::from(shard), &to_node, &reason])
-            .await?;
-        self.wake.notify_one();
-        Ok(())
-    }
-
-    async fn want(&self, node: &str, wanted: Wanted) -> Result<(), CommandError> {
-        self.member()?;
-        let changed = self.database.query(WANT, &[&node, &wanted.as_str()]).await?;
-        if changed.is_empty() {
-            return Err(CommandError::NoSuchMember);
-        }
-        self.wake.notify_one();
-        Ok(())
-    }
-
-    fn member(&self) -> Result<(), CommandError> {
-        if self.joined {
-            Ok(())
-        } else {
-            Err(CommandError::Alone)
-        }
     }
 
     fn shard(&self, row: &Row) -> Option<ShardView> {

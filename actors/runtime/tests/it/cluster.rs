@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_runtime::cluster::members::Wanted;
+use lyceum_runtime::cluster::wishes::{want, wish};
 use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Database, DatabaseSettings, Fate, Membership, ids,
@@ -203,7 +205,8 @@ async fn operators_move_a_shard_drain_a_member_and_evict_one() {
     until("they share the shards", || other.owned() >= 120).await;
     let (shard, _) = one.cluster.shards().all().find(|(_, epoch)| *epoch > 0).unwrap();
 
-    other.cluster.move_shard(shard, "other", "because").await.unwrap();
+    let operator = store.database.client().await.unwrap();
+    wish(&**operator, shard, "other", "because").await.unwrap();
     until("it has moved", || other.cluster.shards().serving(shard)).await;
     let view = one.cluster.view().await.unwrap();
     assert!(
@@ -211,21 +214,15 @@ async fn operators_move_a_shard_drain_a_member_and_evict_one() {
         "{view:?}"
     );
     assert_eq!(view.members.len(), 2);
-    assert!(
-        other
-            .cluster
-            .move_shard(shard, "nobody", "because")
-            .await
-            .is_err()
-    );
 
-    one.cluster.drain("other").await.unwrap();
+    assert!(want(&**operator, "other", Wanted::Draining).await.unwrap());
     until("it is drained", || other.owned() == 0 && one.owned() == 256).await;
     assert!(!other.cluster.serves() && other.cluster.holds_lease());
-    one.cluster.resume("other").await.unwrap();
+    assert!(want(&**operator, "other", Wanted::Serving).await.unwrap());
     until("it serves again", || other.owned() >= 120).await;
 
-    one.cluster.evict("other").await.unwrap();
+    assert!(want(&**operator, "other", Wanted::Dead).await.unwrap());
+    assert!(!want(&**operator, "nobody", Wanted::Dead).await.unwrap());
     assert_eq!(other.cluster.ended().await, Fate::Dead);
     until("its shards are claimed", || one.owned() == 256).await;
     until("it has let go", || other.owned() == 0).await;
