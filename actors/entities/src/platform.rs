@@ -18,7 +18,8 @@ use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJour
 use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
 use lyceum_runtime::{
     ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
-    Membership, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock, supervise,
+    Membership, Niceness, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock,
+    supervise,
 };
 
 use crate::accounts::{
@@ -260,8 +261,13 @@ impl Platform {
             sink.clone(),
             freshness.of(Followed::Counters),
         );
-        let cpu = CpuPool::start("passwords", settings.cpu_threads, settings.cpu_queue_max)?;
-        let training = CpuPool::start("training", 1, 1)?;
+        let cpu = CpuPool::start(
+            "passwords",
+            settings.cpu_threads,
+            settings.cpu_queue_max,
+            Niceness::Normal,
+        )?;
+        let training = CpuPool::start("training", 1, 1, Niceness::Background)?;
 
         let profiles = Region::open(
             node.clone(),

@@ -16,6 +16,15 @@ pub struct CpuPool {
     places: Arc<Semaphore>,
 }
 
+/// Whether the threads of a pool take part in the contest for cores, or take what others leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Niceness {
+    /// Somebody waits for the work.
+    Normal,
+    /// Nobody does: under load whoever serves comes first, and the work takes longer.
+    Background,
+}
+
 /// Why work was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CpuError {
@@ -32,13 +41,19 @@ impl CpuPool {
     ///
     /// # Errors
     /// The pool's system thread could not be started.
-    pub fn start(name: &'static str, threads: usize, queue_max: usize) -> std::io::Result<Self> {
+    pub fn start(
+        name: &'static str,
+        threads: usize,
+        queue_max: usize,
+        niceness: Niceness,
+    ) -> std::io::Result<Self> {
         let (told, started) = std::sync::mpsc::channel();
         std::thread::Builder::new()
             .name(format!("cpu-{name}"))
             .spawn(move || {
                 let system = System::new();
-                let workers = system.block_on(async { SyncArbiter::start(threads, || Worker) });
+                let workers =
+                    system.block_on(async { SyncArbiter::start(threads, move || Worker(niceness)) });
                 // Whoever started the pool is waiting for this one message.
                 let _ = told.send(workers);
                 if let Err(error) = system.run() {
@@ -83,10 +98,17 @@ impl CpuPool {
     }
 }
 
-struct Worker;
+struct Worker(Niceness);
 
 impl Actor for Worker {
     type Context = SyncContext<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        if self.0 == Niceness::Background {
+            // Of this thread alone, on Linux; elsewhere, or where it is refused, the work is merely in the way.
+            let _ = rustix::process::nice(19);
+        }
+    }
 }
 
 struct Work(Box<dyn FnOnce() + Send>);
@@ -109,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_reported_and_the_thread_goes_on() {
-        let pool = CpuPool::start("test", 1, 4).expect("starts");
+        let pool = CpuPool::start("test", 1, 4, Niceness::Normal).expect("starts");
 
         let panicked = pool.run(|| panic!("on purpose")).await;
         let after = pool.run(|| 7).await;
@@ -118,9 +140,20 @@ mod tests {
         assert_eq!(after, Ok(7));
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn only_the_threads_of_a_pool_in_the_background_are_nice() {
+        let background = CpuPool::start("test", 1, 0, Niceness::Background).expect("starts");
+        let normal = CpuPool::start("test", 1, 0, Niceness::Normal).expect("starts");
+        let nice = || rustix::process::nice(0).expect("is told");
+
+        assert_eq!(background.run(nice).await, Ok(19));
+        assert_eq!(normal.run(nice).await, Ok(nice()));
+    }
+
     #[tokio::test]
     async fn work_beyond_the_bound_is_refused_at_once() {
-        let pool = CpuPool::start("test", 1, 0).expect("starts");
+        let pool = CpuPool::start("test", 1, 0, Niceness::Normal).expect("starts");
         let (release, released) = std::sync::mpsc::channel::<()>();
         let (began, beginning) = oneshot::channel();
         let busy = tokio::spawn({

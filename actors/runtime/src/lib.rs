@@ -46,7 +46,7 @@ mod worker;
 pub use ask::AskError;
 pub use cluster::{Cluster, ClusterSettings, Fate};
 pub use context::{Context, Operation};
-pub use cpu::{CpuError, CpuPool};
+pub use cpu::{CpuError, CpuPool, Niceness};
 pub use database::{Database, DatabaseSettings};
 pub use effects::{Column, Effects, Message, RowChange, Table, Value, Values};
 pub use entity::{CommandOf, Durability, Entity, EntityRef, ErrorOf, EventOf, Key, Kind};
