@@ -7,10 +7,10 @@
 //! Invariant: what a purse says is what the target acknowledged, less what is still open.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fixedbitset::FixedBitSet;
 use futures_util::stream::{self, StreamExt};
 use hyper::header::HeaderValue;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub(crate) struct Account {
     #[serde(skip)]
     pub(crate) balance: u64,
     #[serde(skip)]
-    taken: HashSet<usize>,
+    taken: FixedBitSet,
 }
 
 /// A purchase that could be returned.
@@ -72,7 +72,7 @@ struct Purse {
     /// Minor units that no journey has reserved.
     balance: u64,
     /// Courses that are owned, or were asked for.
-    taken: HashSet<usize>,
+    taken: FixedBitSet,
     bought: Vec<Bought>,
 }
 
@@ -149,12 +149,14 @@ impl User {
 
     /// Takes the course if it is still to be had.
     pub(crate) fn take(&self, course: usize) -> bool {
-        self.purse.borrow_mut().taken.insert(course)
+        let mut purse = self.purse.borrow_mut();
+        purse.taken.grow(course + 1);
+        !purse.taken.put(course)
     }
 
     /// Returns how many courses are not to be had any more.
     pub(crate) fn taken(&self) -> usize {
-        self.purse.borrow().taken.len()
+        self.purse.borrow().taken.count_ones(..)
     }
 
     /// Remembers a purchase.
@@ -176,7 +178,7 @@ impl User {
     pub(crate) fn returned(&self, bought: &Bought) {
         let mut purse = self.purse.borrow_mut();
         purse.balance += bought.price;
-        purse.taken.remove(&bought.course);
+        purse.taken.remove(bought.course);
     }
 }
 
@@ -235,7 +237,7 @@ pub(crate) async fn prepare(
         .collect()
         .await;
     let owned_max = catalog.courses.len() as f64 * OWNED_MAX;
-    accounts.retain(|account| account.taken.len() as f64 <= owned_max);
+    accounts.retain(|account| account.taken.count_ones(..) as f64 <= owned_max);
 
     let missing = count.saturating_sub(accounts.len());
     let prefix = format!("load-{:x}-{:x}", unix_s(), std::process::id());
@@ -314,7 +316,7 @@ async fn register(client: &Client, name: String) -> Result<Account, Failure> {
         refresh_token: String::new(),
         expires_unix_s: 0,
         balance: 0,
-        taken: HashSet::new(),
+        taken: FixedBitSet::new(),
     };
     account.adopt(tokens);
     Ok(account)
@@ -329,7 +331,7 @@ impl Account {
             refresh_token: String::new(),
             expires_unix_s: u64::MAX,
             balance: 0,
-            taken: HashSet::new(),
+            taken: FixedBitSet::new(),
         }
     }
 
@@ -347,8 +349,8 @@ impl Account {
         while let Some(path) = next {
             let page = self.get(client, &path).await?;
             for owned in page["data"].as_array().into_iter().flatten() {
-                self.taken
-                    .extend(owned["id"].as_str().and_then(|id| catalog.place(id)));
+                let place = owned["id"].as_str().and_then(|id| catalog.place(id));
+                self.taken.extend(place);
             }
             next = page["next"]
                 .as_str()

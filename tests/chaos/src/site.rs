@@ -268,7 +268,12 @@ pub(crate) async fn sandbox(place: &Place, address: SocketAddr) -> Result<(Proce
         SANDBOX_SECRET,
     ]
     .map(ToOwned::to_owned);
-    let mut sandbox = Process::start("sandbox", &place.sandbox, &arguments, &[], &place.out)?;
+    let (program, mut line) = match &place.cores {
+        Some(cores) => cores.command(&place.sandbox),
+        None => (place.sandbox.clone(), Vec::new()),
+    };
+    line.extend(arguments);
+    let mut sandbox = Process::start("sandbox", &program, &line, &[], &place.out)?;
     sandbox.ready(address, "/livez").await?;
     Ok((sandbox, file))
 }
