@@ -48,6 +48,8 @@ pub struct Stream {
     position: Position,
     poll_every: Duration,
     early: bool,
+    /// Where the next look goes on, and when the look through all pages began, if there are more of them.
+    ahead: Option<(i64, Instant)>,
     /// Turns above the position that were told before their time, by transaction.
     told: BTreeSet<(i64, EntityRef, i64)>,
     mark: Arc<Mark>,
@@ -74,6 +76,7 @@ impl Stream {
             position,
             poll_every,
             early: false,
+            ahead: None,
             told: BTreeSet::new(),
             mark: Arc::default(),
             complete: None,
@@ -106,6 +109,7 @@ impl Stream {
             }
             match self.look().await {
                 Ok(turns) if !turns.is_empty() => return turns,
+                Ok(_) if self.ahead.is_some() => continue,
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "journal cannot be followed"),
             }
@@ -117,9 +121,10 @@ impl Stream {
     }
 
     async fn look(&mut self) -> Result<Vec<Followed>, StoreError> {
-        let began = Instant::now();
-        let from = self.position.0.to_string();
-        let rows = self.database.query(&self.read, &[&from]).await?;
+        let ahead = self.ahead.take();
+        let onward = ahead.is_some();
+        let (from, began) = ahead.unwrap_or_else(|| (self.position.0, Instant::now()));
+        let rows = self.database.query(&self.read, &[&from.to_string()]).await?;
         let Some(first) = rows.first() else {
             return Ok(Vec::new());
         };
@@ -155,9 +160,16 @@ impl Stream {
             let turn = (*txid, turn.entity, turn.version);
             !self.told.contains(&turn) && (*txid <= horizon || self.told.insert(turn))
         });
-        let reached = if all { horizon } else { last.min(horizon) };
-        self.position = self.position.max(Position(reached));
-        self.told.retain(|(txid, ..)| *txid > reached);
+        // What an older transaction still holds back is looked through page by page, and from its beginning again: within what was read,
+        // some may have committed meanwhile.
+        if self.early && !all && last > horizon {
+            self.ahead = Some((last, began));
+        }
+        if !onward {
+            let reached = if all { horizon } else { last.min(horizon) };
+            self.position = self.position.max(Position(reached));
+            self.told.retain(|(txid, ..)| *txid > reached);
+        }
         self.complete = (all && !held_back).then_some(began);
         Ok(turns.into_iter().map(|(_, turn)| turn).collect())
     }
