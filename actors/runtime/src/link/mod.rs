@@ -211,9 +211,8 @@ impl Link {
     /// It is not done, or nobody knows whether it is.
     pub async fn notify(&self, owner: &Owner, notice: Notice, deadline: Instant) -> Result<(), NotifyError> {
         let payload = serde_json::to_vec(&notice).expect("ids and numbers can be written");
-        let budget = deadline.saturating_duration_since(Instant::now());
         let pipe = self.peer(owner).pipe(&self.caller, deadline).await?;
-        let head = |id| wire::notice(id, budget);
+        let head = |id| wire::notice(id, deadline.saturating_duration_since(Instant::now()));
         let answer = pipe.ask(frame::NOTICE, head, &payload, deadline).await?;
         match answer.status {
             Status::Done => Ok(()),
@@ -230,6 +229,14 @@ impl Link {
             | Status::KeyReused
             | Status::Moved => Err(NotifyError::Busy),
         }
+    }
+
+    /// Whether the pipe to another node broke, or could not be opened, and is not open again.
+    pub fn suspects(&self, incarnation: Uuid) -> bool {
+        self.peers
+            .pin()
+            .get(&incarnation)
+            .is_some_and(|peer| peer.rests())
     }
 
     /// Lets other nodes know that nothing more is taken, and answers what they have sent, at most for `budget`. Returns
@@ -268,13 +275,14 @@ impl PeerTransport for Link {
         let peer = self.peer(owner);
         Box::pin(async move {
             let began = Instant::now();
-            let budget = call.deadline.saturating_duration_since(began);
-            if budget.is_zero() {
+            if call.deadline <= began {
                 return self.caller.metrics.lost(Lost::Expired);
             }
             let asked = async {
                 let pipe = peer.pipe(&self.caller, call.deadline).await?;
-                let head = |id| wire::request(id, &call.header, budget);
+                // Of which the way to the peer may have taken its part.
+                let left = || call.deadline.saturating_duration_since(Instant::now());
+                let head = |id| wire::request(id, &call.header, left());
                 pipe.ask(frame::REQUEST, head, &call.payload, call.deadline).await
             };
             match asked.await {

@@ -91,11 +91,6 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Whether a request may have been sent.
-    pub(super) fn may_be_sent(&self, id: u64) -> bool {
-        id <= self.queue().taken
-    }
-
     /// Takes nothing more, and returns the newest request that may have been sent.
     pub(super) fn close(&self) -> u64 {
         let mut queue = self.queue();
