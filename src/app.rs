@@ -178,7 +178,11 @@ pub async fn serve(settings: Settings, metrics: Metrics) -> Result<(), Box<dyn E
     if fate != Fate::Living {
         app.expelled().await;
         return Err(match fate {
-            Fate::Superseded => format!("another process was started as node {}", cluster.node()).into(),
+            Fate::Superseded => format!(
+                "another process was started as node {}, or members joined the database of a node that runs alone",
+                cluster.node()
+            )
+            .into(),
             _ => begin_again().into(),
         });
     }

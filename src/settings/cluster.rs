@@ -100,6 +100,16 @@ impl Cluster {
                 ),
             );
         }
+        // A look that comes later than two renewals is a gap, after which everybody has a whole lease again: nobody would ever be dead.
+        if *self.poll_ms > *self.lease_renew_ms {
+            checks.refuse(
+                "cluster.poll_ms",
+                format!(
+                    "is longer than cluster.lease_renew_ms ({:?}): who is dead would not be noticed",
+                    *self.lease_renew_ms
+                ),
+            );
+        }
         checks.nested(&[
             ("cluster.poll_ms", *self.poll_ms),
             ("cluster.lease_ttl_ms", *self.lease_ttl_ms),

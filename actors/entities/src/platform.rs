@@ -261,12 +261,8 @@ impl Platform {
             sink.clone(),
             freshness.of(Followed::Counters),
         );
-        let cpu = CpuPool::start(
-            "passwords",
-            settings.cpu_threads,
-            settings.cpu_queue_max,
-            Niceness::Normal,
-        )?;
+        let (threads, queue_max) = (settings.cpu_threads, settings.cpu_queue_max);
+        let cpu = CpuPool::start("passwords", threads, queue_max, Niceness::Normal)?;
         let training = CpuPool::start("training", 1, 1, Niceness::Background)?;
 
         let profiles = Region::open(

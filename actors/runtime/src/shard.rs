@@ -105,9 +105,13 @@ impl Actor for Supervisor {
                 None => {}
             },
             ShardMessage::Drain(ended) => self.leave(&myself, Refusal::Stopping, ended, entities),
-            ShardMessage::HandOver(ended) => self.leave(&myself, Refusal::Moving, ended, entities),
+            // A node that leaves has said so for good: whoever waits for its entities must not be told that they have ended.
+            ShardMessage::HandOver(ended) => {
+                if !matches!(entities.stage, Stage::Leaving(Refusal::Stopping, _)) {
+                    self.leave(&myself, Refusal::Moving, ended, entities);
+                }
+            }
             ShardMessage::Open => {
-                // A node that leaves has said so for good.
                 if matches!(entities.stage, Stage::Leaving(Refusal::Moving, _)) {
                     entities.stage = Stage::Open;
                 }

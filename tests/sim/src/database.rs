@@ -361,8 +361,11 @@ impl Database {
 
     /// Whether what a member owned may be claimed: it is dead, and cannot believe that it is not.
     fn claimable(&self, owner: Uuid, core: &Core) -> bool {
-        self.members.get(&owner).is_none_or(|row| {
-            row.ended.is_some() && (row.ended != Some("evicted") || self.clock(core.now) > row.lease_until)
+        self.members.get(&owner).is_none_or(|row| match row.ended {
+            None => false,
+            // Nobody has told it; it may answer from memory for as long as its last lease.
+            Some("evicted" | "superseded") => self.clock(core.now) > row.lease_until,
+            Some(_) => true,
         })
     }
 

@@ -95,9 +95,14 @@ pub(super) async fn sing(pulse: Arc<Pulse>, supervisors: Arc<Supervisors>, terms
             .filter(|(_, heard)| *heard < number)
             .map(|(shard, _)| shard)
             .collect();
+        // Whoever answers again is not stuck any more.
+        pulse
+            .stuck
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|shard| silent.contains(shard));
         let late = sent.is_some_and(|sent| now.saturating_sub(sent) > terms.stall_max / 2);
         if late && silent.len() <= STUCK_MAX {
-            // Whoever answers again is not stuck any more.
             pulse
                 .stuck
                 .lock()
@@ -106,9 +111,6 @@ pub(super) async fn sing(pulse: Arc<Pulse>, supervisors: Arc<Supervisors>, terms
         }
         let stuck = pulse.stuck();
         if silent.is_subset(&stuck) {
-            if silent.is_empty() && !stuck.is_empty() {
-                pulse.stuck.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            }
             pulse.live(sent.unwrap_or(now));
             number += 1;
             supervisors.canary(number);

@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::try_join;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -112,7 +111,10 @@ impl Keeper {
         let store = self.cluster.watching.clone();
         let ttl = self.cluster.settings.lease.ttl;
         let began = self.origin.elapsed();
-        let (members, (since, owned)) = try_join(store.members(ttl), store.owners(&self.since)).await?;
+        // In this order: an owner that was read lives, or has ended since. The other way round a member that has just joined would
+        // look as one that is gone.
+        let (since, owned) = store.owners(&self.since).await?;
+        let members = store.members(ttl).await?;
         self.judge_at = began;
         self.since = since;
         self.roll.members = members;
@@ -294,13 +296,16 @@ impl Keeper {
         let Some(member) = self.roll.members.get(&to) else {
             return;
         };
+        // Wished twice, it is moved once; the second wish is found to be fulfilled.
+        if !self.moving.insert(shard) {
+            return;
+        }
         let epoch = self.cluster.shards.epoch(shard);
         let to = Owner {
             incarnation: to,
             epoch,
             link: member.link.as_str().into(),
         };
-        self.moving.insert(shard);
         let hands = self.hands.clone();
         self.underway.spawn(async move {
             let handing_off = AssertUnwindSafe(hands.hand_off(shard, epoch, to, &reason)).catch_unwind();

@@ -51,6 +51,10 @@ impl Peers for Linked {
                 .is_ok()
         })
     }
+
+    fn suspects(&self, incarnation: Uuid) -> bool {
+        self.link.suspects(incarnation)
+    }
 }
 
 impl From<Hot> for link::Hot {

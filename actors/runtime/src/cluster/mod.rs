@@ -66,6 +66,8 @@ use crate::worker;
 /// Members whose lease lasts.
 const LIVING: &str =
     "SELECT count(*) FROM members WHERE state NOT IN ('left', 'dead') AND lease_until > clock_timestamp()";
+/// How often a node that runs alone looks whether members live.
+const ALONE_LOOK: Duration = Duration::from_secs(1);
 /// How often a start looks whether it may serve.
 const BEGIN_PAUSE: Duration = Duration::from_millis(10);
 
@@ -255,6 +257,8 @@ impl Cluster {
     pub async fn begin(self: &Arc<Self>, parts: Arc<Node>) -> Result<(), StoreError> {
         let _ = self.parts.set(parts.clone());
         if !self.joined {
+            let cluster = self.clone();
+            worker::supervise("cluster watch", move || cluster.clone().watch_for_members());
             return Ok(());
         }
         if !self
@@ -295,6 +299,23 @@ impl Cluster {
             .map_err(|_| StoreError::unavailable("some shards are served by nobody"))
     }
 
+    /// Ends this node, which runs alone and has no lease that would, once members live: they claim its shards at once, and what it answers
+    /// from memory is old from then on.
+    async fn watch_for_members(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(ALONE_LOOK).await;
+            match self.database.query_opt(LIVING, &[]).await {
+                Ok(Some(row)) if row.get::<_, i64>(0) > 0 => break,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "whether members live cannot be read"),
+            }
+        }
+        tracing::error!("members of a cluster live on this database; this node, which runs alone, ends");
+        self.let_go();
+        self.fate.send_replace(Fate::Superseded);
+        std::future::pending::<()>().await;
+    }
+
     /// This start of the node.
     pub fn incarnation(&self) -> Uuid {
         self.incarnation
@@ -330,7 +351,7 @@ impl Cluster {
         self.shards.held(Instant::now())
     }
 
-    /// Waits until this membership has ended, and answers how. Alone it never does.
+    /// Waits until this membership has ended, and answers how. Alone it ends when members join its database.
     pub async fn ended(&self) -> Fate {
         let mut fate = self.fate.subscribe();
         match fate.wait_for(|fate| *fate != Fate::Living).await {

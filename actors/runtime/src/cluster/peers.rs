@@ -27,10 +27,7 @@ pub trait Peers: Send + Sync + 'static {
     fn open(&self, to: &Owner, shard: Shard) -> BoxFuture<'static, bool>;
 
     /// Whether there is reason to think that another node does not answer.
-    fn suspects(&self, incarnation: Uuid) -> bool {
-        let _ = incarnation;
-        false
-    }
+    fn suspects(&self, incarnation: Uuid) -> bool;
 }
 
 /// No way to anybody: whatever is to be known is read in the tables.
@@ -44,5 +41,9 @@ impl Peers for Unlinked {
 
     fn open(&self, _: &Owner, _: Shard) -> BoxFuture<'static, bool> {
         Box::pin(async { false })
+    }
+
+    fn suspects(&self, _: Uuid) -> bool {
+        false
     }
 }

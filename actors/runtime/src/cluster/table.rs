@@ -50,14 +50,14 @@ const BURY: &str = "UPDATE members SET state = 'dead', ended_at = clock_timestam
 /// A frozen owner with an open transaction would hold a claim up.
 const END_BACKENDS: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
     WHERE application_name IN (SELECT 'lyceum ' || dead FROM unnest($1::uuid[]) AS dead)";
-/// Locked in order, so that claims that meet wait for one another and then see that they came second. Whoever was evicted may not know
-/// yet, and answers from memory for as long as its last lease.
+/// Locked in order, so that claims that meet wait for one another and then see that they came second. Whoever was evicted, or superseded
+/// by another process of its name, may not know yet, and answers from memory for as long as its last lease.
 const CLAIM: &str = "WITH before AS ( \
         SELECT o.shard, o.epoch, o.node, o.incarnation FROM shard_owner o \
         JOIN unnest($3::smallint[], $4::bigint[]) AS wanted (shard, epoch) \
             ON wanted.shard = o.shard AND wanted.epoch = o.epoch \
         WHERE NOT EXISTS (SELECT FROM members m WHERE m.incarnation = o.incarnation AND (m.state NOT IN ('left', 'dead') \
-            OR m.ended_because = 'evicted' AND clock_timestamp() <= m.lease_until)) \
+            OR m.ended_because IN ('evicted', 'superseded') AND clock_timestamp() <= m.lease_until)) \
           AND EXISTS (SELECT FROM members m WHERE m.incarnation = $1 AND m.state = 'serving') \
         ORDER BY o.shard FOR UPDATE OF o \
     ), claimed AS ( \

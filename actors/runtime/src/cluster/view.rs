@@ -20,7 +20,9 @@ const MEMBERS: &str = "SELECT incarnation, node, state, wanted_state, http, link
     (SELECT count(*) FROM shard_owner o WHERE o.incarnation = m.incarnation), \
     to_char(joined_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), \
     to_char(ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), ended_because \
-    FROM members m ORDER BY ended_at IS NOT NULL, ended_at DESC, node LIMIT $1";
+    FROM members m WHERE ended_at IS NULL OR incarnation IN \
+    (SELECT incarnation FROM members WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT $1) \
+    ORDER BY ended_at IS NOT NULL, ended_at DESC, node";
 const SHARDS_OWNED: &str = "SELECT shard, epoch, node, incarnation, \
     to_char(claimed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM shard_owner ORDER BY shard";
 const MOVES: &str = "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), \

@@ -76,6 +76,11 @@ impl Peer {
         matches!(*self.state(), State::Idle { .. } | State::Resting { .. })
     }
 
+    /// Whether it was not reached when it was tried last, and is not tried again yet.
+    pub(super) fn rests(&self) -> bool {
+        matches!(*self.state(), State::Resting { until, .. } if Instant::now() < until)
+    }
+
     /// The open pipe; opens one if need be.
     pub(super) async fn pipe(
         self: &Arc<Self>,
