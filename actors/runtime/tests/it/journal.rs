@@ -470,7 +470,8 @@ async fn whoever_may_hear_out_of_order_is_told_of_every_turn_once_although_a_tra
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_may_hear_out_of_order_is_told_of_more_turns_than_a_look_reads_although_a_transaction_stays_open() {
+async fn whoever_may_hear_out_of_order_is_told_of_more_turns_than_a_look_reads_although_a_transaction_stays_open()
+ {
     let store = Store::create().await;
     let from = Stream::end(&store.database).await.unwrap();
     let bench = store.node().await;
@@ -480,12 +481,13 @@ async fn whoever_may_hear_out_of_order_is_told_of_more_turns_than_a_look_reads_a
         .await
         .unwrap();
     let kinds = [Counters::KIND.number];
-    let mut stream =
-        Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5)).early();
+    let mut stream = Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5)).early();
     let ids: Vec<_> = (0..2_500).map(|_| new()).collect();
     for ids in ids.chunks(250) {
         let context = soon();
-        let asked = ids.iter().map(|id| bench.counters.ask(*id, Command::Add(1), (), &context));
+        let asked = ids
+            .iter()
+            .map(|id| bench.counters.ask(*id, Command::Add(1), (), &context));
         for outcome in futures_util::future::join_all(asked).await {
             assert_eq!(outcome, Ok(1));
         }
