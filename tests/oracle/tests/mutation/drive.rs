@@ -86,16 +86,21 @@ impl Drive {
         let cancelled = self
             .bought(&dan, &courses[..1], "sandbox", Some("tok_slow"))
             .await;
-        let noted = json!({"note": "the provider knows of it"});
-        self.looked_into(&cancelled, "reconcile", &noted).await;
         let path = format!("/v1/orders/{cancelled}/cancel");
         assert_eq!(self.ask("cancel", Some(&dan), &path, "").await.status, 202);
 
+        let operator = self.log_in(OPERATOR.0, OPERATOR.1).await;
         let retried = self
             .bought(&dan, &courses[2..3], "sandbox", Some("tok_slow"))
             .await;
-        let slow = json!({"reason": "the provider is slow"});
-        self.looked_into(&retried, "retry", &slow).await;
+        for (action, body) in [
+            ("reconcile", json!({"note": "the provider knows of it"})),
+            ("retry", json!({"reason": "the provider is slow"})),
+        ] {
+            let path = format!("/admin/v1/sagas/{retried}/{action}");
+            let answer = self.ordered(&operator, &path, &body).await;
+            assert_eq!(answer.status, 202, "{action}: {}", answer.json());
+        }
         self.becomes(&dan, &retried, "fulfilled").await;
         self.put_right(&ada).await;
 
@@ -134,14 +139,6 @@ impl Drive {
             self.until(&operator, &path, |answer| answer.status == 200).await;
         }
         courses
-    }
-
-    /// What an operator does about a saga; no history holds it.
-    async fn looked_into(&self, order: &str, action: &str, body: &Value) {
-        let operator = self.log_in(OPERATOR.0, OPERATOR.1).await;
-        let path = format!("/admin/v1/sagas/{order}/{action}");
-        let answer = self.ordered(&operator, &path, body).await;
-        assert_eq!(answer.status, 202, "{action}: {}", answer.json());
     }
 
     /// Two operators adjust the ledger: a wallet, an account of nobody, and what the second does not want.
