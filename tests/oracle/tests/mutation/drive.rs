@@ -99,7 +99,8 @@ impl Drive {
         ] {
             let path = format!("/admin/v1/sagas/{retried}/{action}");
             let answer = self.ordered(&operator, &path, &body).await;
-            assert_eq!(answer.status, 202, "{action}: {}", answer.json());
+            // The provider may be faster than an operator.
+            assert!([202, 409].contains(&answer.status), "{action}: {}", answer.json());
         }
         self.becomes(&dan, &retried, "fulfilled").await;
         self.put_right(&ada).await;

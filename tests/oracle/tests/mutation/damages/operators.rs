@@ -52,7 +52,10 @@ pub(super) const DAMAGES: &[Damage] = &[
     tables(
         "operators.interventions_are_on_record",
         "a saga that was retried and nobody knows by whom",
-        "ALTER TABLE audit_log DISABLE TRIGGER USER; DELETE FROM audit_log WHERE action = 'retry_saga'",
+        "INSERT INTO events (kind, entity, version, shard, epoch, at, events) \
+         SELECT kind, entity, version + 1, shard, epoch, at, '[{\"type\":\"intervened\",\"action\":\"retry\", \
+            \"deed\":{\"operator\":\"usr_00000000000000000000000001\",\"reason\":\"nobody knows\",\"node\":\"n1\"}}]' \
+         FROM events WHERE kind = 4 ORDER BY version DESC LIMIT 1",
     ),
     tables(
         "operators.reconciliations_are_on_record",
