@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{self, Layers, Settings, Sources};
 use crate::status::StatusArgs;
-use crate::{app, demo, import, migrate, status, telemetry};
+use crate::{app, demo, import, ledger, migrate, status, telemetry};
 
 /// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
 #[derive(Debug, Parser)]
@@ -104,6 +104,9 @@ enum Command {
     /// Shows the cluster as a node tells it
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Adds the ledger up
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Checks or shows the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,6 +123,13 @@ enum ClusterCommand {
   LYCEUM_PASSWORD=... lyceum cluster status --username operator
   lyceum cluster status --json | jq '.members[] | {node, shards}'")]
     Status(StatusArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Adds up every account from the ledger itself, compares it with the summary, and prints both; exit code 1 unless they agree
+    /// and add up to zero
+    TrialBalance(SourceArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -140,6 +150,7 @@ impl Command {
             }
             Command::Migrate(args) | Command::Demo(args) => args,
             Command::Import { sources, .. } => sources,
+            Command::Ledger(LedgerCommand::TrialBalance(args)) => args,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
             // These are the same whatever the settings are.
             Command::Openapi | Command::Metrics | Command::Cluster(_) => return Sources::default(),
@@ -181,6 +192,11 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
         Command::Config(ConfigCommand::Show(_)) => print(&shown(layers)),
         Command::Cluster(ClusterCommand::Status(args)) => block_on(async {
             let (text, trouble) = status::run(&args).await?;
+            print(&text)?;
+            trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
+        }),
+        Command::Ledger(LedgerCommand::TrialBalance(_)) => block_on(async {
+            let (text, trouble) = ledger::trial_balance(&settings).await?;
             print(&text)?;
             trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
         }),

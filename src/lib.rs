@@ -10,6 +10,7 @@ pub mod cli;
 pub mod demo;
 pub mod http;
 pub mod import;
+mod ledger;
 pub mod migrate;
 pub mod settings;
 mod status;

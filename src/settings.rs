@@ -62,6 +62,8 @@ pub struct Settings {
     pub catalog: domains::Catalog,
     /// Orders, wallets and refunds.
     pub commerce: domains::Commerce,
+    /// How the ledger is summed up.
+    pub ledger: domains::Ledger,
     /// Payment providers.
     pub providers: domains::Providers,
     /// Recommendations.
@@ -93,6 +95,7 @@ impl Settings {
         self.accounts.check(checks);
         self.catalog.check(checks);
         self.commerce.check(checks);
+        self.ledger.check(checks);
         self.providers.check(checks);
         self.recommend.check(checks);
         self.telemetry.check(checks);

@@ -4,15 +4,21 @@
 //! commerce            quotes, orders, cancellation, refunds
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/callbacks  what providers report
-//! commerce/oversight  open sagas and the trial balance
+//! commerce/oversight  the trial balance and the statement of an account, for operators
+//! commerce/sagas      sagas that have not ended, and what operators do about them
+//! commerce/adjustments  manual adjustments, proposed by one operator and approved by another
+//! commerce/timeline   everything that is known of any order
 //! commerce/wire       bodies of requests and answers
 //! ```
 //!
 //! Prices come from the node's catalog snapshot; everything else is decided by the buyer's entity. An order of
 //! somebody else does not exist for the caller, because orders are looked up in the caller's own buyer.
 
+mod adjustments;
 mod callbacks;
 mod oversight;
+mod sagas;
+mod timeline;
 mod wallet;
 mod wire;
 
@@ -22,8 +28,11 @@ use lyceum_entities::catalog::{Entry, Visibility};
 use lyceum_entities::commerce::{Answer, Question};
 use lyceum_runtime::{clock, ids};
 
+pub use self::adjustments::*;
 pub use self::callbacks::*;
 pub use self::oversight::*;
+pub use self::sagas::*;
+pub use self::timeline::*;
 pub use self::wallet::*;
 use self::wire::{
     ItemBody, OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest,

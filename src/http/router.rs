@@ -84,7 +84,18 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/me/courses"                                  learning::my_courses,       Caller,   Accepted, Read,      Usual;
         GET    "/v1/courses/{id}/lessons/{lesson_id}/content"    learning::lesson_content,   Public,   Accepted, Read,      Usual;
         GET    "/admin/v1/sagas"                                 commerce::sagas,            OPERATOR, Accepted, Read,      Usual;
+        GET    "/admin/v1/sagas/{id}"                            commerce::saga,             OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/sagas/{id}/retry"                      commerce::retry_saga,       OPERATOR, Accepted, Purchase,  Usual;
+        POST   "/admin/v1/sagas/{id}/compensate"                 commerce::compensate_saga,  OPERATOR, Required, Purchase,  Usual;
+        POST   "/admin/v1/sagas/{id}/reconcile"                  commerce::reconcile_saga,   OPERATOR, Accepted, Purchase,  Usual;
+        GET    "/admin/v1/orders/{id}/timeline"                  commerce::order_timeline,   OPERATOR, Accepted, Read,      Usual;
         GET    "/admin/v1/ledger/trial-balance"                  commerce::trial_balance,    OPERATOR, Accepted, Read,      Usual;
+        GET    "/admin/v1/ledger/entries"                        commerce::ledger_entries,   OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/adjustments"                           commerce::propose_adjustment, OPERATOR, Required, Purchase, Usual;
+        GET    "/admin/v1/adjustments"                           commerce::adjustments,      OPERATOR, Accepted, Read,      Usual;
+        GET    "/admin/v1/adjustments/{id}"                      commerce::adjustment,       OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/adjustments/{id}/approve"              commerce::approve_adjustment, OPERATOR, Required, Purchase, Usual;
+        POST   "/admin/v1/adjustments/{id}/reject"               commerce::reject_adjustment, OPERATOR, Accepted, Purchase, Usual;
 
         GET    "/.well-known/jwks.json"                 = keys::keys,                  Public,   Accepted, Read,      Usual;
         GET    "/openapi.json"                          = docs::description,           Public,   Accepted, Read,      Usual;

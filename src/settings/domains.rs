@@ -133,6 +133,12 @@ pub struct Commerce {
     pub refund_window_s: Seconds,
     /// Largest single top-up, minor units.
     pub top_up_max: u64,
+    /// Largest entry of a manual adjustment, minor units.
+    pub adjustment_amount_max: u64,
+    /// Entries of one manual adjustment.
+    pub adjustment_entries_max: usize,
+    /// After which a saga counts as stuck.
+    pub saga_stuck_after_s: Seconds,
     /// Life of a link to a lesson's media.
     pub content_ttl_s: Seconds,
     /// Key that signs links to media.
@@ -165,6 +171,56 @@ impl Commerce {
         );
         checks.secret("commerce.content_secret", &self.content_secret, 16);
         checks.range("commerce.top_up_max", self.top_up_max, 1..=1_000_000_000_000);
+        checks.range(
+            "commerce.adjustment_amount_max",
+            self.adjustment_amount_max,
+            1..=100_000_000_000,
+        );
+        checks.range(
+            "commerce.adjustment_entries_max",
+            self.adjustment_entries_max,
+            2..=100,
+        );
+        checks.duration(
+            "commerce.saga_stuck_after_s",
+            *self.saga_stuck_after_s,
+            Duration::from_secs(1)..=DAY,
+        );
+    }
+}
+
+/// How the ledger is summed up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Pace of the summary.
+    pub sum_every_s: Seconds,
+    /// How far the summary stays behind the present.
+    pub settle_s: Seconds,
+    /// Pace of the trial balance.
+    pub balance_every_s: Seconds,
+    /// Longest time that adding up may take.
+    pub sum_timeout_ms: Millis,
+}
+
+impl Ledger {
+    pub(super) fn check(&self, checks: &mut Checks<'_>) {
+        checks.duration(
+            "ledger.sum_every_s",
+            *self.sum_every_s,
+            Duration::from_secs(1)..=Duration::from_secs(3_600),
+        );
+        checks.duration("ledger.settle_s", *self.settle_s, Duration::from_secs(60)..=DAY);
+        checks.duration(
+            "ledger.balance_every_s",
+            *self.balance_every_s,
+            Duration::from_secs(1)..=DAY,
+        );
+        checks.duration(
+            "ledger.sum_timeout_ms",
+            *self.sum_timeout_ms,
+            Duration::from_secs(1)..=Duration::from_secs(600),
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use lyceum_domain::accounts::{Policy, Role, Roles};
 use lyceum_entities::accounts::{HashCost, KeySettings};
 use lyceum_entities::catalog::CatalogLimits;
-use lyceum_entities::commerce::{CallbackSecret, SandboxSettings};
+use lyceum_entities::commerce::{CallbackSecret, ClosingSettings, SandboxSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_entities::{PlatformSettings, SandboxProvider};
 use lyceum_runtime::cluster::lease::LeaseTerms;
@@ -99,6 +99,12 @@ impl Settings {
                 events_min: self.recommend.train_events_min,
             },
             sandbox: self.sandbox(),
+            closing: ClosingSettings {
+                sum_every: *self.ledger.sum_every_s,
+                settle: *self.ledger.settle_s,
+                balance_every: *self.ledger.balance_every_s,
+                timeout: *self.ledger.sum_timeout_ms,
+            },
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
         })

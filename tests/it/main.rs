@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod adjustments;
 mod authorisation;
 mod browse;
 mod catalog;
@@ -17,6 +18,7 @@ mod databases;
 mod edge;
 mod faults;
 mod harness;
+mod ledger;
 mod metrics;
 mod nodes;
 mod operators;
@@ -24,4 +26,5 @@ mod payments;
 mod recommend;
 mod refunds;
 mod repetition;
+mod sagas;
 mod tracing;

@@ -33,4 +33,6 @@ ids! {
     PaymentKind PaymentId "pay";
     /// A refund of an order.
     RefundKind RefundId "ref";
+    /// A manual adjustment of the ledger.
+    AdjustmentKind AdjustmentId "adj";
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
-use crate::commerce::{Buyers, CommerceFlow, CommercePorts, Payments};
+use crate::commerce::{Adjustments, Buyers, CommerceFlow, CommercePorts, Payments};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
 const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
@@ -43,7 +43,13 @@ impl Deliver for Flows {
                         .await
                 })
             }
-            kind if kind == Buyers::KIND.number || kind == Payments::KIND.number => {
+            kind if [
+                Buyers::KIND.number,
+                Payments::KIND.number,
+                Adjustments::KIND.number,
+            ]
+            .contains(&kind) =>
+            {
                 let commerce = self.commerce.clone();
                 Box::pin(async move {
                     let message: CommerceFlow = read(&delivery)?;

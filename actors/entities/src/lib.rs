@@ -16,6 +16,7 @@ mod platform;
 pub mod recommend;
 #[cfg(test)]
 mod refusals_test;
+mod signals;
 
 pub use bulletin::{Board, Taken, Takes};
 pub use freshness::{Followed, Freshness};

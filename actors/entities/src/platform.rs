@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use lyceum_domain::accounts::{Command as AccountCommand, Policy, Roles};
+use lyceum_domain::accounts::{Policy, Roles};
 use lyceum_domain::commerce::{Error as CommerceError, Provider};
 use lyceum_domain::ids::UserId;
-use lyceum_domain::recommend::Command as ProfileCommand;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
 use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
@@ -23,23 +22,26 @@ use lyceum_runtime::{
 };
 
 use crate::accounts::{
-    AccountQueries, Accounts, Displaced, HashCost, Identity, InterestsChosen, KeySettings, Keys, Passwords,
-    Revoked, Sessions, TokenSecret,
+    AccountQueries, Accounts, HashCost, Identity, KeySettings, Keys, Passwords, Revoked, Sessions,
+    TokenSecret,
 };
 use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
+use crate::commerce::closing;
 use crate::commerce::{
-    Answer as BuyerAnswer, Buyers, CallbackSecret, CommercePorts, CommerceQueries, Gateway, PaymentProvider,
-    Payments, Question as BuyerQuestion, Receiver, Sandbox, SandboxSettings, Trade, Traded,
+    Adjustments, Answer as BuyerAnswer, Buyers, CallbackSecret, ClosingSettings, CommercePorts,
+    CommerceQueries, Gateway, PaymentProvider, Payments, Question as BuyerQuestion, Receiver, Sandbox,
+    SandboxSettings,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
 use crate::gauges;
-use crate::operators::Operators;
+use crate::operators::{Operators, audit};
 use crate::recommend::{
     Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
     TrainerSettings, train,
 };
+use crate::signals::{on_displaced, on_interests, on_trade};
 
 /// Everything the platform is started with.
 #[derive(Clone, Debug)]
@@ -90,6 +92,8 @@ pub struct PlatformSettings {
     pub trainer: TrainerSettings,
     /// The sandbox provider, if payments through it are offered.
     pub sandbox: Option<SandboxProvider>,
+    /// How the ledger is summed up.
+    pub closing: ClosingSettings,
     /// How long an entity may take to answer a message.
     pub ask_timeout: Duration,
     /// An entity's answer that takes longer counts as slow.
@@ -138,6 +142,8 @@ pub struct Platform {
     pub buyers: Region<Buyers>,
     /// Payments through external providers.
     pub payments: Region<Payments>,
+    /// What two operators post by hand.
+    pub adjustments: Region<Adjustments>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -285,6 +291,7 @@ impl Platform {
         let traded = on_trade(profiles.clone(), board.clone());
         let buyers = Region::open(node.clone(), Buyers::new(traded, settings.snapshot_every));
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
+        let adjustments = Region::open(node.clone(), Adjustments::new(settings.snapshot_every));
         let identity = Identity {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
@@ -307,6 +314,7 @@ impl Platform {
         let ports = CommercePorts {
             buyers: buyers.clone(),
             payments: payments.clone(),
+            adjustments: adjustments.clone(),
             gateway: gateway.clone(),
             ask_timeout: settings.ask_timeout,
         };
@@ -348,6 +356,8 @@ impl Platform {
             commerce: ports,
         };
         gauges::keep(database.clone(), shards.clone());
+        audit::keep(database.clone());
+        closing::keep(commerce.clone(), settings.closing, member.node.clone());
         Relay::start(
             database.clone(),
             shards,
@@ -361,6 +371,7 @@ impl Platform {
             Arc::new(courses.clone()),
             Arc::new(buyers.clone()),
             Arc::new(payments.clone()),
+            Arc::new(adjustments.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
@@ -370,6 +381,7 @@ impl Platform {
             courses,
             buyers,
             payments,
+            adjustments,
             profiles,
             identity,
             keys,
@@ -465,38 +477,4 @@ impl Platform {
             _ => Err(AskError::Unavailable),
         }
     }
-}
-
-/// What follows a trade on this node: what was bought leaves the buyer's recommendations and gains a student, what was
-/// refunded may be recommended again and loses one. The other nodes hear of the students.
-///
-/// It runs before the buyer hears of the trade, so the very next list knows of it.
-fn on_trade(profiles: Region<Profiles>, board: Arc<Board>) -> Traded {
-    Arc::new(move |user, trade, courses| {
-        for course in courses.iter().copied() {
-            match trade {
-                Trade::Bought => {
-                    profiles.tell(user, ProfileCommand::Exclude { course });
-                    board.trade(course, 1);
-                }
-                Trade::Refunded => {
-                    profiles.tell(user, ProfileCommand::Include { course });
-                    board.trade(course, -1);
-                }
-            }
-        }
-    })
-}
-
-/// What follows when a login makes room for another: its account has it on record, where every node finds it.
-fn on_displaced(accounts: Region<Accounts>) -> Displaced {
-    Arc::new(move |user, session_id| accounts.tell(user, AccountCommand::EndLogin { session_id }))
-}
-
-/// What follows a choice of interests on this node: the user's very next list knows of it.
-fn on_interests(profiles: Region<Profiles>) -> InterestsChosen {
-    Arc::new(move |user, interests| {
-        let interests = interests.as_slice().iter().map(ToString::to_string).collect();
-        profiles.tell(user, ProfileCommand::SetInterests { interests });
-    })
 }

@@ -1,46 +1,15 @@
-//! What operators see of the money: sagas that have not ended, and the trial balance.
+//! What operators see of the ledger: the trial balance, and the statement of an account.
 
 use lyceum_domain::accounts::Role;
-use lyceum_domain::ids::{OrderId, PaymentId, UserId};
-use lyceum_entities::commerce::{AccountBalance, OpenSaga};
-use lyceum_kernel::Timestamp;
+use lyceum_domain::commerce::ledger::Account;
+use lyceum_domain::ids::UserId;
+use lyceum_entities::commerce::{AccountBalance, StatementLine, TrialBalance};
+use lyceum_kernel::{Class, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
 
-use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor};
-
-/// Which sagas to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct SagasQuery {
-    /// `awaiting_payment`, `closing`, `refunding`, `refund_unknown`, `refund_failed` of a checkout; `processing`,
-    /// `unknown` of a payment.
-    state: Option<String>,
-    /// Entries wanted, from 1 to 100; 20 if left out.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u16>,
-    /// Where the page before this one ended: its `next`.
-    after: Option<String>,
-}
-
-/// A saga that has not ended.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct SagaBody {
-    /// `checkout` or `payment`.
-    kind: String,
-    /// The order or payment.
-    id: String,
-    #[schema(value_type = String)]
-    user: UserId,
-    state: String,
-    /// When its next action is due.
-    #[schema(value_type = String, format = DateTime)]
-    due_at: Timestamp,
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
-}
+use super::wallet::{read_cursor, reference, write_cursor};
+use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit};
 
 /// The sums of all accounts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -48,6 +17,8 @@ pub(in crate::http) struct TrialBalanceBody {
     /// Whether the balances add up to zero in every currency, as they must.
     balanced: bool,
     accounts: Vec<AccountBody>,
+    /// The last time that the whole ledger was added up and compared with its summary; null before the first.
+    last_drawn: Option<DrawnBody>,
 }
 
 /// The sum of all entries of one account.
@@ -60,34 +31,54 @@ struct AccountBody {
     entries: i64,
 }
 
-/// `GET /admin/v1/sagas`: lists the sagas that have not ended, oldest first.
-///
-/// # Errors
-/// 400 `http.invalid_query`, `http.malformed_cursor`.
-#[utoipa::path(
-    get, path = "/admin/v1/sagas", tag = "operators", params(SagasQuery),
-    responses(
-        (status = 200, body = Page<SagaBody>),
-        (status = 400, body = ProblemBody, description = "`http.invalid_query`, `http.malformed_cursor`"),
-    )
-)]
-pub async fn sagas(api: &Api, request: Request) -> Result<Reply, Problem> {
-    request.require(Role::Operator)?;
-    let SagasQuery { state, limit, after } = request.query()?;
-    let limit = checked_limit(limit)?;
-    let after = match after {
-        Some(after) => Some(Uuid::try_parse(&after).map_err(|_| malformed_cursor())?.as_u128()),
-        None => None,
-    };
+/// A trial balance that was drawn over the whole ledger.
+#[derive(Debug, Serialize, ToSchema)]
+struct DrawnBody {
+    number: i64,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Everything that was posted before is in it.
+    #[schema(value_type = String, format = DateTime)]
+    until: Timestamp,
+    /// The node that did it.
+    node: String,
+    /// Minor units, over all currencies without their signs: 0 if all is well.
+    imbalance: i64,
+    /// Minor units by which the summary differed, over all accounts: 0 if all is well.
+    drift: i64,
+    took_ms: u64,
+}
 
-    let sagas = api
-        .platform
-        .commerce
-        .open_sagas(state.as_deref(), after, limit + 1)
-        .await?;
+/// Whose statement.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StatementQuery {
+    /// The account, which is one of those that are somebody's.
+    #[param(value_type = String, pattern = "^(user_wallet|wallet_hold|creator_payable|affiliate_payable|refund_payable)$")]
+    account: Account,
+    /// Whose.
+    #[param(value_type = String)]
+    owner: UserId,
+    /// Entries wanted, from 1 to 100; 20 if left out.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u16>,
+    /// Where the page before this one ended: its `next`.
+    after: Option<String>,
+}
 
-    let cursor = |saga: &OpenSaga| Uuid::from_u128(saga.id).simple().to_string();
-    Ok(Reply::ok(&Page::of(sagas, limit, cursor, SagaBody::of)))
+/// One line of a statement.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct StatementLineBody {
+    /// `sale`, `top_up`, `refund`, `unfulfilled`, `adjustment`, `surplus` or `surplus_refund`.
+    kind: &'static str,
+    /// What it stands for: an order, a payment, a refund or an adjustment.
+    reference: String,
+    /// Minor units, positive for a credit.
+    amount: i64,
+    currency: String,
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
 }
 
 /// `GET /admin/v1/ledger/trial-balance`: adds up every account of the ledger.
@@ -99,15 +90,57 @@ pub async fn trial_balance(api: &Api, request: Request) -> Result<Reply, Problem
     request.require(Role::Operator)?;
 
     let balances = api.platform.commerce.trial_balance().await?;
+    let drawn = api.platform.commerce.trial_balances(1).await?;
 
     Ok(Reply::ok(&TrialBalanceBody {
         balanced: is_balanced(&balances),
         accounts: balances.into_iter().map(AccountBody::of).collect(),
+        last_drawn: drawn.into_iter().next().map(DrawnBody::of),
     }))
 }
 
+/// `GET /admin/v1/ledger/entries`: shows the statement of somebody's account, newest first.
+///
+/// # Errors
+/// 400 `http.invalid_query`, `http.malformed_cursor`.
+#[utoipa::path(
+    get, path = "/admin/v1/ledger/entries", tag = "operators", params(StatementQuery),
+    responses(
+        (status = 200, body = Page<StatementLineBody>),
+        (status = 400, body = ProblemBody, description = "`http.invalid_query`, `http.malformed_cursor`"),
+    )
+)]
+pub async fn ledger_entries(api: &Api, request: Request) -> Result<Reply, Problem> {
+    request.require(Role::Operator)?;
+    let StatementQuery {
+        account,
+        owner,
+        limit,
+        after,
+    } = request.query()?;
+    let limit = checked_limit(limit)?;
+    let after = after.as_deref().map(read_cursor).transpose()?;
+    if !account.is_owned() {
+        let problem = Problem::new(
+            Class::Malformed,
+            "http.invalid_query",
+            "The query cannot be understood.",
+        );
+        return Err(problem.parameter("account", "an account that is somebody's"));
+    }
+
+    let lines = api
+        .platform
+        .commerce
+        .statement(account, owner, after, limit + 1)
+        .await?;
+
+    let cursor = |line: &StatementLine| write_cursor(line.position);
+    Ok(Reply::ok(&Page::of(lines, limit, cursor, StatementLineBody::of)))
+}
+
 /// Whether the balances of every currency add up to zero.
-fn is_balanced(balances: &[AccountBalance]) -> bool {
+pub(crate) fn is_balanced(balances: &[AccountBalance]) -> bool {
     let sum = |currency: &str| -> i128 {
         balances
             .iter()
@@ -118,23 +151,6 @@ fn is_balanced(balances: &[AccountBalance]) -> bool {
     balances.iter().all(|one| sum(&one.currency) == 0)
 }
 
-impl SagaBody {
-    fn of(saga: OpenSaga) -> Self {
-        let id = match saga.kind.as_str() {
-            "checkout" => OrderId::from_u128(saga.id).to_string(),
-            _ => PaymentId::from_u128(saga.id).to_string(),
-        };
-        SagaBody {
-            kind: saga.kind,
-            id,
-            user: saga.user,
-            state: saga.state,
-            due_at: saga.due_at,
-            updated_at: saga.updated_at,
-        }
-    }
-}
-
 impl AccountBody {
     fn of(one: AccountBalance) -> Self {
         AccountBody {
@@ -142,6 +158,32 @@ impl AccountBody {
             currency: one.currency,
             balance: one.balance,
             entries: one.entries,
+        }
+    }
+}
+
+impl DrawnBody {
+    fn of(drawn: TrialBalance) -> Self {
+        DrawnBody {
+            number: drawn.number,
+            at: drawn.at,
+            until: drawn.until,
+            node: drawn.node,
+            imbalance: drawn.imbalance,
+            drift: drawn.drift,
+            took_ms: u64::try_from(drawn.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl StatementLineBody {
+    fn of(line: StatementLine) -> Self {
+        StatementLineBody {
+            kind: line.kind,
+            reference: reference(line.kind, line.position.source),
+            amount: line.amount,
+            currency: line.currency,
+            at: line.position.at,
         }
     }
 }

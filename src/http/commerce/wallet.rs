@@ -1,7 +1,7 @@
 //! The wallet over HTTP: balance, statement, top-ups.
 
 use lyceum_domain::commerce::{Command, Error, Method};
-use lyceum_domain::ids::PaymentId;
+use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId};
 use lyceum_entities::commerce::{Answer, Question, WalletEntry, WalletPosition};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{clock, ids};
@@ -29,9 +29,9 @@ pub(in crate::http) struct WalletBody {
 /// One line of a wallet's statement.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct EntryBody {
-    /// `sale`, `top_up` or `refund`.
+    /// `sale`, `top_up`, `refund` or `adjustment`.
     kind: &'static str,
-    /// What it stands for: an order, a payment or a refund.
+    /// What it stands for: an order, a payment, a refund or an adjustment.
     reference: String,
     /// Minor units, negative for what was spent.
     amount: i64,
@@ -168,15 +168,9 @@ pub async fn get_top_up(api: &Api, request: Request) -> Result<Reply, Problem> {
 
 impl EntryBody {
     fn of(entry: &WalletEntry, balance: Money) -> Self {
-        let bits = entry.position.source;
-        let reference = match entry.kind {
-            "sale" => lyceum_domain::ids::OrderId::from_u128(bits).to_string(),
-            "refund" => lyceum_domain::ids::RefundId::from_u128(bits).to_string(),
-            _ => PaymentId::from_u128(bits).to_string(),
-        };
         EntryBody {
             kind: entry.kind,
-            reference,
+            reference: reference(entry.kind, entry.position.source),
             amount: entry.amount,
             currency: balance.currency().code(),
             at: entry.position.at,
@@ -184,13 +178,23 @@ impl EntryBody {
     }
 }
 
+/// The id of what a line stands for.
+pub(super) fn reference(kind: &str, bits: u128) -> String {
+    match kind {
+        "sale" | "unfulfilled" => OrderId::from_u128(bits).to_string(),
+        "refund" => RefundId::from_u128(bits).to_string(),
+        "adjustment" => AdjustmentId::from_u128(bits).to_string(),
+        _ => PaymentId::from_u128(bits).to_string(),
+    }
+}
+
 /// `<milliseconds>.<source>.<step>`: clients hand it back and do not look into it.
-fn write_cursor(position: WalletPosition) -> String {
+pub(super) fn write_cursor(position: WalletPosition) -> String {
     let source = Uuid::from_u128(position.source).simple();
     format!("{}.{source}.{}", position.at.as_millis(), position.step)
 }
 
-fn read_cursor(text: &str) -> Result<WalletPosition, Problem> {
+pub(super) fn read_cursor(text: &str) -> Result<WalletPosition, Problem> {
     let read = || {
         let (at, rest) = text.split_once('.')?;
         let (source, step) = rest.split_once('.')?;

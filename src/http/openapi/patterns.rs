@@ -3,7 +3,7 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SessionKind, UserKind,
+    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SessionKind, UserKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -19,23 +19,28 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 6] = [
+const AFTER_SEGMENT: [(&str, &str); 8] = [
+    ("adjustments", AdjustmentKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
     ("orders", OrderKind::PREFIX),
+    // A checkout is named by its order, the saga of a payment by the payment.
+    ("sagas", "(ord|pay)"),
     ("sessions", SessionKind::PREFIX),
     ("top-ups", PaymentKind::PREFIX),
     ("users", UserKind::PREFIX),
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 7] = [
+const BY_NAME: [(&str, &str); 9] = [
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
     ("creator", UserKind::PREFIX),
     ("creator_id", UserKind::PREFIX),
     ("lesson_id", LessonKind::PREFIX),
     ("order_id", OrderKind::PREFIX),
+    ("owner", UserKind::PREFIX),
+    ("payment_id", PaymentKind::PREFIX),
     ("user_id", UserKind::PREFIX),
 ];
 

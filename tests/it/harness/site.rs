@@ -303,6 +303,16 @@ impl Site {
         User::log_in(&self.client(), OPERATOR.0, OPERATOR.1).await
     }
 
+    /// Somebody new who is an operator as well.
+    pub(crate) async fn another_operator(&self) -> User {
+        let user = self.user().await;
+        let path = format!("/admin/v1/users/{}/roles", user.id);
+        let role = json!({"role": "operator"});
+        self.operator().await.post(&path, &role).await.expect(200);
+        // The roles are in the token, so one of later is needed.
+        User::log_in(&self.client(), &user.username, PASSWORD).await
+    }
+
     /// Publishes a course the long way: its creator drafts and submits it, an operator approves it.
     pub(crate) async fn publish(&self, creator: &User, operator: &User, spec: &CourseSpec<'_>) -> String {
         let id = approved(creator, operator, spec).await;

@@ -16,6 +16,7 @@ use crate::report::{Report, Rule};
 use crate::typeid;
 
 mod account;
+mod adjustment;
 mod buyer;
 mod compare;
 mod course;
@@ -31,11 +32,12 @@ const ACCOUNT: i16 = 1;
 const COURSE: i16 = 3;
 const BUYER: i16 = 4;
 const PAYMENT: i16 = 5;
+const ADJUSTMENT: i16 = 7;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer or a payment is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment or an adjustment is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -113,6 +115,7 @@ pub(crate) struct Books {
     wallets: HashMap<Uuid, i64>,
     /// By source and step.
     postings: HashMap<(Uuid, i16), Posting>,
+    adjustments: HashMap<Uuid, adjustment::Adjustment>,
     accounts: HashMap<Uuid, account::Account>,
     courses: HashMap<Uuid, course::Course>,
     /// What buyers were shown, by course and version.
@@ -133,7 +136,7 @@ impl Books {
             .query_raw(
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
-                [&[ACCOUNT, COURSE, BUYER, PAYMENT][..]],
+                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT][..]],
             )
             .await?;
         let mut rows = std::pin::pin!(rows);
@@ -148,6 +151,7 @@ impl Books {
                         ACCOUNT => account::apply(&mut books, entity, event_type, event),
                         COURSE => course::apply(&mut books, entity, event_type, event),
                         BUYER => buyer::apply(&mut books, entity, event_type, event),
+                        ADJUSTMENT => adjustment::apply(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
                     };
                     carried_out.is_some()
@@ -170,6 +174,7 @@ impl Books {
         report.count("orders", books.orders.len());
         report.count("payments", books.payments.len());
         report.count("ledger transactions", books.postings.len());
+        report.count("adjustments", books.adjustments.len());
         Ok(books)
     }
 

@@ -150,7 +150,7 @@ async fn look(
 
 /// How many events of money and access, and how many transactions there are.
 async fn lengths(client: &Client) -> Result<(i64, i64), Failure> {
-    let sql = "SELECT (SELECT count(*) FROM events WHERE kind IN (1, 3, 4, 5)), \
+    let sql = "SELECT (SELECT count(*) FROM events WHERE kind IN (1, 3, 4, 5, 7)), \
         (SELECT count(*) FROM ledger_transactions)";
     let row = client.query_one(sql, &[]).await?;
     Ok((row.get(0), row.get(1)))

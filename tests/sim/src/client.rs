@@ -1,7 +1,8 @@
 //! Clients that buy: each repeats an operation under the same id until it hears what became of it.
 
-use lyceum_domain::commerce::{self, Line, Method, PlaceOrder, Provider};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+use lyceum_domain::commerce::ledger::{Account, Entry};
+use lyceum_domain::commerce::{self, Deed, Intervention, Line, Method, PlaceOrder, Provider};
+use lyceum_domain::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Currency, Money, Timestamp};
 
 use crate::core::{Core, Event, MS, SECOND, Time};
@@ -25,9 +26,17 @@ pub(crate) enum ClientEvent {
 enum Wish {
     Read,
     TopUp(i64),
-    Buy { wallet: bool, course: u128, price: i64 },
+    Buy {
+        wallet: bool,
+        course: u128,
+        price: i64,
+    },
     Cancel(u128),
     Refund(u128),
+    /// Has an operator do something about an order.
+    Intervene(u128, Intervention),
+    /// Has two operators move the wallet.
+    Adjust(i64),
 }
 
 /// One client.
@@ -105,6 +114,15 @@ impl Client {
             (4..=5, _) => Wish::TopUp(i64::try_from(core.dice.between(1, 40)).unwrap_or(1) * 100),
             (6, Some(order)) => Wish::Cancel(order),
             (7, Some(order)) => Wish::Refund(order),
+            (8, Some(order)) => Wish::Intervene(
+                order,
+                match core.dice.below(3) {
+                    0 => Intervention::Retry,
+                    1 => Intervention::Compensate,
+                    _ => Intervention::Reconcile,
+                },
+            ),
+            (9, _) => Wish::Adjust(i64::try_from(core.dice.between(1, 20)).unwrap_or(1) * 100 - 1_050),
             _ => Wish::Buy {
                 wallet: core.dice.chance(2, 3),
                 course: u128::from(core.dice.below(1000)),
@@ -183,6 +201,35 @@ impl Client {
                     amount: None,
                 };
                 (Some(command), Question::Order(order))
+            }
+            Some(Wish::Intervene(order, action)) => {
+                let command = commerce::Command::Intervene {
+                    order_id: OrderId::from_u128(order),
+                    action,
+                    deed: Deed {
+                        operator: UserId::from_u128(8_000_000),
+                        reason: "looked into".to_owned(),
+                        node: "n".to_owned(),
+                    },
+                };
+                (Some(command), Question::Order(order))
+            }
+            Some(Wish::Adjust(amount)) => {
+                let entry = |account, owner, amount| Entry {
+                    account,
+                    owner,
+                    amount,
+                };
+                let wallet = Some(UserId::from_u128(self.user));
+                let command = commerce::Command::PostAdjustment {
+                    // The message that asks for it says the same each time.
+                    adjustment_id: AdjustmentId::from_u128(self.operation),
+                    entries: vec![
+                        entry(Account::UserWallet, wallet, amount),
+                        entry(Account::PlatformRevenue, None, -amount),
+                    ],
+                };
+                (Some(command), Question::Wallet)
             }
         };
         let deadline = core.now + 2 * SECOND;

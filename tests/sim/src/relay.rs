@@ -138,6 +138,24 @@ impl Node {
                 };
                 to_buyer(user.as_u128(), settle)
             }
+            CommerceFlow::RetryPayment { user, payment } => {
+                to_payment(user.as_u128(), payment.as_u128(), ToPayment::Retry)
+            }
+            CommerceFlow::PostAdjustment {
+                user,
+                adjustment,
+                entries,
+            } => {
+                let post = ToBuyer::PostAdjustment {
+                    adjustment_id: adjustment,
+                    entries,
+                };
+                to_buyer(user.as_u128(), post)
+            }
+            // Nobody proposes adjustments in this world, so nobody waits to hear that one was posted.
+            CommerceFlow::SettleAdjustment { .. } | CommerceFlow::RefuseAdjustment { .. } => {
+                return self.finish(core, id);
+            }
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let retry = ToBuyer::RetryRefund {
                     order_id: order,

@@ -14,16 +14,18 @@ use lyceum_kernel::{Aggregate, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Grant, Source};
+use super::ledger;
 use super::order::{CloseReason, Order, OrderState, Placement, Stage};
 use super::payment::Purpose;
 use super::refund::{Refund, RefundState};
 use super::wallet::{TopUp, TopUpState, TopUps, Wallet};
 use super::{Error, Method};
-use crate::ids::{CourseId, OrderId, PaymentId, RefundId};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId};
 
 mod command;
 mod decide;
 mod event;
+mod oversee;
 
 pub use command::{Command, ImportedPurchase};
 pub use event::Event;
@@ -37,6 +39,10 @@ pub struct Buyer {
     pending: BTreeSet<OrderId>,
     top_ups: TopUps,
     access: Access,
+    /// The adjustments of the wallet that it has taken or refused, so that none is decided twice; people make them, so they
+    /// are few.
+    #[serde(default)]
+    adjustments: BTreeSet<AdjustmentId>,
 }
 
 impl Aggregate for Buyer {
@@ -126,6 +132,15 @@ impl Aggregate for Buyer {
                     at: now,
                 }])
             }
+            Command::Intervene {
+                order_id,
+                action,
+                deed,
+            } => self.intervene(order_id, action, deed, now),
+            Command::PostAdjustment {
+                adjustment_id,
+                entries,
+            } => self.post_adjustment(adjustment_id, entries, now),
             Command::Import { purchases } => self.import(&purchases, now),
         }
     }
@@ -242,6 +257,19 @@ impl Aggregate for Buyer {
                     self.wallet.credit(amount);
                 }
             }
+            Event::Adjusted {
+                adjustment_id,
+                entries,
+                ..
+            } => {
+                self.adjustments.insert(*adjustment_id);
+                self.wallet.adjust(ledger::wallet_change(entries));
+            }
+            Event::AdjustmentRefused { adjustment_id, .. } => {
+                self.adjustments.insert(*adjustment_id);
+            }
+            // What followed from it is in the events after it.
+            Event::Intervened { .. } => {}
             Event::Imported { purchases } => {
                 for purchase in purchases {
                     let source = Source::Import(purchase.import_id);

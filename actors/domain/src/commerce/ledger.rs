@@ -1,4 +1,4 @@
-//! The double-entry ledger: what each event of a buyer means in money, as balanced transactions.
+//! The double-entry ledger: what each event means in money, as balanced transactions. `docs/ledger.md` explains every account.
 //!
 //! Credits are positive, debits negative, and the entries of one transaction add up to zero. What we owe (a
 //! wallet, a creator's earnings, our revenue) is positive; what we have at a provider is negative. A transaction
@@ -8,12 +8,22 @@
 use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 
+use super::adjustment;
 use super::buyer::{Buyer, Event};
 use super::order::{Line, Placement};
 use super::payment;
 use super::refund::RefundState;
 use super::wallet::TopUpState;
 use crate::ids::UserId;
+
+/// On which side of the books an account normally stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What we have: its balance is negative.
+    Debit,
+    /// What we owe or have earned: its balance is positive.
+    Credit,
+}
 
 /// The chart of accounts; the numbers are stored and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +52,81 @@ pub enum Account {
     RefundPayable = 10,
 }
 
+impl Account {
+    /// Every account, by number.
+    pub const ALL: [Account; 10] = [
+        Account::ProviderClearing,
+        Account::UserWallet,
+        Account::WalletHold,
+        Account::CreatorPayable,
+        Account::AffiliatePayable,
+        Account::PlatformRevenue,
+        Account::Fees,
+        Account::TaxPayable,
+        Account::ChargebackReserve,
+        Account::RefundPayable,
+    ];
+
+    /// The number that is stored.
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The account of this number.
+    pub fn of_number(number: i16) -> Option<Self> {
+        Account::ALL
+            .into_iter()
+            .find(|account| account.number() == number)
+    }
+
+    /// The name in the chart.
+    pub fn name(self) -> &'static str {
+        match self {
+            Account::ProviderClearing => "provider_clearing",
+            Account::UserWallet => "user_wallet",
+            Account::WalletHold => "wallet_hold",
+            Account::CreatorPayable => "creator_payable",
+            Account::AffiliatePayable => "affiliate_payable",
+            Account::PlatformRevenue => "platform_revenue",
+            Account::Fees => "fees",
+            Account::TaxPayable => "tax_payable",
+            Account::ChargebackReserve => "chargeback_reserve",
+            Account::RefundPayable => "refund_payable",
+        }
+    }
+
+    /// On which side it normally stands.
+    pub fn side(self) -> Side {
+        match self {
+            Account::ProviderClearing | Account::Fees => Side::Debit,
+            Account::UserWallet
+            | Account::WalletHold
+            | Account::CreatorPayable
+            | Account::AffiliatePayable
+            | Account::PlatformRevenue
+            | Account::TaxPayable
+            | Account::ChargebackReserve
+            | Account::RefundPayable => Side::Credit,
+        }
+    }
+
+    /// Whether each of its entries is somebody's.
+    pub fn is_owned(self) -> bool {
+        match self {
+            Account::UserWallet
+            | Account::WalletHold
+            | Account::CreatorPayable
+            | Account::AffiliatePayable
+            | Account::RefundPayable => true,
+            Account::ProviderClearing
+            | Account::PlatformRevenue
+            | Account::Fees
+            | Account::TaxPayable
+            | Account::ChargebackReserve => false,
+        }
+    }
+}
+
 /// Which of a source's transactions this is; the numbers are stored and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -53,6 +138,8 @@ pub enum Step {
     Unfulfilled,
     /// A refund; the source is the refund.
     Refund,
+    /// A manual adjustment; the source is the adjustment.
+    Adjustment,
     /// A surplus capture, counted from 0; the source is the payment.
     Surplus(u16),
     /// The refund of that surplus.
@@ -67,8 +154,59 @@ impl Step {
             Step::TopUp => 2,
             Step::Unfulfilled => 3,
             Step::Refund => 4,
+            Step::Adjustment => 5,
             Step::Surplus(index) => 100 + 2 * i64::from(index),
             Step::SurplusRefund(index) => 101 + 2 * i64::from(index),
+        }
+    }
+
+    /// The step of this number.
+    pub fn of_number(number: i64) -> Option<Self> {
+        match number {
+            1 => Some(Step::Sale),
+            2 => Some(Step::TopUp),
+            3 => Some(Step::Unfulfilled),
+            4 => Some(Step::Refund),
+            5 => Some(Step::Adjustment),
+            100.. => {
+                let index = u16::try_from((number - 100) / 2).ok()?;
+                Some(if number % 2 == 0 {
+                    Step::Surplus(index)
+                } else {
+                    Step::SurplusRefund(index)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Every kind of transaction.
+    pub const KINDS: [Step; 7] = [
+        Step::Sale,
+        Step::TopUp,
+        Step::Unfulfilled,
+        Step::Refund,
+        Step::Adjustment,
+        Step::Surplus(0),
+        Step::SurplusRefund(0),
+    ];
+
+    /// Whether transactions of this kind may post to an account; the chart in `docs/ledger.md` is made of it.
+    pub fn posts_to(self, account: Account) -> bool {
+        let captured = matches!(account, Account::ProviderClearing | Account::RefundPayable);
+        let sold = matches!(
+            account,
+            Account::ProviderClearing
+                | Account::UserWallet
+                | Account::CreatorPayable
+                | Account::PlatformRevenue
+        );
+        match self {
+            Step::Sale => sold,
+            Step::TopUp => matches!(account, Account::ProviderClearing | Account::UserWallet),
+            Step::Unfulfilled | Step::Surplus(_) | Step::SurplusRefund(_) => captured,
+            Step::Refund => sold || captured,
+            Step::Adjustment => account != Account::WalletHold,
         }
     }
 
@@ -79,6 +217,7 @@ impl Step {
             Step::TopUp => "top_up",
             Step::Unfulfilled => "unfulfilled",
             Step::Refund => "refund",
+            Step::Adjustment => "adjustment",
             Step::Surplus(_) => "surplus",
             Step::SurplusRefund(_) => "surplus_refund",
         }
@@ -86,7 +225,7 @@ impl Step {
 }
 
 /// One line of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The account.
     pub account: Account,
@@ -99,7 +238,7 @@ pub struct Entry {
 /// Entries that add up to zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The bits of the order, payment or refund it stands for.
+    /// The bits of the order, payment, refund or adjustment it stands for.
     pub source: u128,
     /// Which of the source's transactions it is.
     pub step: Step,
@@ -125,11 +264,7 @@ impl Transaction {
 
     /// How much the wallet of the transaction's user grows; negative if it shrinks.
     pub fn wallet_change(&self) -> i64 {
-        let wallet = self
-            .entries
-            .iter()
-            .filter(|entry| entry.account == Account::UserWallet);
-        wallet.map(|entry| entry.amount).sum()
+        wallet_change(&self.entries)
     }
 
     /// The same money the other way.
@@ -139,6 +274,14 @@ impl Transaction {
         }
         self
     }
+}
+
+/// How much the one wallet among these entries grows.
+pub(super) fn wallet_change(entries: &[Entry]) -> i64 {
+    let wallet = entries
+        .iter()
+        .filter(|entry| entry.account == Account::UserWallet);
+    wallet.map(|entry| entry.amount).sum()
 }
 
 /// The posting of one event of a buyer, `state` being the buyer after it.
@@ -196,6 +339,11 @@ pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction
             ];
             Transaction::new(payment_id.as_u128(), Step::TopUp, entries)
         }
+        Event::Adjusted {
+            adjustment_id,
+            entries,
+            ..
+        } => Some(adjustment::transaction(*adjustment_id, entries.clone())),
         Event::OrderPlaced { .. }
         | Event::OrderClosing { .. }
         | Event::OrderClosed { .. }
@@ -203,7 +351,9 @@ pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction
         | Event::RefundMoved { .. }
         | Event::TopUpStarted { .. }
         | Event::TopUpSettled { .. }
-        | Event::Imported { .. } => None,
+        | Event::Imported { .. }
+        | Event::AdjustmentRefused { .. }
+        | Event::Intervened { .. } => None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Commerce: wallets, orders, payments, refunds, access and the ledger behind them.
 //!
-//! Two aggregates. [`Buyer`] is everything one user's purchases may change at once: the wallet, the orders with
+//! Three aggregates. [`Buyer`] is everything one user's purchases may change at once: the wallet, the orders with
 //! their checkout sagas, and the access they grant; a wallet purchase is therefore one decision. [`Payment`] is
 //! one payment through an external provider, whose outcome may be unknown for a while. Messages link the two, and
-//! either accepts any of them twice and in any order. [`ledger`] turns a buyer's events into balanced postings.
+//! either accepts any of them twice and in any order. [`Adjustment`] is a transaction that two operators have agreed
+//! upon. [`ledger`] turns events into balanced postings.
 
 use std::borrow::Cow;
 
@@ -11,17 +12,23 @@ use lyceum_kernel::{Class, Coded, Currency};
 use serde::{Deserialize, Serialize};
 
 pub mod access;
+pub mod adjustment;
 pub mod buyer;
 pub mod ledger;
 pub mod order;
+pub mod oversight;
 pub mod payment;
 pub mod refund;
 pub mod wallet;
 
 #[cfg(test)]
+mod adjustment_test;
+#[cfg(test)]
 mod buyer_test;
 #[cfg(test)]
 mod late_test;
+#[cfg(test)]
+mod oversight_test;
 #[cfg(test)]
 mod payment_test;
 #[cfg(test)]
@@ -30,8 +37,10 @@ mod place_test;
 mod property_test;
 
 pub use access::{Grant, ImportId, Source};
+pub use adjustment::Adjustment;
 pub use buyer::{Buyer, Command, Event};
 pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
+pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
 pub use refund::{Refund, RefundOutcome, RefundState};
 
@@ -125,6 +134,29 @@ pub enum Error {
     /// The caller has no access to the course.
     #[error("access to the course is required")]
     AccessRequired,
+    /// There is no such adjustment.
+    #[error("there is no such adjustment")]
+    AdjustmentNotFound,
+    /// The operator who proposed an adjustment wants to decide about it.
+    #[error("another operator than the one who proposed it must decide")]
+    AdjustmentSameOperator,
+    /// The entries do not add up to zero.
+    #[error("the entries must add up to zero")]
+    AdjustmentUnbalanced,
+    /// There are too few or too many entries, an account twice, or an owner where none may or must be.
+    #[error(
+        "an adjustment has a few entries of different accounts, with an owner exactly where an account is somebody's"
+    )]
+    AdjustmentEntries,
+    /// Several wallets are concerned.
+    #[error("an adjustment moves at most one wallet")]
+    AdjustmentOneWallet,
+    /// The reason is too short or too long.
+    #[error("a reason has from 3 to 500 characters")]
+    ReasonLength,
+    /// There is no such saga.
+    #[error("there is no such saga")]
+    SagaNotFound,
 }
 
 impl Error {
@@ -166,14 +198,24 @@ impl Coded for Error {
             Error::AmountMismatch => "commerce.amount_mismatch",
             Error::SignatureInvalid => "commerce.signature_invalid",
             Error::AccessRequired => "commerce.access_required",
+            Error::AdjustmentNotFound => "commerce.adjustment_not_found",
+            Error::AdjustmentSameOperator => "commerce.adjustment_same_operator",
+            Error::AdjustmentUnbalanced => "commerce.adjustment_unbalanced",
+            Error::AdjustmentEntries => "commerce.adjustment_entries",
+            Error::AdjustmentOneWallet => "commerce.adjustment_one_wallet",
+            Error::ReasonLength => "commerce.reason_length",
+            Error::SagaNotFound => "commerce.saga_not_found",
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Error::OrderNotFound | Error::PaymentNotFound | Error::TopUpNotFound | Error::RefundNotFound => {
-                Class::NotFound
-            }
+            Error::OrderNotFound
+            | Error::PaymentNotFound
+            | Error::TopUpNotFound
+            | Error::RefundNotFound
+            | Error::AdjustmentNotFound
+            | Error::SagaNotFound => Class::NotFound,
             Error::CourseAlreadyOwned
             | Error::CourseInPendingOrder
             | Error::OwnCourse
@@ -182,7 +224,7 @@ impl Coded for Error {
             | Error::RefundExceedsCapture => Class::Conflict,
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
-            Error::AccessRequired => Class::Forbidden,
+            Error::AccessRequired | Error::AdjustmentSameOperator => Class::Forbidden,
             Error::OrderEmpty
             | Error::TooManyLines
             | Error::DuplicateCourse
@@ -196,7 +238,11 @@ impl Coded for Error {
             | Error::PaymentTokenRequired
             | Error::RefundWindowClosed
             | Error::PartialRefundUnsupported
-            | Error::AmountMismatch => Class::Unprocessable,
+            | Error::AmountMismatch
+            | Error::AdjustmentUnbalanced
+            | Error::AdjustmentEntries
+            | Error::AdjustmentOneWallet
+            | Error::ReasonLength => Class::Unprocessable,
         }
     }
 
@@ -246,6 +292,13 @@ mod tests {
             Error::AmountMismatch,
             Error::SignatureInvalid,
             Error::AccessRequired,
+            Error::AdjustmentNotFound,
+            Error::AdjustmentSameOperator,
+            Error::AdjustmentUnbalanced,
+            Error::AdjustmentEntries,
+            Error::AdjustmentOneWallet,
+            Error::ReasonLength,
+            Error::SagaNotFound,
         ];
 
         let codes: BTreeSet<_> = errors.iter().map(Coded::code).collect();

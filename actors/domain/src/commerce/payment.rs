@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 
 mod message;
+mod oversee;
 mod refund;
 mod terms;
 
@@ -67,6 +68,8 @@ impl Aggregate for Payment {
                 outcome,
             } => self.report(attempt, step, outcome, now),
             Command::Close { purpose } => Ok(self.close(purpose, now)),
+            Command::Retry => self.retry(now),
+            Command::Intervene { action, deed } => self.intervene(action, deed, now),
             Command::StartRefund {
                 refund,
                 attempt,
@@ -106,6 +109,13 @@ impl Aggregate for Payment {
                     State::Unknown(_) => State::Unknown(*next),
                     _ => State::Processing(*next),
                 };
+            }
+            Event::Intervened { .. } => {}
+            Event::Rescheduled { next } => {
+                self.steps = next.step;
+                if let State::Processing(held) | State::Unknown(held) = &mut self.state {
+                    *held = *next;
+                }
             }
             Event::BecameUnknown { next } => {
                 self.steps = next.step;

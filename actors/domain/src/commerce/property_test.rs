@@ -7,11 +7,12 @@ use lyceum_kernel::{Aggregate, Money, Timestamp};
 use super::SETTLEMENT_CURRENCY;
 use super::access::ImportId;
 use super::buyer::{Buyer, Command, Event, ImportedPurchase};
-use super::ledger::{Account, posting};
+use super::ledger::{Account, Entry, posting};
 use super::order::{Line, Method, OrderState, PlaceOrder, Provider};
+use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
 use super::refund::RefundOutcome;
-use crate::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 const USER: UserId = UserId::from_u128(1);
 const COURSES: u64 = 60;
@@ -47,7 +48,7 @@ impl Random {
         let order_id = OrderId::from_u128(u128::from(self.below(40)));
         let payment_id = PaymentId::from_u128(order_id.as_u128());
         let refund_id = RefundId::from_u128(order_id.as_u128() + u128::from(self.below(2)) * 1_000);
-        match self.below(12) {
+        match self.below(14) {
             0..=2 => Command::PlaceOrder(Box::new(PlaceOrder {
                 order_id,
                 payment_id,
@@ -113,6 +114,34 @@ impl Random {
                     }
                 }
             }
+            11 => Command::Intervene {
+                order_id,
+                action: match self.below(3) {
+                    0 => Intervention::Retry,
+                    1 => Intervention::Compensate,
+                    _ => Intervention::Reconcile,
+                },
+                deed: Deed {
+                    operator: UserId::from_u128(1_000),
+                    reason: "looked into".into(),
+                    node: "n1".into(),
+                },
+            },
+            12 => {
+                let amount = self.amount().amount() - 15_000;
+                let entry = |account, owner, amount| Entry {
+                    account,
+                    owner,
+                    amount,
+                };
+                Command::PostAdjustment {
+                    adjustment_id: AdjustmentId::from_u128(10_000 + u128::from(self.below(40))),
+                    entries: vec![
+                        entry(Account::UserWallet, Some(USER), amount),
+                        entry(Account::PlatformRevenue, None, -amount),
+                    ],
+                }
+            }
             _ => Command::Import {
                 purchases: vec![ImportedPurchase {
                     import_id: ImportId::from_u128(u128::from(self.below(20))),
@@ -148,6 +177,21 @@ impl Books {
         let Some(transaction) = posting(USER, state, event) else {
             return;
         };
+        let step = transaction.step;
+        assert!(
+            transaction
+                .entries
+                .iter()
+                .all(|entry| step.posts_to(entry.account)),
+            "{step:?} posts where the chart does not say: {event:?}"
+        );
+        assert!(
+            transaction
+                .entries
+                .iter()
+                .all(|entry| entry.account.is_owned() == entry.owner.is_some()),
+            "{event:?}"
+        );
         let key = (transaction.source, transaction.step.number());
         assert!(self.keys.insert(key), "a transaction is posted once: {event:?}");
         for entry in transaction.entries {
@@ -234,7 +278,7 @@ fn the_books_balance_and_no_money_is_without_access_or_refund_for_any_history() 
             check(&buyer, &books, now);
             if !matches!(
                 command,
-                Command::RequestRefund { .. } | Command::RetryRefund { .. }
+                Command::RequestRefund { .. } | Command::RetryRefund { .. } | Command::Intervene { .. }
             ) {
                 assert_eq!(
                     buyer.decide(command.clone(), now),

@@ -50,6 +50,11 @@ impl Wallet {
         self.held += amount.amount();
     }
 
+    /// Moves the balance by minor units. The caller has checked that it stays within its range.
+    pub(super) fn adjust(&mut self, change: i64) {
+        self.balance += change;
+    }
+
     /// Spends money that was reserved.
     pub(super) fn capture(&mut self, amount: Money) {
         self.held -= amount.amount();
@@ -141,6 +146,22 @@ impl TopUps {
             .filter(|top_up| top_up.state != TopUpState::Succeeded);
         let coming: i64 = unsettled.map(|top_up| top_up.amount.amount()).sum();
         let whole = reachable.saturating_add(coming).saturating_add(amount.amount());
+        Money::new(whole, SETTLEMENT_CURRENCY)
+            .map(|_| ())
+            .map_err(|_| Error::AmountOutOfRange)
+    }
+
+    /// Refuses a change that would make a balance negative, or could ever bring it out of range.
+    pub(super) fn bear(&self, change: i64, balance: Money, reachable: i64) -> Result<(), Error> {
+        if balance.amount().saturating_add(change) < 0 {
+            return Err(Error::InsufficientFunds);
+        }
+        let unsettled = self
+            .0
+            .values()
+            .filter(|top_up| top_up.state != TopUpState::Succeeded);
+        let coming: i64 = unsettled.map(|top_up| top_up.amount.amount()).sum();
+        let whole = reachable.saturating_add(coming).saturating_add(change.max(0));
         Money::new(whole, SETTLEMENT_CURRENCY)
             .map(|_| ())
             .map_err(|_| Error::AmountOutOfRange)

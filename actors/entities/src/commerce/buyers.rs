@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lyceum_domain::commerce::access::Grant;
+use lyceum_domain::commerce::oversight::Return;
 use lyceum_domain::commerce::wallet::TopUp;
 use lyceum_domain::commerce::{Buyer, Error, Event, Order, RefundState};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId, UserId};
@@ -11,6 +12,7 @@ use lyceum_runtime::{Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::{ledger_rows, outgoing, rows, sagas};
+use crate::operators::audit;
 
 /// What became of a user's access to some courses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,11 @@ pub enum Question {
         /// How many, at most.
         limit: u16,
     },
+    /// What compensating the checkout of an order would do.
+    WayBack {
+        /// Which.
+        order_id: OrderId,
+    },
     /// The wallet.
     Wallet,
     /// One top-up.
@@ -94,6 +101,8 @@ pub enum Answer {
     Order(Box<Order>),
     /// To [`Question::Orders`].
     Orders(Vec<Order>),
+    /// To [`Question::WayBack`].
+    WayBack(Vec<Return>),
     /// To [`Question::Wallet`].
     Wallet {
         /// What may be spent.
@@ -140,6 +149,7 @@ impl Entity for Buyers {
             Question::Orders { before, limit } => {
                 Answer::Orders(state.orders(before).take(limit.into()).cloned().collect())
             }
+            Question::WayBack { order_id } => Answer::WayBack(state.order(order_id)?.way_back()?),
             Question::Wallet => Answer::Wallet {
                 balance: state.wallet().balance(),
                 held: state.wallet().held(),
@@ -170,6 +180,16 @@ impl Entity for Buyers {
             rows::collect(key, state, event, now, effects);
             ledger_rows::collect(key, state, event, now, effects);
             outgoing::after_buyer(key, state, event, now, effects);
+            if let Event::Intervened {
+                order_id,
+                action,
+                deed,
+                ..
+            } = event
+            {
+                let details = serde_json::json!({"user": key, "saga": "checkout"});
+                audit::record(deed, action.name(), order_id.to_string(), &details, effects);
+            }
             let (trade, order_id) = match event {
                 Event::Purchased(placement) => (Trade::Bought, placement.order_id),
                 Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),

@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use lyceum_domain::commerce::adjustment;
+use lyceum_domain::commerce::ledger::Entry;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
 use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, Settlement};
-use lyceum_domain::ids::{OrderId, PaymentId, RefundId, UserId};
+use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::Money;
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
 use serde::{Deserialize, Serialize};
 
+use super::adjustments::{AdjustmentQuestion, Adjustments};
 use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
@@ -110,6 +113,34 @@ pub enum CommerceFlow {
         /// What.
         outcome: RefundOutcome,
     },
+    /// An operator wants the step of a payment that is due taken now.
+    RetryPayment {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+    },
+    /// Two operators have agreed to move a wallet.
+    PostAdjustment {
+        /// Whose.
+        user: UserId,
+        /// By which adjustment.
+        adjustment: AdjustmentId,
+        /// Its entries.
+        entries: Vec<Entry>,
+    },
+    /// A wallet was moved by an adjustment.
+    SettleAdjustment {
+        /// By which.
+        adjustment: AdjustmentId,
+    },
+    /// A wallet cannot bear an adjustment.
+    RefuseAdjustment {
+        /// Which.
+        adjustment: AdjustmentId,
+        /// By which rule: its code.
+        code: String,
+    },
     /// A failed refund has waited long enough.
     RetryRefund {
         /// Whose.
@@ -128,6 +159,8 @@ pub struct CommercePorts {
     pub buyers: Region<Buyers>,
     /// The payments.
     pub payments: Region<Payments>,
+    /// The adjustments of the ledger.
+    pub adjustments: Region<Adjustments>,
     /// The providers.
     pub gateway: Gateway,
     /// How long an entity may take to answer.
@@ -221,6 +254,34 @@ impl CommerceFlow {
                 };
                 ports.tell_buyer(user, command).await
             }
+            CommerceFlow::RetryPayment { user, payment } => {
+                match ports.ask_payment(user, payment, payment::Command::Retry).await {
+                    // It has ended meanwhile, or nobody has asked for it yet: nothing is due.
+                    Err(AskError::Refused(Error::WrongState { .. } | Error::PaymentNotFound)) => Ok(()),
+                    answered => answered.map_err(undelivered),
+                }
+            }
+            CommerceFlow::PostAdjustment {
+                user,
+                adjustment,
+                entries,
+            } => {
+                let command = Command::PostAdjustment {
+                    adjustment_id: adjustment,
+                    entries,
+                };
+                ports.tell_buyer(user, command).await
+            }
+            CommerceFlow::SettleAdjustment { adjustment } => {
+                ports
+                    .tell_adjustment(adjustment, adjustment::Command::Settle)
+                    .await
+            }
+            CommerceFlow::RefuseAdjustment { adjustment, code } => {
+                ports
+                    .tell_adjustment(adjustment, adjustment::Command::Refuse { code })
+                    .await
+            }
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let command = Command::RetryRefund {
                     order_id: order,
@@ -247,6 +308,19 @@ impl CommercePorts {
             .ask(user, command, Question::Nothing, &context)
             .await
             .map(|_| ())
+    }
+
+    async fn tell_adjustment(
+        &self,
+        adjustment: AdjustmentId,
+        command: adjustment::Command,
+    ) -> Result<(), DeliveryError> {
+        let context = Context::within(self.ask_timeout);
+        self.adjustments
+            .ask(adjustment, command, AdjustmentQuestion::Nothing, &context)
+            .await
+            .map(|_| ())
+            .map_err(undelivered)
     }
 
     async fn tell_payment(

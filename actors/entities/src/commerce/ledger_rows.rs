@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use lyceum_domain::commerce::ledger::{self, Transaction};
+use lyceum_domain::commerce::ledger::{self, Entry, Transaction};
 use lyceum_domain::commerce::payment::{self, Payment};
 use lyceum_domain::commerce::{Buyer, Event};
 use lyceum_domain::ids::UserId;
@@ -70,15 +70,9 @@ pub(super) fn collect_payment(
     }
 }
 
-fn write(user: UserId, transaction: &Transaction, now: Timestamp, effects: &mut Effects) {
-    let entries = &transaction.entries;
-    let accounts = array(entries.iter().map(|entry| Some(entry.account as i16)));
-    let owners = array(
-        entries
-            .iter()
-            .map(|entry| entry.owner.map(|owner| uuid::Uuid::from_u128(owner.as_u128()))),
-    );
-    let amounts = array(entries.iter().map(|entry| Some(entry.amount)));
+/// The row of a transaction that was posted for a user.
+pub(super) fn write(user: UserId, transaction: &Transaction, now: Timestamp, effects: &mut Effects) {
+    let (accounts, owners, amounts) = arrays(&transaction.entries);
     effects.row(
         &TRANSACTIONS,
         row![
@@ -92,6 +86,16 @@ fn write(user: UserId, transaction: &Transaction, now: Timestamp, effects: &mut 
             amounts,
         ],
     );
+}
+
+/// Accounts, owners and amounts of some entries, as Postgres array literals.
+pub(super) fn arrays(entries: &[Entry]) -> (String, String, String) {
+    let owner = |entry: &Entry| entry.owner.map(|owner| uuid::Uuid::from_u128(owner.as_u128()));
+    (
+        array(entries.iter().map(|entry| Some(entry.account.number()))),
+        array(entries.iter().map(owner)),
+        array(entries.iter().map(|entry| Some(entry.amount))),
+    )
 }
 
 /// A Postgres array literal.

@@ -7,14 +7,18 @@
 //!                  Buyers                                     callback ─ Receiver ─┘
 //! ```
 //!
-//! Both entities are placed by the user, so a purchase is local to one node.
+//! Both entities are placed by the user, so a purchase is local to one node. `adjustments` are what two operators post by hand;
+//! `oversight` and `timeline` are what operators see of all this, and `closing` sums the ledger up.
 
+mod adjustments;
 mod buyers;
 mod callback;
+pub(crate) mod closing;
 mod flows;
 mod gateway;
 mod ledger_rows;
 mod outgoing;
+mod oversight;
 mod payments;
 mod queries;
 mod receiver;
@@ -23,12 +27,17 @@ mod sagas;
 mod sandbox;
 #[cfg(test)]
 mod testing;
+mod timeline;
 
+pub use adjustments::{AdjustmentAnswer, AdjustmentQuestion, Adjustments};
 pub use buyers::{Answer, Buyers, Question, Trade, Traded};
 pub use callback::{Callback, CallbackSecret, sign};
+pub use closing::{AccountBalance, ClosingSettings, TrialBalance};
 pub use flows::{CommerceFlow, CommercePorts};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};
+pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
-pub use queries::{AccountBalance, CommerceQueries, OpenSaga, WalletEntry, WalletPosition};
+pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
 pub use sandbox::{Sandbox, SandboxSettings};
+pub use timeline::{Moment, Position};

@@ -1,7 +1,10 @@
 //! The messages that events send: the next step of every saga, and its timers.
 
+use lyceum_domain::commerce::order::Stage;
 use lyceum_domain::commerce::payment::{self, Payment, RefundKey, SendState};
-use lyceum_domain::commerce::{Buyer, Event, Method, Purpose, RefundOutcome, RefundState, Settlement};
+use lyceum_domain::commerce::{
+    Buyer, Event, Intervention, Method, Purpose, RefundOutcome, RefundState, Settlement,
+};
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::Effects;
@@ -100,13 +103,53 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                 },
             );
         }
-        Event::Purchased(_)
+        Event::Intervened {
+            order_id,
+            action: Intervention::Retry,
+            ..
+        } => retry(user, state, *order_id, now, effects),
+        Event::Adjusted { adjustment_id, .. } => {
+            let adjustment = *adjustment_id;
+            effects.message(now, &CommerceFlow::SettleAdjustment { adjustment });
+        }
+        Event::AdjustmentRefused {
+            adjustment_id, code, ..
+        } => {
+            let (adjustment, code) = (*adjustment_id, code.clone());
+            effects.message(now, &CommerceFlow::RefuseAdjustment { adjustment, code });
+        }
+        Event::Intervened { .. }
+        | Event::Purchased(_)
         | Event::OrderFulfilled { .. }
         | Event::OrderClosed { .. }
         | Event::RefundedToWallet { .. }
         | Event::TopUpSettled { .. }
         | Event::Imported { .. } => {}
     }
+}
+
+/// Has the step of a checkout taken that is due: by its payment, which has it, and by the message that asks for it, in case that was lost.
+fn retry(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects: &mut Effects) {
+    let Ok(order) = state.order(order_id) else { return };
+    let (payment, purpose) = (order.placement.payment_id, Purpose::Order(order_id));
+    match &order.stage {
+        Stage::Closing { .. } => effects.message(
+            now,
+            &CommerceFlow::ClosePayment {
+                user,
+                payment,
+                purpose,
+            },
+        ),
+        Stage::Refunding(refund) => {
+            // A refund that has failed moves in the same decision, which asks for it anew.
+            if refund.state != RefundState::Processing {
+                refund_payment(user, state, order_id, now, effects);
+            }
+        }
+        Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Refunded(_) | Stage::Closed { .. } => {}
+    }
+    effects.message(now, &CommerceFlow::RetryPayment { user, payment });
 }
 
 fn refund_payment(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects: &mut Effects) {
@@ -150,6 +193,7 @@ pub(super) fn after_payment(
     match event {
         payment::Event::Started { next, .. }
         | payment::Event::CloseRequested { next }
+        | payment::Event::Rescheduled { next }
         | payment::Event::BecameUnknown { next } => {
             effects.message(
                 next.due_at,
@@ -170,6 +214,7 @@ pub(super) fn after_payment(
                 settle(purpose, Settlement::Declined { code: code.clone() });
             }
         }
+        payment::Event::Intervened { .. } => {}
         payment::Event::Cancelled { purpose, .. } => settle(*purpose, Settlement::Closed),
         payment::Event::SurplusCaptured { index, next, .. } => {
             tracing::error!(payment.id = %payment, "provider captured twice; the surplus goes back");

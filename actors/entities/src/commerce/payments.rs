@@ -1,5 +1,6 @@
 //! [`Payment`] bound to the runtime. It lives with its user: the key holds both ids.
 
+use lyceum_domain::commerce::oversight::Return;
 use lyceum_domain::commerce::payment::{Event, Next, RefundKey, State};
 use lyceum_domain::commerce::{Error, Payment, Provider};
 use lyceum_domain::ids::{PaymentId, UserId};
@@ -8,6 +9,7 @@ use lyceum_runtime::{Durability, Effects, Entity, Key, Kind};
 use serde::{Deserialize, Serialize};
 
 use super::{ledger_rows, outgoing, rows, sagas};
+use crate::operators::audit;
 
 /// Identifies a payment, and places it with its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub enum PaymentQuestion {
     Nothing,
     /// The name of its state.
     State,
+    /// What compensating it would do.
+    WayBack,
     /// What to do next about the charge.
     Charge,
     /// What to do next about a refund.
@@ -72,6 +76,8 @@ pub enum PaymentAnswer {
     Nothing,
     /// To [`PaymentQuestion::State`].
     State(String),
+    /// To [`PaymentQuestion::WayBack`].
+    WayBack(Vec<Return>),
     /// To [`PaymentQuestion::Charge`]; `None` if nothing is left to do.
     Charge(Option<Box<ChargeJob>>),
     /// To [`PaymentQuestion::Refund`]; `None` if nothing is left to do.
@@ -143,6 +149,7 @@ impl Entity for Payments {
                 }
                 PaymentAnswer::State(state.state().name().to_owned())
             }
+            PaymentQuestion::WayBack => PaymentAnswer::WayBack(state.way_back()?),
             PaymentQuestion::Charge => PaymentAnswer::Charge(charge_job(state).map(Box::new)),
             PaymentQuestion::Refund { refund } => {
                 PaymentAnswer::Refund(refund_job(state, refund)?.map(Box::new))
@@ -167,6 +174,10 @@ impl Entity for Payments {
             rows::collect_payment(key, state, event, now, effects);
             ledger_rows::collect_payment(key, state, event, now, effects);
             outgoing::after_payment(key, state, event, now, effects);
+            if let Event::Intervened { action, deed, .. } = event {
+                let details = serde_json::json!({"user": key.user, "saga": "payment"});
+                audit::record(deed, action.name(), key.payment.to_string(), &details, effects);
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What commerce asks the database: wallet statements, open sagas, the trial balance, and the inbox of callbacks.
+//! What commerce asks the database for its users and providers: wallet statements, and the inbox of callbacks.
 //!
-//! Orders and access are read from their buyer, who has them in memory.
+//! Orders and access are read from their buyer, who has them in memory. What operators ask is in `oversight`, `timeline` and `closing`.
 
 use lyceum_domain::commerce::Provider;
+use lyceum_domain::commerce::ledger::Step;
 use lyceum_domain::ids::{PaymentId, RefundId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Database, StoreError};
@@ -14,7 +15,7 @@ use super::callback::Callback;
 /// Reads the tables of commerce.
 #[derive(Clone)]
 pub struct CommerceQueries {
-    database: Database,
+    pub(super) database: Database,
 }
 
 /// One line of a wallet's statement.
@@ -22,7 +23,7 @@ pub struct CommerceQueries {
 pub struct WalletEntry {
     /// Where it stands in the statement.
     pub position: WalletPosition,
-    /// What it was: `sale`, `top_up`, `refund`.
+    /// What it was: `sale`, `top_up`, `refund`, `adjustment`.
     pub kind: &'static str,
     /// Minor units, negative for what was spent.
     pub amount: i64,
@@ -38,40 +39,6 @@ pub struct WalletPosition {
     /// Which of the source's transactions it is.
     pub step: i16,
 }
-
-/// One saga that has not ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenSaga {
-    /// `checkout` or `payment`.
-    pub kind: String,
-    /// The bits of the order or payment.
-    pub id: u128,
-    /// Whose it is.
-    pub user: UserId,
-    /// The state of the saga.
-    pub state: String,
-    /// When its next action is due.
-    pub due_at: Timestamp,
-    /// When it last moved.
-    pub updated_at: Timestamp,
-}
-
-/// The sum of all entries of one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountBalance {
-    /// The account.
-    pub account: String,
-    /// The currency's code.
-    pub currency: String,
-    /// Minor units, positive for a credit.
-    pub balance: i64,
-    /// How many entries.
-    pub entries: i64,
-}
-
-const SALE: i16 = 1;
-const TOP_UP: i16 = 2;
-const REFUND: i16 = 4;
 
 impl CommerceQueries {
     /// Reads from this database.
@@ -108,52 +75,6 @@ impl CommerceQueries {
             )
             .await?;
         rows.iter().map(wallet_entry).collect()
-    }
-
-    /// A page of the sagas that have not ended, oldest first, after the id `after`; of one state if it is given.
-    ///
-    /// # Errors
-    /// The store is away.
-    pub async fn open_sagas(
-        &self,
-        state: Option<&str>,
-        after: Option<u128>,
-        limit: u16,
-    ) -> Result<Vec<OpenSaga>, StoreError> {
-        let rows = self
-            .database
-            .query(
-                "SELECT kind, id, user_id, state, round(extract(epoch FROM due_at) * 1000)::bigint, \
-                 round(extract(epoch FROM updated_at) * 1000)::bigint FROM sagas \
-                 WHERE id > $1 AND ($2::text IS NULL OR state = $2) ORDER BY id LIMIT $3",
-                &[&uuid(after.unwrap_or(0)), &state, &i64::from(limit)],
-            )
-            .await?;
-        rows.iter().map(open_saga).collect()
-    }
-
-    /// The balance of every account over all owners; they add up to zero.
-    ///
-    /// # Errors
-    /// The store is away.
-    pub async fn trial_balance(&self) -> Result<Vec<AccountBalance>, StoreError> {
-        let rows = self
-            .database
-            .query(
-                "SELECT account, currency, sum(amount)::bigint, count(*) FROM ledger_entries \
-                 GROUP BY account, currency ORDER BY account, currency",
-                &[],
-            )
-            .await?;
-        let balance = |row: &Row| {
-            Ok(AccountBalance {
-                account: row.try_get(0)?,
-                currency: row.try_get(1)?,
-                balance: row.try_get(2)?,
-                entries: row.try_get(3)?,
-            })
-        };
-        rows.iter().map(balance).collect()
     }
 
     /// Writes a callback to the inbox; `true` if it was processed before.
@@ -224,7 +145,8 @@ impl CommerceQueries {
     }
 }
 
-fn uuid(bits: u128) -> Uuid {
+/// An id as the driver takes it.
+pub(super) fn uuid(bits: u128) -> Uuid {
     Uuid::from_u128(bits)
 }
 
@@ -236,23 +158,7 @@ fn wallet_entry(row: &Row) -> Result<WalletEntry, StoreError> {
             source: row.try_get::<_, Uuid>(1)?.as_u128(),
             step,
         },
-        kind: match step {
-            SALE => "sale",
-            TOP_UP => "top_up",
-            REFUND => "refund",
-            _ => "other",
-        },
+        kind: Step::of_number(step.into()).map_or("other", Step::name),
         amount: row.try_get(3)?,
-    })
-}
-
-fn open_saga(row: &Row) -> Result<OpenSaga, StoreError> {
-    Ok(OpenSaga {
-        kind: row.try_get(0)?,
-        id: row.try_get::<_, Uuid>(1)?.as_u128(),
-        user: UserId::from_u128(row.try_get::<_, Uuid>(2)?.as_u128()),
-        state: row.try_get(3)?,
-        due_at: Timestamp::from_millis(row.try_get(4)?),
-        updated_at: Timestamp::from_millis(row.try_get(5)?),
     })
 }

@@ -4,7 +4,7 @@ use lyceum_domain::commerce::access::Source;
 use lyceum_domain::commerce::buyer::ImportedPurchase;
 use lyceum_domain::commerce::order::{Order, Placement};
 use lyceum_domain::commerce::payment::{self, Payment, State};
-use lyceum_domain::commerce::{Buyer, Event, Purpose, RefundState};
+use lyceum_domain::commerce::{Buyer, Deed, Event, Intervention, Purpose, RefundState};
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Column, Effects, Table, row};
@@ -120,6 +120,25 @@ static PAYMENTS: Table = Table {
     key: 1,
 };
 
+static RECONCILIATIONS: Table = Table {
+    name: "saga_reconciliations",
+    statement: "INSERT INTO saga_reconciliations (saga_id, kind, state, operator, note, at) \
+                SELECT saga_id, kind, state, operator, note, to_timestamp(at_ms / 1000.0) \
+                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::bigint[]) \
+                AS r(saga_id, kind, state, operator, note, at_ms) \
+                ON CONFLICT (saga_id) DO UPDATE SET state = excluded.state, operator = excluded.operator, \
+                note = excluded.note, at = excluded.at",
+    columns: &[
+        Column::Uuid,
+        Column::Text,
+        Column::Text,
+        Column::Uuid,
+        Column::Text,
+        Column::Time,
+    ],
+    key: 1,
+};
+
 /// The rows of one event of a buyer, without its ledger.
 pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp, effects: &mut Effects) {
     match event {
@@ -165,7 +184,21 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
                 import_row(user, purchase, effects);
             }
         }
-        Event::TopUpStarted { .. } | Event::TopUpSettled { .. } => {}
+        Event::Intervened {
+            order_id,
+            action: Intervention::Reconcile,
+            deed,
+            at,
+        } => {
+            if let Ok(order) = state.order(*order_id) {
+                reconciliation_row(order_id.as_u128(), "checkout", order.saga(), deed, *at, effects);
+            }
+        }
+        Event::TopUpStarted { .. }
+        | Event::TopUpSettled { .. }
+        | Event::Intervened { .. }
+        | Event::Adjusted { .. }
+        | Event::AdjustmentRefused { .. } => {}
     }
 }
 
@@ -262,6 +295,21 @@ fn refund_row(user: UserId, order: &Order, now: Timestamp, effects: &mut Effects
     );
 }
 
+/// What an operator found out about a saga in the state it is in.
+fn reconciliation_row(
+    saga: u128,
+    kind: &'static str,
+    state: &'static str,
+    deed: &Deed,
+    at: Timestamp,
+    effects: &mut Effects,
+) {
+    effects.row(
+        &RECONCILIATIONS,
+        row![saga, kind, state, deed.operator, &deed.reason, at],
+    );
+}
+
 /// The row of a payment; its refunds are rows of the buyer.
 pub(super) fn collect_payment(
     key: PaymentKey,
@@ -271,12 +319,22 @@ pub(super) fn collect_payment(
     effects: &mut Effects,
 ) {
     let purpose = match event {
+        payment::Event::Intervened {
+            action: Intervention::Reconcile,
+            deed,
+            at,
+        } => {
+            let (payment, state) = (key.payment.as_u128(), state.state().name());
+            return reconciliation_row(payment, "payment", state, deed, *at, effects);
+        }
         payment::Event::RefundStarted { .. }
         | payment::Event::RefundMoved { .. }
-        | payment::Event::SurplusCaptured { .. } => return,
+        | payment::Event::SurplusCaptured { .. }
+        | payment::Event::Intervened { .. } => return,
         payment::Event::Cancelled { purpose, .. } => Some(*purpose),
         payment::Event::Started { .. }
         | payment::Event::CloseRequested { .. }
+        | payment::Event::Rescheduled { .. }
         | payment::Event::BecameUnknown { .. }
         | payment::Event::Succeeded { .. }
         | payment::Event::Declined { .. } => state.terms().map(|terms| terms.purpose),

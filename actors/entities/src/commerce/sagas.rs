@@ -69,7 +69,12 @@ fn order_of(event: &Event) -> Option<OrderId> {
         | Event::OrderClosed { order_id, .. }
         | Event::RefundedToWallet { order_id, .. }
         | Event::RefundRequested { order_id, .. }
-        | Event::RefundMoved { order_id, .. } => Some(*order_id),
-        Event::TopUpStarted { .. } | Event::TopUpSettled { .. } | Event::Imported { .. } => None,
+        | Event::RefundMoved { order_id, .. }
+        | Event::Intervened { order_id, .. } => Some(*order_id),
+        Event::TopUpStarted { .. }
+        | Event::TopUpSettled { .. }
+        | Event::Adjusted { .. }
+        | Event::AdjustmentRefused { .. }
+        | Event::Imported { .. } => None,
     }
 }

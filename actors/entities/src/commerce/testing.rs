@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_domain::commerce::ledger::{Account, Entry};
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, Payment};
-use lyceum_domain::commerce::{Buyer, Command, Line, Method, PlaceOrder, Provider, Purpose, Settlement};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+use lyceum_domain::commerce::{
+    Adjustment, Buyer, Command, Deed, Intervention, Line, Method, PlaceOrder, Provider, Purpose, Settlement,
+    adjustment,
+};
+use lyceum_domain::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Aggregate, Currency, Money, Timestamp};
 use lyceum_runtime::{Effects, Entity, Value};
 
-use super::{Buyers, CommerceFlow, PaymentKey, Payments};
+use super::{Adjustments, Buyers, CommerceFlow, PaymentKey, Payments};
 
 const USER: UserId = UserId::from_u128(1);
 const PAYMENT: PaymentId = PaymentId::from_u128(3);
@@ -231,4 +235,132 @@ fn events_and_state_are_read_back_as_they_were_written() {
     let text = serde_json::to_string(&buyer).unwrap();
 
     assert_eq!(serde_json::from_str::<Buyer>(&text).unwrap(), buyer);
+}
+
+fn deed(operator: u128) -> Deed {
+    Deed {
+        operator: UserId::from_u128(operator),
+        reason: "seen the ticket".into(),
+        node: "n1".into(),
+    }
+}
+
+#[test]
+fn an_adjustment_is_on_record_and_posted_by_whoever_has_the_wallet() {
+    let binding = Adjustments::new(100);
+    let id = AdjustmentId::from_u128(77);
+    let entry = |account, owner, amount| Entry {
+        account,
+        owner,
+        amount,
+    };
+    let wallet = [
+        entry(Account::UserWallet, Some(USER), 500),
+        entry(Account::PlatformRevenue, None, -500),
+    ];
+    let nobodys = [
+        entry(Account::Fees, None, -300),
+        entry(Account::PlatformRevenue, None, 300),
+    ];
+    for (entries, rows, messages) in [
+        (wallet, vec!["adjustments", "audit_log"], 1),
+        (
+            nobodys,
+            vec!["adjustments", "audit_log", "ledger_transactions"],
+            0,
+        ),
+    ] {
+        let mut state = Adjustment::default();
+        let mut act = |command| {
+            let events = state.decide(command, NOW).unwrap();
+            events.iter().for_each(|event| state.apply(event));
+            let mut effects = Effects::default();
+            binding.effects(id, &state, &events, NOW, &mut effects);
+            (tables(&effects), flows(&effects))
+        };
+
+        let proposed = act(adjustment::Command::Propose {
+            entries: entries.to_vec(),
+            maker: deed(8),
+            bounds: adjustment::Bounds {
+                amount_max: 1_000,
+                entries_max: 2,
+            },
+        });
+        let (written, sent) = act(adjustment::Command::Approve { checker: deed(9) });
+
+        assert_eq!(proposed, (vec!["adjustments", "audit_log"], vec![]));
+        assert_eq!((written, sent.len()), (rows, messages));
+        assert!(
+            sent.iter()
+                .all(|(due, flow)| *due == NOW && matches!(flow, CommerceFlow::PostAdjustment { .. }))
+        );
+    }
+}
+
+#[test]
+fn a_wallet_tells_the_adjustment_what_became_of_it() {
+    let post = |id, amount| Command::PostAdjustment {
+        adjustment_id: AdjustmentId::from_u128(id),
+        entries: vec![
+            Entry {
+                account: Account::UserWallet,
+                owner: Some(USER),
+                amount,
+            },
+            Entry {
+                account: Account::PlatformRevenue,
+                owner: None,
+                amount: -amount,
+            },
+        ],
+    };
+    let (mut buyer, binding) = buyer();
+
+    let posted = act(&mut buyer, &binding, post(1, -500));
+    let refused = act(&mut buyer, &binding, post(2, -100_000));
+
+    assert_eq!(tables(&posted), ["wallets", "ledger_transactions"]);
+    assert!(matches!(
+        flows(&posted)[..],
+        [(NOW, CommerceFlow::SettleAdjustment { .. })]
+    ));
+    assert!(tables(&refused).is_empty());
+    assert!(matches!(
+        &flows(&refused)[..],
+        [(NOW, CommerceFlow::RefuseAdjustment { code, .. })] if code == "commerce.insufficient_funds"
+    ));
+}
+
+#[test]
+fn what_operators_do_about_a_checkout_is_on_record_and_reaches_its_payment() {
+    let order_id = OrderId::from_u128(2);
+    for (action, rows, messages) in [
+        (Intervention::Retry, vec!["audit_log"], 1),
+        (Intervention::Compensate, vec!["audit_log", "orders"], 1),
+        (
+            Intervention::Reconcile,
+            vec!["saga_reconciliations", "audit_log"],
+            0,
+        ),
+    ] {
+        let (mut buyer, binding) = buyer();
+        act(&mut buyer, &binding, place(Method::Provider(Provider::Sandbox)));
+
+        let effects = act(
+            &mut buyer,
+            &binding,
+            Command::Intervene {
+                order_id,
+                action,
+                deed: deed(8),
+            },
+        );
+
+        assert_eq!(tables(&effects), rows, "{action:?}");
+        assert_eq!(flows(&effects).len(), messages, "{action:?}");
+        let (_, logged) = effects.rows().find(|(table, _)| *table == "audit_log").unwrap();
+        assert_eq!(logged[2], Value::Static(action.name()));
+        assert_eq!(logged[3], Value::Text(order_id.to_string()));
+    }
 }

@@ -3,9 +3,10 @@
 //! A row is written in the transaction of what it is about, so that neither is there without the other. Verification reads the whole
 //! log and computes every hash again; it shares nothing with the function that wrote them.
 
+use lyceum_domain::commerce;
 use lyceum_domain::ids::UserId;
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Database, StoreError};
+use lyceum_runtime::{Column, Database, Effects, StoreError, Table, row, supervise};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Row, Transaction};
@@ -13,8 +14,89 @@ use uuid::Uuid;
 
 /// Rows read at once by a verification.
 const PAGE: i64 = 1_000;
+/// How often new rows are looked for: whoever cuts the log at its end has this long.
+const FOLLOW_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 const COLUMNS: &str = "number, (extract(epoch FROM at) * 1000)::bigint, operator, node, action, target, reason, \
     details::text, previous, hash";
+
+/// Appends rows in the transaction of the decisions that they are about, by the function that [`append`] calls.
+static AUDIT_LOG: Table = Table {
+    name: "audit_log",
+    statement: "SELECT audit(operator, node, action, target, reason, details) \
+                FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::json[]) \
+                AS d(operator, node, action, target, reason, details)",
+    columns: &[
+        Column::Uuid,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Text,
+        Column::Json,
+    ],
+    key: 0,
+};
+
+/// Puts what an entity has decided for an operator on record, in the transaction of that decision.
+pub(crate) fn record(
+    deed: &commerce::Deed,
+    action: &'static str,
+    target: String,
+    details: &serde_json::Value,
+    effects: &mut Effects,
+) {
+    let (operator, node, reason) = (deed.operator, deed.node.clone(), deed.reason.clone());
+    effects.row(
+        &AUDIT_LOG,
+        row![
+            operator,
+            node,
+            action,
+            target.clone(),
+            reason,
+            details.to_string()
+        ],
+    );
+    effects.after_commit(move || tracing::warn!(action, target, "an operator changed what is under way"));
+}
+
+/// Logs the hash of every row that comes to the log, whoever wrote it, for as long as the node lives: the log of the process is
+/// where the database's owner cannot reach it.
+pub(crate) fn keep(database: Database) {
+    supervise("audit log", move || follow(database.clone()));
+}
+
+async fn follow(database: Database) {
+    const NEWER: &str =
+        "SELECT number, encode(hash, 'hex') FROM audit_log WHERE number > $1 ORDER BY number LIMIT $2";
+    const END: &str = "SELECT coalesce(max(number), 0) FROM audit_log";
+    let mut ticks = tokio::time::interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen: Option<i64> = None;
+    loop {
+        ticks.tick().await;
+        let looked = match seen {
+            None => database.query(END, &[]).await,
+            Some(seen) => database.query(NEWER, &[&seen, &PAGE]).await,
+        };
+        match looked {
+            Ok(rows) => {
+                for row in &rows {
+                    let number: i64 = row.get(0);
+                    if seen.is_some() {
+                        let hash: &str = row.get(1);
+                        tracing::warn!(
+                            audit.number = number,
+                            audit.hash = hash,
+                            "the audit log has grown"
+                        );
+                    }
+                    seen = Some(number);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the audit log could not be followed"),
+        }
+    }
+}
 
 /// What is put on record.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +120,7 @@ pub struct AuditEntry {
     pub operator: UserId,
     /// The node that was asked.
     pub node: String,
-    /// `drain`, `evict` or `move`.
+    /// What was done: `drain`, `evict`, `move`, `retry_saga`, `approve_adjustment` and so on.
     pub action: String,
     /// What it was done to.
     pub target: String,

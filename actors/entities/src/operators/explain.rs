@@ -1,6 +1,6 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
-use lyceum_domain::ids::{CourseId, PaymentId, UserId};
+use lyceum_domain::ids::{AdjustmentId, CourseId, PaymentId, UserId};
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Buyers, Payments};
+use crate::commerce::{Adjustments, Buyers, Payments};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 
@@ -55,6 +55,10 @@ impl Platform {
                 let id = id.parse::<CourseId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Courses::KIND, id, id, self.courses.explain(id)))
             }
+            "adjustment" => {
+                let id = id.parse::<AdjustmentId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Adjustments::KIND, id, id, self.adjustments.explain(id)))
+            }
             "payment" => match id.parse::<PaymentId>() {
                 Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
                     let id = payment.as_u128();
@@ -94,6 +98,7 @@ impl Platform {
             kind if kind == Courses::KIND => self.committed::<Courses>(entity).await?,
             kind if kind == Buyers::KIND => self.committed::<Buyers>(entity).await?,
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
+            kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
             kind => self.written_behind(kind, entity).await,
         };
         let shard = shard_of(placement);

@@ -4,9 +4,9 @@
 //! transaction with its row of the audit log. So it does not matter which node is asked, and that nothing happened without a reason
 //! on record. It is done when the view of the cluster shows it, not when it was accepted.
 
-mod audit;
+pub(crate) mod audit;
 mod explain;
-mod redact;
+pub(crate) mod redact;
 
 use lyceum_domain::ids::UserId;
 use lyceum_kernel::{Class, Coded};

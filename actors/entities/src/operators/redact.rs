@@ -11,7 +11,9 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 8] = ["usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_"];
+const IDS: [&str; 9] = [
+    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_",
+];
 const ID_LENGTH: usize = 30;
 
 /// The words that states are written with: names of states, reasons, providers, currencies.
@@ -27,7 +29,11 @@ const WORDS: &[&str] = &[
     "CNY", "USD", "EUR", "wallet", "sandbox", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",
     "fulfil_failed", "refunding", "refunded", "cancelled", "expired", "closing", "awaiting_payment", "processing", "unknown",
     "succeeded", "declined", "failed", "requires_payment", "charge", "query", "close", "refund", "query_refund", "completed",
-    "compensated",
+    "compensated", "proposed", "posted", "rejected", "provider_clearing", "user_wallet", "wallet_hold", "creator_payable",
+    "affiliate_payable", "platform_revenue", "fees", "tax_payable", "chargeback_reserve", "refund_payable", "retry", "compensate",
+    "reconcile", "send", "payment_declined", "purchased", "order_placed", "order_fulfilled", "fulfilment_failed",
+    "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "intervened", "adjusted", "adjustment_refused", "started",
+    "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
     // Profiles.
     "view", "click", "start", "progress", "purchase", "complete", "rate", "dismiss",
 ];
@@ -48,14 +54,15 @@ const FIELDS: &[&str] = &[
     "wallet", "balance", "held", "orders", "pending", "top_ups", "access", "source", "course_version", "granted_at",
     "revoked_at", "placement", "order_id", "payment_id", "method", "lines", "total", "placed_at", "refundable_until", "course_id",
     "share_bps", "timeline", "refund", "refund_id", "requested_at", "provider", "terms", "purpose", "token", "settlement",
-    "refunds", "charge_id", "next", "action", "due_at", "expires", "order", "import",
+    "refunds", "charge_id", "next", "action", "due_at", "expires", "order", "import", "adjustments", "adjustment_id", "entries",
+    "account", "owner", "proposal", "maker", "checker", "operator", "deed", "index", "retry_at", "refusal",
     // Profiles.
     "recent", "owned", "completed", "dismissed", "seen", "last", "accepted", "duplicates", "ignored", "course", "activity",
     "value",
 ];
 
 /// The state without what is personal or secret.
-pub(super) fn redacted(state: Value) -> Value {
+pub(crate) fn redacted(state: Value) -> Value {
     match state {
         Value::Null | Value::Bool(_) | Value::Number(_) => state,
         Value::String(text) if is_ours(&text) => Value::String(text),

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::posting::{self, TOP_UP, UNFULFILLED};
-use super::{Books, Line, Order, Refund, TopUp, id, money, state_name};
+use super::{Books, Line, Order, Refund, TopUp, adjustment, id, money, state_name};
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
     match event_type {
@@ -88,6 +88,14 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             }
             Some(())
         }
+        // An operator had the step taken that was due, or made a note; what followed are events of their own.
+        "intervened" => {
+            let known = known(books, user, event).is_some();
+            let named = ["retry", "compensate", "reconcile"].contains(&event["action"].as_str()?);
+            (known && named && id("usr", &event["deed"]["operator"]).is_some()).then_some(())
+        }
+        "adjusted" => adjustment::adjusted(books, user, event),
+        "adjustment_refused" => adjustment::refused(books, event),
         // The person was erased; what the tables keep has no other source any more.
         "redacted" => Some(()),
         _ => None,

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, course};
+use super::{Books, Posting, account, adjustment, course};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -41,6 +41,10 @@ const LEDGER: Rule = table(
     "Every event that moves money has its transaction to the minor unit, and no other transaction exists.",
 );
 
+const ADJUSTMENTS: Rule = table(
+    "books.adjustments_follow_the_journal",
+    "Every adjustment is in its table as its events say, and no other.",
+);
 const ACCOUNTS: Rule = table(
     "books.accounts_follow_the_journal",
     "Every account is in its table as its events say, and no other.",
@@ -55,8 +59,17 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 9] = [
-    ORDERS, GRANTS, REFUNDS, PAYMENTS, WALLETS, LEDGER, ACCOUNTS, COURSES, VERSIONS,
+pub(crate) const RULES: [Rule; 10] = [
+    ORDERS,
+    GRANTS,
+    REFUNDS,
+    PAYMENTS,
+    WALLETS,
+    LEDGER,
+    ADJUSTMENTS,
+    ACCOUNTS,
+    COURSES,
+    VERSIONS,
 ];
 
 /// Compares every table.
@@ -100,6 +113,14 @@ pub(super) async fn tables(
     let sql = "SELECT user_id::text, format('balance %s held %s', balance, held) FROM wallets";
     texts(WALLETS, wallets.collect(), sql, snapshot, report).await?;
 
+    texts(
+        ADJUSTMENTS,
+        adjustment::rows(books),
+        adjustment::SQL,
+        snapshot,
+        report,
+    )
+    .await?;
     texts(ACCOUNTS, account::rows(books), account::SQL, snapshot, report).await?;
     texts(COURSES, course::rows(books), course::SQL, snapshot, report).await?;
     texts(

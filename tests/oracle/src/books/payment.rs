@@ -22,7 +22,8 @@ pub(super) fn apply(books: &mut Books, payment_id: Uuid, event_type: &str, event
             payment.attempt = terms["attempt"].as_i64()?;
             payment.state = "processing";
         }
-        "close_requested" => {}
+        // Neither says what became of the charge.
+        "close_requested" | "intervened" | "rescheduled" => {}
         "became_unknown" => payment.state = "unknown",
         "succeeded" => {
             payment.state = "succeeded";

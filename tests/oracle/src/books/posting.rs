@@ -12,15 +12,48 @@ pub(super) const SALE: i16 = 1;
 pub(super) const TOP_UP: i16 = 2;
 pub(super) const UNFULFILLED: i16 = 3;
 pub(super) const REFUND: i16 = 4;
+pub(super) const ADJUSTMENT: i16 = 5;
 /// The first surplus capture; its return is one more, the next capture two more.
 pub(super) const SURPLUS: i16 = 100;
 
 /// The accounts that are posted to, as numbered in the chart.
 const PROVIDER_CLEARING: i16 = 1;
-const USER_WALLET: i16 = 2;
+pub(super) const USER_WALLET: i16 = 2;
 const CREATOR_PAYABLE: i16 = 4;
 const PLATFORM_REVENUE: i16 = 6;
 const REFUND_PAYABLE: i16 = 10;
+
+/// The number of an account, by the name that events have.
+pub(super) fn account(name: &str) -> Option<i16> {
+    let names = [
+        "provider_clearing",
+        "user_wallet",
+        "wallet_hold",
+        "creator_payable",
+        "affiliate_payable",
+        "platform_revenue",
+        "fees",
+        "tax_payable",
+        "chargeback_reserve",
+        "refund_payable",
+    ];
+    let place = names.iter().position(|known| *known == name)?;
+    i16::try_from(place + 1).ok()
+}
+
+/// What two operators have agreed upon, in the one currency that wallets are kept in.
+pub(super) fn adjustment(
+    books: &mut Books,
+    adjustment_id: Uuid,
+    user: Uuid,
+    entries: &[(i16, Option<Uuid>, i64)],
+) {
+    let mut posting = Posting::new(user, "CNY");
+    for (account, owner, amount) in entries {
+        posting.add(*account, *owner, *amount);
+    }
+    post(books, (adjustment_id, ADJUSTMENT), posting);
+}
 
 /// One transaction of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,10 +106,13 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "ledger.every_posting_has_its_cause",
         Always,
-        "No transaction stands for an order, payment or refund that does not exist or belongs to somebody else.",
+        "No transaction stands for an order, payment, refund or adjustment that does not exist, belongs to somebody else or is not due.",
         "SELECT t.source_id, t.step, t.user_id FROM ledger_transactions AS t WHERE NOT CASE \
             WHEN t.step IN (1, 3) THEN EXISTS ( \
                 SELECT FROM orders AS o WHERE o.order_id = t.source_id AND o.user_id = t.user_id) \
+            WHEN t.step = 5 THEN EXISTS ( \
+                SELECT FROM adjustments AS a WHERE a.adjustment_id = t.source_id AND t.user_id = coalesce(a.user_id, a.maker) \
+                    AND a.state IN ('approved', 'posted')) \
             WHEN t.step = 4 THEN EXISTS ( \
                 SELECT FROM refunds AS r WHERE r.refund_id = t.source_id AND r.user_id = t.user_id \
                     AND r.state = 'succeeded') \
@@ -128,6 +131,59 @@ pub(super) const INVARIANTS: &[Invariant] = &[
                 UNION ALL SELECT e.account, e.owner_id, e.amount \
                 FROM unnest(back.accounts, back.owners, back.amounts) AS e (account, owner_id, amount)) AS both_ways \
             GROUP BY account, owner_id HAVING sum(amount) <> 0))",
+    ),
+    invariant(
+        "ledger.adjustment_is_posted_as_proposed",
+        Always,
+        "An adjustment that says that it is posted is in the ledger, entry for entry, and one that was not approved is not.",
+        "SELECT a.adjustment_id, a.state, a.amounts AS proposed, t.amounts AS posted FROM adjustments AS a \
+         LEFT JOIN ledger_transactions AS t ON t.source_id = a.adjustment_id AND t.step = 5 \
+         WHERE CASE WHEN a.state = 'posted' OR t.source_id IS NOT NULL AND a.state = 'approved' \
+            THEN (t.accounts, t.owners, t.amounts, t.currency) IS DISTINCT FROM (a.accounts, a.owners, a.amounts, a.currency) \
+            ELSE t.source_id IS NOT NULL END",
+    ),
+    invariant(
+        "ledger.guards_itself",
+        Always,
+        "The triggers that refuse what does not balance, and every change of what was posted, are there and switched on.",
+        "SELECT g.guard, g.guarded FROM (VALUES ('ledger_balances', 'ledger_transactions'), \
+            ('ledger_transactions_stay', 'ledger_transactions'), ('ledger_owners_noted', 'ledger_transactions'), \
+            ('ledger_accounts_stay', 'ledger_accounts'), ('ledger_owners_stay', 'ledger_owners'), \
+            ('trial_balances_stay', 'trial_balances'), ('trial_balance_accounts_stay', 'trial_balance_accounts'), \
+            ('audit_log_stays', 'audit_log')) AS g (guard, guarded) \
+         LEFT JOIN pg_trigger AS t ON t.tgname = g.guard AND t.tgrelid = g.guarded::regclass \
+         WHERE t.tgenabled IS DISTINCT FROM 'O'",
+    ),
+    invariant(
+        "ledger.owners_find_their_entries",
+        Always,
+        "Beside wallets and first creators, exactly those are listed as owners to whom entries belong.",
+        "WITH due AS (SELECT DISTINCT l.owner_id, l.account, t.at, t.source_id, t.step FROM ledger_transactions AS t \
+            CROSS JOIN LATERAL unnest(t.accounts, t.owners) WITH ORDINALITY AS l (account, owner_id, line) \
+            WHERE l.owner_id IS NOT NULL AND l.account <> 2 \
+                AND (l.account <> 4 OR 4 = ANY (t.accounts[1:l.line::int - 1]))), \
+         listed AS (SELECT owner_id, account, at, source_id, step FROM ledger_owners) \
+         SELECT 'missing' AS what, m.* FROM (SELECT * FROM due EXCEPT SELECT * FROM listed) AS m \
+         UNION ALL SELECT 'nobody', n.* FROM (SELECT * FROM listed EXCEPT SELECT * FROM due) AS n",
+    ),
+    invariant(
+        "ledger.summary_is_its_entries",
+        Always,
+        "The summary holds what the entries before its end add up to, by account and currency.",
+        "SELECT account, currency, s.balance, s.entries, e.balance AS posted, e.entries AS posted_entries FROM ledger_summary AS s \
+         FULL JOIN (SELECT l.account, t.currency, sum(l.amount) AS balance, count(*) AS entries FROM ledger_transactions AS t \
+            CROSS JOIN LATERAL unnest(t.accounts, t.amounts) AS l (account, amount) \
+            WHERE t.at < (SELECT summed_until FROM ledger_closing) GROUP BY l.account, t.currency) AS e \
+            USING (account, currency) \
+         WHERE coalesce(s.balance, 0) <> coalesce(e.balance, 0) OR coalesce(s.entries, 0) <> coalesce(e.entries, 0)",
+    ),
+    invariant(
+        "ledger.trial_balances_were_zero",
+        Always,
+        "Every trial balance that was drawn adds up to zero, by its result and by its lines, and found the summary as it was.",
+        "SELECT b.number, b.at, b.imbalance, b.drift, l.currency, l.total FROM trial_balances AS b LEFT JOIN ( \
+            SELECT number, currency, sum(balance) AS total FROM trial_balance_accounts GROUP BY number, currency) AS l USING (number) \
+         WHERE b.imbalance <> 0 OR b.drift <> 0 OR coalesce(l.total, 0) <> 0",
     ),
     invariant(
         "ledger.nothing_is_owed_at_rest",

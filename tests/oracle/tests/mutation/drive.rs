@@ -89,6 +89,22 @@ impl Drive {
         let path = format!("/v1/orders/{cancelled}/cancel");
         assert_eq!(self.ask("cancel", Some(&dan), &path, "").await.status, 202);
 
+        let operator = self.log_in(OPERATOR.0, OPERATOR.1).await;
+        let retried = self
+            .bought(&dan, &courses[2..3], "sandbox", Some("tok_slow"))
+            .await;
+        for (action, body) in [
+            ("reconcile", json!({"note": "the provider knows of it"})),
+            ("retry", json!({"reason": "the provider is slow"})),
+        ] {
+            let path = format!("/admin/v1/sagas/{retried}/{action}");
+            let answer = self.ordered(&operator, &path, &body).await;
+            // The provider may be faster than an operator.
+            assert!([202, 409].contains(&answer.status), "{action}: {}", answer.json());
+        }
+        self.becomes(&dan, &retried, "fulfilled").await;
+        self.put_right(&ada).await;
+
         // A client that was told and asked again, and one that never heard the answer.
         self.twice(&dan, &courses[4..]).await;
         self.unheard(&dan, &courses[1..2]).await;
@@ -124,6 +140,54 @@ impl Drive {
             self.until(&operator, &path, |answer| answer.status == 200).await;
         }
         courses
+    }
+
+    /// Two operators adjust the ledger: a wallet, an account of nobody, and what the second does not want.
+    async fn put_right(&self, learner: &Learner) {
+        let first = self.log_in(OPERATOR.0, OPERATOR.1).await;
+        let second = self.register("olga").await;
+        let id = |answer: &Answer| answer.json()["id"].as_str().unwrap().to_owned();
+        let me = self.node.get("/v1/me", Some(&second.token)).await.unwrap();
+        let path = format!("/admin/v1/users/{}/roles", id(&me));
+        let made = self.ordered(&first, &path, &json!({"role": "operator"})).await;
+        assert!(made.status < 300, "{}", made.json());
+        let second = self.log_in("olga", PASSWORD).await;
+        let ada = id(&self.node.get("/v1/me", Some(&learner.token)).await.unwrap());
+
+        for (maker, checker, amount, account, owner, verdict) in [
+            (&first, &second, 500, "user_wallet", Some(&ada), "approve"),
+            (&second, &first, -300, "fees", None, "approve"),
+            (&second, &first, 100, "affiliate_payable", Some(&ada), "approve"),
+            (&first, &second, 200, "tax_payable", None, "reject"),
+        ] {
+            let body = json!({"reason": format!("{account} by hand"), "currency": "CNY", "entries": [
+                {"account": account, "owner": owner, "amount": amount},
+                {"account": "platform_revenue", "amount": -amount},
+            ]});
+            let proposed = self.ordered(maker, "/admin/v1/adjustments", &body).await;
+            assert_eq!(proposed.status, 201, "{}", proposed.json());
+            let path = format!("/admin/v1/adjustments/{}", id(&proposed));
+            let decision = json!({"reason": format!("{verdict} {account}")});
+            let decided = self
+                .ordered(checker, &format!("{path}/{verdict}"), &decision)
+                .await;
+            assert!([200, 202].contains(&decided.status), "{}", decided.json());
+            self.until(maker, &path, |answer| answer.json()["state"] != "approved")
+                .await;
+        }
+    }
+
+    /// What an operator does, under a key of its own.
+    async fn ordered(&self, operator: &Learner, path: &str, body: &Value) -> Answer {
+        let key = format!("operator-{}", self.keys.fetch_add(1, Ordering::Relaxed));
+        let ask = Ask {
+            method: "POST",
+            path,
+            token: Some(&operator.token),
+            key: Some(&key),
+            body: &body.to_string(),
+        };
+        self.node.ask(ask).await.unwrap()
     }
 
     async fn log_in(&self, name: &str, password: &str) -> Learner {

@@ -148,7 +148,7 @@ impl Clean {
         let mut owner = self.copies.own(&self.spare).await;
         let transaction = owner.transaction().await.unwrap();
         transaction
-            .batch_execute(sql)
+            .batch_execute(&damages::past_the_guards(sql))
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let evidence = Evidence {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use crate::damages::past_the_guards;
 use crate::databases::{connect, drop_all};
 
 /// How often a copy is tried, and the pause between.
@@ -65,7 +66,7 @@ impl Copies {
         }
         self.own(&name)
             .await
-            .batch_execute(sql)
+            .batch_execute(&past_the_guards(sql))
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         name

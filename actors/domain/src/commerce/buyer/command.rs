@@ -4,10 +4,12 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::commerce::access::ImportId;
+use crate::commerce::ledger::Entry;
 use crate::commerce::order::{PlaceOrder, Provider};
+use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::payment::{Purpose, Settlement};
 use crate::commerce::refund::RefundOutcome;
-use crate::ids::{CourseId, OrderId, PaymentId, RefundId};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId};
 
 /// What a buyer, a payment or a timer wants to happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,22 @@ pub enum Command {
         payment_token: Option<String>,
         /// When the payment is given up.
         expires_at: Timestamp,
+    },
+    /// Do something about a checkout that has not ended, by an operator.
+    Intervene {
+        /// The order.
+        order_id: OrderId,
+        /// What.
+        action: Intervention,
+        /// Who, and why.
+        deed: Deed,
+    },
+    /// Move the wallet by what two operators have agreed upon.
+    PostAdjustment {
+        /// The adjustment.
+        adjustment_id: AdjustmentId,
+        /// Its entries, one of which is of this wallet.
+        entries: Vec<Entry>,
     },
     /// Grant access that was bought elsewhere, without money; at most [`LINES_MAX`](crate::commerce::order::LINES_MAX) at once.
     Import {

@@ -4,10 +4,12 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::command::ImportedPurchase;
+use crate::commerce::ledger::Entry;
 use crate::commerce::order::{CloseReason, Placement, Provider};
+use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::refund::RefundState;
 use crate::commerce::wallet::TopUpState;
-use crate::ids::{OrderId, PaymentId, RefundId};
+use crate::ids::{AdjustmentId, OrderId, PaymentId, RefundId};
 
 /// What happened to a buyer. Stored for good, so names and fields are never changed, only added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +116,35 @@ pub enum Event {
         payment_id: PaymentId,
         /// How.
         state: TopUpState,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator did something about a checkout; what followed from it is in the events after this one.
+    Intervened {
+        /// The order.
+        order_id: OrderId,
+        /// What.
+        action: Intervention,
+        /// Who, and why.
+        deed: Deed,
+        /// When.
+        at: Timestamp,
+    },
+    /// The wallet was moved by what two operators had agreed upon.
+    Adjusted {
+        /// The adjustment.
+        adjustment_id: AdjustmentId,
+        /// Its entries.
+        entries: Vec<Entry>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The wallet cannot bear an adjustment, and never will: whoever wants it nevertheless proposes another.
+    AdjustmentRefused {
+        /// The adjustment.
+        adjustment_id: AdjustmentId,
+        /// The code of the rule.
+        code: String,
         /// When.
         at: Timestamp,
     },

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::refund::{RefundKey, SendOutcome, SendState};
 use super::terms::{Next, Purpose, Terms};
 use crate::commerce::order::Provider;
+use crate::commerce::oversight::{Deed, Intervention};
 use crate::ids::PaymentId;
 
 /// What the buyer, the gateway or a callback wants to happen.
@@ -40,6 +41,15 @@ pub enum Command {
     Close {
         /// What the payment is for, in case this comes before its start.
         purpose: Purpose,
+    },
+    /// Take the step that is due, now.
+    Retry,
+    /// Do something about a payment that has not ended, by an operator.
+    Intervene {
+        /// What.
+        action: Intervention,
+        /// Who, and why.
+        deed: Deed,
     },
     /// Return the money.
     StartRefund {
@@ -100,6 +110,20 @@ pub enum Event {
     },
     /// The next action was chosen because the payment is wanted closed.
     CloseRequested {
+        /// The next action.
+        next: Next,
+    },
+    /// An operator did something about it; what followed from it is in the events after this one.
+    Intervened {
+        /// What.
+        action: Intervention,
+        /// Who, and why.
+        deed: Deed,
+        /// When.
+        at: Timestamp,
+    },
+    /// The next action is taken earlier than it was due.
+    Rescheduled {
         /// The next action.
         next: Next,
     },

@@ -80,7 +80,7 @@ pub(super) fn any(dice: &mut Dice, site: &Site) -> Request {
             "email": "malformed@example.com", "interests": ["music"]});
         return build(dice, site, "POST", "/v1/users", Some(&body));
     }
-    let requests: [(&str, String, Option<Value>); 34] = [
+    let requests: [(&str, String, Option<Value>); 37] = [
         (
             "GET",
             "/v1/courses?q=course&category=music&level=all&price=paid&sort=newest&limit=10".into(),
@@ -180,6 +180,13 @@ pub(super) fn any(dice: &mut Dice, site: &Site) -> Request {
         ),
         ("GET", format!("/admin/v1/entities/buyer/{user}"), None),
         ("GET", "/admin/v1/sagas?state=processing&limit=10".into(), None),
+        ("GET", "/admin/v1/sagas?stuck=true".into(), None),
+        (
+            "GET",
+            format!("/admin/v1/ledger/entries?account=user_wallet&owner={user}"),
+            None,
+        ),
+        ("GET", "/admin/v1/adjustments?state=posted&limit=10".into(), None),
         ("GET", "/admin/v1/cluster".into(), None),
         (
             "POST",

@@ -1,4 +1,4 @@
-//! Damages to the ledger and the wallets.
+//! Damages to the ledger and the wallets. The ledger refuses them, so its triggers are switched off for each, and on again.
 
 use super::{Damage, tables};
 
@@ -142,6 +142,59 @@ pub(super) const DAMAGES: &[Damage] = &[
                 amounts = ARRAY(SELECT 2 * amount FROM unnest(amounts) AS amount) WHERE step = 1 AND source_id = ",
             wallet_sale!()
         ),
+    ),
+    tables(
+        "ledger.every_posting_has_its_cause",
+        "an adjustment that is posted although it was rejected",
+        "INSERT INTO ledger_transactions SELECT adjustment_id, 5, maker, updated_at, 0, accounts, owners, amounts, currency \
+         FROM adjustments WHERE state = 'rejected' AND user_id IS NULL",
+    ),
+    tables(
+        "ledger.adjustment_is_posted_as_proposed",
+        "an adjustment that was posted to another account",
+        "UPDATE ledger_transactions SET accounts = ARRAY(SELECT CASE account WHEN 7 THEN 8 ELSE account END \
+            FROM unnest(accounts) AS account) WHERE step = 5 AND 7 = ANY (accounts)",
+    ),
+    tables(
+        "ledger.adjustment_is_posted_as_proposed",
+        "an adjustment that says that it is posted and is not",
+        "DELETE FROM ledger_transactions WHERE step = 5 AND wallet_change = 0",
+    ),
+    tables(
+        "ledger.guards_itself",
+        "a ledger that takes what does not balance",
+        "DROP TRIGGER ledger_balances ON ledger_transactions",
+    ),
+    tables(
+        "ledger.guards_itself",
+        "a log that may be changed",
+        "ALTER TABLE audit_log DISABLE TRIGGER audit_log_stays",
+    ),
+    tables(
+        "ledger.owners_find_their_entries",
+        "a second creator whose statement lacks a sale",
+        "DELETE FROM ledger_owners",
+    ),
+    tables(
+        "ledger.owners_find_their_entries",
+        "a statement with a sale of somebody else's",
+        "INSERT INTO ledger_owners SELECT gen_random_uuid(), 4, at, source_id, step FROM ledger_transactions WHERE step = 1 LIMIT 1",
+    ),
+    tables(
+        "ledger.summary_is_its_entries",
+        "a summary off by one",
+        "UPDATE ledger_closing SET summed_until = now(); DELETE FROM ledger_summary; \
+         INSERT INTO ledger_summary SELECT account, currency, balance + 1, entries FROM ledger_sums('1970-01-01', now())",
+    ),
+    tables(
+        "ledger.trial_balances_were_zero",
+        "a trial balance that was not zero and that nobody looked at",
+        "UPDATE trial_balances SET imbalance = 1",
+    ),
+    tables(
+        "ledger.trial_balances_were_zero",
+        "a trial balance whose lines do not add up to its result",
+        "INSERT INTO trial_balance_accounts SELECT number, 6, 'CNY', 5, 1 FROM trial_balances LIMIT 1",
     ),
     tables(
         "books.wallets_follow_the_journal",
