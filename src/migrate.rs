@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = migrations![
     9 "0009_cluster",
     10 "0010_audit",
     11 "0011_owned",
+    12 "0012_payers",
 ];
 
 /// Why the database was left as it was.

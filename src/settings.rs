@@ -11,6 +11,7 @@
 //! to `Settings::check`, and describe every key in `config/default.toml`; a test compares the two.
 
 mod layers;
+mod offered;
 mod platform;
 mod problems;
 mod values;
@@ -19,6 +20,7 @@ pub mod actors;
 pub mod cluster;
 pub mod domains;
 pub mod link;
+pub mod providers;
 pub mod stores;
 pub mod telemetry;
 
@@ -63,7 +65,7 @@ pub struct Settings {
     /// Orders, wallets and refunds.
     pub commerce: domains::Commerce,
     /// Payment providers.
-    pub providers: domains::Providers,
+    pub providers: providers::Providers,
     /// Recommendations.
     pub recommend: domains::Recommend,
     /// Logs and metrics.

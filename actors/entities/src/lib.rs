@@ -20,4 +20,4 @@ mod refusals_test;
 pub use bulletin::{Board, Taken, Takes};
 pub use freshness::{Followed, Freshness};
 pub use meters::METERS;
-pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};
+pub use platform::{Platform, PlatformSettings, StartError};

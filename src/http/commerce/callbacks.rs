@@ -1,7 +1,7 @@
 //! What providers report, over HTTP: the raw bytes are verified before anything is read from them.
 
-use lyceum_domain::commerce::Error;
-use lyceum_entities::commerce::ReceiveError;
+use lyceum_domain::commerce::{Error, Provider};
+use lyceum_entities::commerce::{Delivery, ReceiveError};
 use lyceum_kernel::Class;
 use lyceum_runtime::clock;
 
@@ -29,19 +29,24 @@ use crate::http::{Api, Problem, ProblemBody, Reply, Request};
     )
 )]
 pub async fn sandbox_callback(api: &Api, mut request: Request) -> Result<Reply, Problem> {
+    received(api, &mut request, Provider::Sandbox).await?;
+    Ok(Reply::no_content())
+}
+
+/// Takes a callback of a provider.
+async fn received(api: &Api, request: &mut Request, provider: Provider) -> Result<(), Problem> {
     let body = request.bytes().await?;
-    let Some(receiver) = &api.platform.sandbox else {
+    let Some(receiver) = api.platform.receivers.of(provider) else {
         return Err(Problem::from_error(&Error::PaymentMethodUnknown));
     };
-    let header = |name: &str| request.header(name).unwrap_or_default();
-    let headers = (
-        header("webhook-id"),
-        header("webhook-timestamp"),
-        header("webhook-signature"),
-    );
-
-    match receiver.receive(headers, &body, clock::now()).await {
-        Ok(()) => Ok(Reply::no_content()),
+    let header = |name: &&'static str| (*name, request.header(*name).unwrap_or_default());
+    let delivery = Delivery {
+        headers: receiver.headers().iter().map(header).collect(),
+        body: &body,
+        now: clock::now(),
+    };
+    match receiver.receive(delivery).await {
+        Ok(()) => Ok(()),
         Err(ReceiveError::Refused(error)) => Err(Problem::from_error(&error)),
         Err(ReceiveError::Unavailable) => Err(Problem::new(
             Class::Unavailable,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
 use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, Settlement};
 use lyceum_domain::ids::{OrderId, PaymentId, RefundId, UserId};
-use lyceum_kernel::Money;
+use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,7 @@ use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use crate::flows::undelivered;
+use crate::meters::PAYMENT_AMOUNT_MISMATCH_TOTAL;
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub enum CommerceFlow {
         amount: Money,
         /// What to charge.
         token: String,
+        /// When it is given up.
+        #[serde(default)]
+        expires_at: Option<Timestamp>,
     },
     /// A buyer, or the clock, wants a payment closed.
     ClosePayment {
@@ -148,6 +152,7 @@ impl CommerceFlow {
                 provider,
                 amount,
                 token,
+                expires_at,
             } => {
                 let command = payment::Command::Start {
                     payment_id: payment,
@@ -156,6 +161,7 @@ impl CommerceFlow {
                     amount,
                     token,
                     attempt: 1,
+                    expires_at,
                 };
                 ports.tell_payment(user, payment, command).await
             }
@@ -310,6 +316,9 @@ impl CommercePorts {
         match self.ask_payment(user, payment, report(outcome)).await {
             Ok(()) => Ok(()),
             Err(AskError::Refused(Error::AmountMismatch)) => {
+                PAYMENT_AMOUNT_MISMATCH_TOTAL
+                    .with([job.provider.name()])
+                    .increment();
                 // Nobody may take such a charge for ours: people have to look, and until then it is asked about.
                 tracing::error!(payment.id = %payment, "provider captured another amount than was asked for");
                 self.tell_payment(user, payment, report(ChargeOutcome::Unknown))

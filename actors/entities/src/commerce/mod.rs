@@ -16,6 +16,7 @@ mod gateway;
 mod ledger_rows;
 mod outgoing;
 mod payments;
+pub mod providers;
 mod queries;
 mod receiver;
 mod rows;
@@ -25,7 +26,7 @@ mod sandbox;
 mod testing;
 
 pub use buyers::{Answer, Buyers, Question, Trade, Traded};
-pub use callback::{Callback, CallbackSecret, sign};
+pub use callback::{Callback, CallbackScheme, CallbackSecret, Delivery, sign};
 pub use flows::{CommerceFlow, CommercePorts};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};

@@ -24,9 +24,9 @@ const WORDS: &[&str] = &[
     "Present", "Absent", "draft", "in_review", "approved", "scheduled", "published", "unlisted", "retired", "archived", "listed",
     "all", "beginner", "intermediate", "advanced", "article", "video", "audio", "quiz", "document",
     // Money.
-    "CNY", "USD", "EUR", "wallet", "sandbox", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",
+    "CNY", "USD", "EUR", "wallet", "sandbox", "stripe", "wechat", "alipay", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",
     "fulfil_failed", "refunding", "refunded", "cancelled", "expired", "closing", "awaiting_payment", "processing", "unknown",
-    "succeeded", "declined", "failed", "requires_payment", "charge", "query", "close", "refund", "query_refund", "completed",
+    "succeeded", "declined", "failed", "requires_payment", "requires_action", "redirect", "qr_code", "app", "charge", "query", "close", "refund", "query_refund", "completed",
     "compensated",
     // Profiles.
     "view", "click", "start", "progress", "purchase", "complete", "rate", "dismiss",
