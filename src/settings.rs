@@ -95,7 +95,7 @@ impl Settings {
         self.accounts.check(checks);
         self.catalog.check(checks);
         self.commerce.check(checks);
-        self.providers.check(checks);
+        self.providers.check(*self.commerce.order_ttl_s, checks);
         self.recommend.check(checks);
         self.telemetry.check(checks);
         // An inner timeout that ends last leaves the outer caller with "unknown" where there was an answer.

@@ -64,7 +64,7 @@ const EDGES: [(&str, &[&str]); 12] = [
 const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
     ("clap", &["src/cli.rs", "src/status.rs"]),
@@ -111,9 +111,18 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("mimalloc", &["src/main.rs"]),
     ("ractor", &["actors/runtime/src/"]),
     (
+        "ring",
+        &[
+            "actors/entities/src/commerce/providers/",
+            // There it is the name of a part of rustls.
+            "actors/runtime/src/link/tls.rs",
+        ],
+    ),
+    (
         "serde_urlencoded",
         &["src/http/request.rs", "actors/entities/src/commerce/providers/"],
     ),
+    ("spki", &["actors/entities/src/commerce/providers/rsa.rs"]),
     ("strsim", &["src/settings/layers.rs"]),
     ("tantivy", &["actors/entities/src/catalog/search/"]),
     (

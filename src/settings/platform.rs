@@ -18,7 +18,7 @@ impl Settings {
     /// What the platform is started with.
     ///
     /// # Errors
-    /// The address of Postgres cannot be read.
+    /// The address of Postgres, or a key of a provider, cannot be read.
     pub fn platform(&self) -> Result<PlatformSettings, AppError> {
         let database = DatabaseSettings::from_url(
             self.database.url.expose(),
@@ -97,7 +97,7 @@ impl Settings {
                 every: *self.recommend.train_every_s,
                 events_min: self.recommend.train_events_min,
             },
-            providers: self.offered(),
+            providers: self.offered()?,
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
         })

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod accounts;
+mod alipay;
 mod authorisation;
 mod browse;
 mod catalog;
@@ -24,4 +25,6 @@ mod payments;
 mod recommend;
 mod refunds;
 mod repetition;
+mod stripe;
 mod tracing;
+mod wechat;

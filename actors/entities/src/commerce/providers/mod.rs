@@ -1,7 +1,18 @@
-//! Payment providers: who is offered, how each is reached, and how its callbacks are recognised.
+//! Real payment providers: for each its protocol, pure and tested with documented vectors, and the adapter that speaks it.
 //!
-//! What is not certain is `Unknown`: no answer, or one that cannot be read. Money is compared by the payment itself, which
-//! refuses another amount or currency.
+//! ```text
+//! client   the one HTTP client, with or without TLS
+//! rsa      signatures with RSA, for the two that use them
+//! local    times as they write them
+//! stripe   PaymentIntents, refunds, webhooks signed with HMAC
+//! wechat   WeChat Pay API v3: Native and JSAPI orders, encrypted notifications, bills
+//! alipay   page and app payments, notifications as signed forms
+//! ```
+//!
+//! Every adapter follows the same rules. What is not certain is `Unknown`: no answer, one that cannot be read, one whose
+//! signature is wrong. What refuses us and not the payment (a wrong key, a missing right) is `Unknown` as well, and an error
+//! in the log: a payment is declined only by a reason of its own. Money is compared by the payment itself, which refuses
+//! another amount or currency.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,13 +27,26 @@ use super::queries::CommerceQueries;
 use super::receiver::Receiver;
 use super::sandbox::{Sandbox, SandboxSettings};
 
+pub mod alipay;
 pub mod client;
+mod local;
+mod rsa;
+pub mod stripe;
+pub mod wechat;
+
+pub use self::rsa::KeyError;
 
 /// Everybody through whom payments are offered, and how they are reached and recognised.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderSettings {
     /// The sandbox.
     pub sandbox: Option<SandboxProvider>,
+    /// Stripe.
+    pub stripe: Option<Offered<stripe::StripeSettings>>,
+    /// WeChat Pay.
+    pub wechat: Option<Offered<wechat::WechatSettings>>,
+    /// Alipay.
+    pub alipay: Option<Offered<alipay::AlipaySettings>>,
 }
 
 /// The sandbox provider: where it is, and how its callbacks are recognised.
@@ -34,6 +58,15 @@ pub struct SandboxProvider {
     pub secret: CallbackSecret,
     /// How old a callback may be.
     pub callback_tolerance: Duration,
+    /// Calls under way at once, at most.
+    pub calls_max: usize,
+}
+
+/// A provider that is offered.
+#[derive(Clone, Debug)]
+pub struct Offered<S> {
+    /// How it is reached and recognised.
+    pub settings: S,
     /// Calls under way at once, at most.
     pub calls_max: usize,
 }
@@ -56,6 +89,39 @@ pub(crate) fn open(settings: ProviderSettings) -> Result<(Gateway, Schemes), Sto
             tolerance: sandbox.callback_tolerance,
         };
         schemes.push((Provider::Sandbox, Box::new(scheme)));
+    }
+    if let Some(Offered { settings, calls_max }) = settings.stripe {
+        schemes.push((
+            Provider::Stripe,
+            Box::new(stripe::StripeCallbacks::new(&settings)),
+        ));
+        lines.push((
+            Provider::Stripe,
+            Box::new(stripe::Stripe::new(&settings)?),
+            calls_max,
+        ));
+    }
+    if let Some(Offered { settings, calls_max }) = settings.wechat {
+        schemes.push((
+            Provider::Wechat,
+            Box::new(wechat::WechatCallbacks::new(&settings)?),
+        ));
+        lines.push((
+            Provider::Wechat,
+            Box::new(wechat::Wechat::new(&settings)?),
+            calls_max,
+        ));
+    }
+    if let Some(Offered { settings, calls_max }) = settings.alipay {
+        schemes.push((
+            Provider::Alipay,
+            Box::new(alipay::AlipayCallbacks::new(&settings)?),
+        ));
+        lines.push((
+            Provider::Alipay,
+            Box::new(alipay::Alipay::new(&settings)?),
+            calls_max,
+        ));
     }
     Ok((Gateway::new(lines), schemes))
 }
