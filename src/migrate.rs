@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = migrations![
     11 "0011_owned",
     12 "0012_ledger",
     13 "0013_adjustments",
+    14 "0014_payers",
 ];
 
 /// Why the database was left as it was.

@@ -11,6 +11,7 @@
 //! to `Settings::check`, and describe every key in `config/default.toml`; a test compares the two.
 
 mod layers;
+mod offered;
 mod platform;
 mod problems;
 mod values;
@@ -19,6 +20,7 @@ pub mod actors;
 pub mod cluster;
 pub mod domains;
 pub mod link;
+pub mod providers;
 pub mod stores;
 pub mod telemetry;
 
@@ -65,7 +67,7 @@ pub struct Settings {
     /// How the ledger is summed up.
     pub ledger: domains::Ledger,
     /// Payment providers.
-    pub providers: domains::Providers,
+    pub providers: providers::Providers,
     /// Recommendations.
     pub recommend: domains::Recommend,
     /// Logs and metrics.
@@ -96,7 +98,7 @@ impl Settings {
         self.catalog.check(checks);
         self.commerce.check(checks);
         self.ledger.check(checks);
-        self.providers.check(checks);
+        self.providers.check(*self.commerce.order_ttl_s, checks);
         self.recommend.check(checks);
         self.telemetry.check(checks);
         // An inner timeout that ends last leaves the outer caller with "unknown" where there was an answer.

@@ -64,7 +64,7 @@ const EDGES: [(&str, &[&str]); 12] = [
 const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
     ("clap", &["src/cli.rs", "src/status.rs"]),
@@ -77,7 +77,7 @@ const HOMES: [(&str, &[&str]); 21] = [
             "src/import/client.rs",
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
-            "actors/entities/src/commerce/sandbox.rs",
+            "actors/entities/src/commerce/providers/client.rs",
         ],
     ),
     (
@@ -87,7 +87,7 @@ const HOMES: [(&str, &[&str]); 21] = [
             "src/import/client.rs",
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
-            "actors/entities/src/commerce/sandbox.rs",
+            "actors/entities/src/commerce/providers/client.rs",
             // Ready-made answers carry their entity tag as the header that it will be.
             "actors/entities/src/catalog/",
         ],
@@ -99,14 +99,30 @@ const HOMES: [(&str, &[&str]); 21] = [
             "src/import/client.rs",
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
-            "actors/entities/src/commerce/sandbox.rs",
+            "actors/entities/src/commerce/providers/client.rs",
         ],
+    ),
+    (
+        "hyper_rustls",
+        &["actors/entities/src/commerce/providers/client.rs"],
     ),
     ("jsonwebtoken", &["src/http/token.rs"]),
     ("matchit", &["src/http/route.rs"]),
     ("mimalloc", &["src/main.rs"]),
     ("ractor", &["actors/runtime/src/"]),
-    ("serde_urlencoded", &["src/http/request.rs"]),
+    (
+        "ring",
+        &[
+            "actors/entities/src/commerce/providers/",
+            // There it is the name of a part of rustls.
+            "actors/runtime/src/link/tls.rs",
+        ],
+    ),
+    (
+        "serde_urlencoded",
+        &["src/http/request.rs", "actors/entities/src/commerce/providers/"],
+    ),
+    ("spki", &["actors/entities/src/commerce/providers/rsa.rs"]),
     ("strsim", &["src/settings/layers.rs"]),
     ("tantivy", &["actors/entities/src/catalog/search/"]),
     (
@@ -126,7 +142,13 @@ const HOMES: [(&str, &[&str]); 21] = [
             "actors/entities/src/operators/",
         ],
     ),
-    ("tokio_rustls", &["actors/runtime/src/link/tls.rs"]),
+    (
+        "tokio_rustls",
+        &[
+            "actors/runtime/src/link/tls.rs",
+            "actors/entities/src/commerce/providers/client.rs",
+        ],
+    ),
     ("toml", &["src/settings.rs", "src/settings/", "src/demo.rs"]),
     (
         "tracing_subscriber",

@@ -22,10 +22,12 @@ mod timeline;
 mod wallet;
 mod wire;
 
-use lyceum_domain::commerce::{Command, Error, Line, Method, Order, OrderState, PlaceOrder, order};
-use lyceum_domain::ids::{CourseId, OrderId};
+use lyceum_domain::commerce::order::Stage;
+use lyceum_domain::commerce::payment::PayerAction;
+use lyceum_domain::commerce::{Command, Error, Line, Method, Order, OrderState, PlaceOrder, Provider, order};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId};
 use lyceum_entities::catalog::{Entry, Visibility};
-use lyceum_entities::commerce::{Answer, Question};
+use lyceum_entities::commerce::{Answer, PaymentAnswer, PaymentKey, PaymentQuestion, Question};
 use lyceum_runtime::{clock, ids};
 
 pub use self::adjustments::*;
@@ -162,7 +164,7 @@ fn placed(order: &Order) -> Reply {
     }
 }
 
-/// `GET /v1/orders/{id}`: shows one of the caller's orders.
+/// `GET /v1/orders/{id}`: shows one of the caller's orders, and what its payer has to do.
 ///
 /// # Errors
 /// 404 `commerce.order_not_found`, also for somebody else's.
@@ -184,7 +186,38 @@ pub async fn get_order(api: &Api, request: Request) -> Result<Reply, Problem> {
         .read(caller.user, question, &request.context())
         .await?
     {
-        Answer::Order(order) => Ok(Reply::ok(&OrderBody::of(&order))),
+        Answer::Order(order) => {
+            let asked = match (&order.stage, order.placement.method) {
+                (Stage::AwaitingPayment { .. }, Method::Provider(provider)) => {
+                    payer_action(api, &request, order.placement.payment_id, provider).await?
+                }
+                _ => None,
+            };
+            Ok(Reply::ok(&OrderBody::of(&order).asking(asked)))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// What the caller has to do for a payment of theirs that is under way.
+async fn payer_action(
+    api: &Api,
+    request: &Request,
+    payment: PaymentId,
+    provider: Provider,
+) -> Result<Option<PayerAction>, Problem> {
+    if !provider.asks_payer() {
+        return Ok(None);
+    }
+    let user = request.caller()?.user;
+    let key = PaymentKey { payment, user };
+    match api
+        .platform
+        .payments
+        .read(key, PaymentQuestion::PayerAction, &request.context())
+        .await?
+    {
+        PaymentAnswer::PayerAction(action) => Ok(action),
         _ => Err(unexpected()),
     }
 }

@@ -81,6 +81,9 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/v1/me/wallet/top-ups"                           commerce::top_up,           Caller,   Required, Purchase,  Limit::Purchase;
         GET    "/v1/me/wallet/top-ups/{id}"                      commerce::get_top_up,       Caller,   Accepted, Read,      Usual;
         POST   "/callbacks/sandbox"                              commerce::sandbox_callback, Public,   Accepted, Callback,  Never;
+        POST   "/callbacks/stripe"                               commerce::stripe_callback,  Public,   Accepted, Callback,  Never;
+        POST   "/callbacks/wechat"                               commerce::wechat_callback,  Public,   Accepted, Callback,  Never;
+        POST   "/callbacks/alipay"                               commerce::alipay_callback,  Public,   Accepted, Callback,  Never;
         GET    "/v1/me/courses"                                  learning::my_courses,       Caller,   Accepted, Read,      Usual;
         GET    "/v1/courses/{id}/lessons/{lesson_id}/content"    learning::lesson_content,   Public,   Accepted, Read,      Usual;
         GET    "/admin/v1/sagas"                                 commerce::sagas,            OPERATOR, Accepted, Read,      Usual;

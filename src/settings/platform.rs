@@ -1,11 +1,11 @@
 //! Settings as the platform takes them: the one place where names of the file become limits of the packages below.
 
 use lyceum_domain::accounts::{Policy, Role, Roles};
+use lyceum_entities::PlatformSettings;
 use lyceum_entities::accounts::{HashCost, KeySettings};
 use lyceum_entities::catalog::CatalogLimits;
-use lyceum_entities::commerce::{CallbackSecret, ClosingSettings, SandboxSettings};
+use lyceum_entities::commerce::ClosingSettings;
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
-use lyceum_entities::{PlatformSettings, SandboxProvider};
 use lyceum_runtime::cluster::lease::LeaseTerms;
 use lyceum_runtime::cluster::{ClusterSettings, HandoffLimits};
 use lyceum_runtime::journal::postgres::JournalSettings;
@@ -19,7 +19,7 @@ impl Settings {
     /// What the platform is started with.
     ///
     /// # Errors
-    /// The address of Postgres cannot be read.
+    /// The address of Postgres, or a key of a provider, cannot be read.
     pub fn platform(&self) -> Result<PlatformSettings, AppError> {
         let database = DatabaseSettings::from_url(
             self.database.url.expose(),
@@ -98,7 +98,7 @@ impl Settings {
                 every: *self.recommend.train_every_s,
                 events_min: self.recommend.train_events_min,
             },
-            sandbox: self.sandbox(),
+            providers: self.offered()?,
             closing: ClosingSettings {
                 sum_every: *self.ledger.sum_every_s,
                 settle: *self.ledger.settle_s,
@@ -164,21 +164,5 @@ impl Settings {
         };
         settings.ranking.content.neighbours_max = self.recommend.neighbours_max;
         settings
-    }
-
-    /// The sandbox provider, unless its address is empty.
-    fn sandbox(&self) -> Option<SandboxProvider> {
-        let sandbox = &self.providers.sandbox;
-        (!sandbox.url.is_empty()).then(|| SandboxProvider {
-            settings: SandboxSettings {
-                url: sandbox.url.clone(),
-                callback_url: sandbox.callback_url.clone(),
-                connect_timeout: *sandbox.connect_timeout_ms,
-                request_timeout: *sandbox.timeout_ms,
-            },
-            secret: CallbackSecret::new(sandbox.secret.expose()),
-            callback_tolerance: *sandbox.callback_tolerance_s,
-            calls_max: sandbox.calls_max,
-        })
     }
 }

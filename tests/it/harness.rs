@@ -1,15 +1,19 @@
 //! What tests stand on: sites, clients, stores, and waiting for conditions.
 //!
 //! ```text
-//! site     a running server, in this process or as one that can be killed, and the sandbox provider beside it
-//! client   requests and answers; users with their verbs
-//! stores   a database of the test's own
-//! child    programs that end with the test
-//! tokens   access tokens that the server did not issue
+//! site         a running server, in this process or as one that can be killed, and the sandbox provider beside it
+//! client       requests and answers; users with their verbs
+//! payers       what happens at other providers than the sandbox
+//! stores       a database of the test's own
+//! child        programs that end with the test
+//! localstripe  a stand-in for Stripe that nobody here wrote
+//! tokens       access tokens that the server did not issue
 //! ```
 
 mod child;
 mod client;
+mod localstripe;
+mod payers;
 mod site;
 mod stores;
 mod tokens;
@@ -18,6 +22,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::child::{Child, free_address};
 pub(crate) use self::client::{Answer, Call, Client, User, cny, order};
+pub(crate) use self::localstripe::Localstripe;
+pub(crate) use self::payers::KEYS;
 pub(crate) use self::site::{
     CourseSpec, PASSWORD, SANDBOX_SECRET, Site, approved, draft, lesson_id, put_lesson, registration,
     unknown_course,

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod adjustments;
+mod alipay;
 mod authorisation;
 mod browse;
 mod catalog;
@@ -27,4 +28,6 @@ mod recommend;
 mod refunds;
 mod repetition;
 mod sagas;
+mod stripe;
 mod tracing;
+mod wechat;

@@ -21,4 +21,4 @@ mod signals;
 pub use bulletin::{Board, Taken, Takes};
 pub use freshness::{Followed, Freshness};
 pub use meters::METERS;
-pub use platform::{Platform, PlatformSettings, SandboxProvider, StartError};
+pub use platform::{Platform, PlatformSettings, StartError};

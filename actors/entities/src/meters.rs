@@ -10,6 +10,7 @@ pub(crate) const OPEN_STATES: &[&str] = &[
     "refund_unknown",
     "refund_failed",
     "processing",
+    "requires_action",
     "unknown",
 ];
 /// Every step of a checkout or a payment.
@@ -24,6 +25,7 @@ const STEPS: &[&str] = &[
     "compensated",
     "requires_payment",
     "processing",
+    "requires_action",
     "unknown",
     "succeeded",
     "declined",
@@ -56,9 +58,16 @@ const TRANSITIONS: &[&[&str]] = &[
     &["requires_payment", "processing"],
     &["requires_payment", "cancelled"],
     &["processing", "unknown"],
+    &["processing", "requires_action"],
     &["processing", "succeeded"],
     &["processing", "declined"],
     &["processing", "cancelled"],
+    &["requires_action", "processing"],
+    &["requires_action", "succeeded"],
+    &["requires_action", "declined"],
+    &["requires_action", "cancelled"],
+    &["unknown", "processing"],
+    &["unknown", "requires_action"],
     &["unknown", "succeeded"],
     &["unknown", "declined"],
     &["unknown", "cancelled"],
@@ -67,7 +76,7 @@ const TRANSITIONS: &[&[&str]] = &[
     &["cancelled", "succeeded"],
 ];
 const STATE: Label = Label::of("state", OPEN_STATES);
-const PROVIDER: Label = Label::of("provider", &["sandbox"]);
+const PROVIDER: Label = Label::of("provider", &["sandbox", "stripe", "wechat", "alipay"]);
 
 pub(crate) static SAGA_IN_STATE: Metric<Gauge> =
     Metric::new("saga_in_state", "Checkouts and payments that have not ended.")
@@ -97,7 +106,9 @@ pub(crate) static PAYMENT_PROVIDER_SECONDS: Metric<Histogram> = Metric::new(
     "How long a call to a payment provider took.",
 )
 .labels(&[
-    PROVIDER,
+    // Made as they are called: with every operation and outcome of providers that nobody offers, a third of all series
+    // would be these.
+    Label::program("provider", "every provider that is offered"),
     Label::of("op", &["charge", "query", "close", "refund", "query_refund"]),
     Label::of(
         "outcome",
@@ -105,6 +116,8 @@ pub(crate) static PAYMENT_PROVIDER_SECONDS: Metric<Histogram> = Metric::new(
             "succeeded",
             "declined",
             "closed",
+            "action_required",
+            "pending",
             "failed",
             "unknown",
             "never_seen",
@@ -116,7 +129,22 @@ pub(crate) static PAYMENT_UNKNOWN_RESOLVED_TOTAL: Metric<Counter> = Metric::new(
     "payment_unknown_resolved_total",
     "Payments whose outcome had been unknown and was found out.",
 )
-.labels(&[Label::of("outcome", &["succeeded", "declined", "cancelled"])]);
+.labels(&[Label::of(
+    "outcome",
+    &[
+        "succeeded",
+        "declined",
+        "cancelled",
+        "requires_action",
+        "processing",
+    ],
+)]);
+pub(crate) static PAYMENT_AMOUNT_MISMATCH_TOTAL: Metric<Counter> = Metric::new(
+    "payment_amount_mismatch_total",
+    "Captures that a provider reported with another amount or currency than was asked for; none was believed.",
+)
+.labels(&[PROVIDER])
+.worry("at all: somebody forges, or money was taken that is not the order's");
 pub(crate) static LEDGER_IMBALANCE_MINOR_UNITS: Metric<Gauge> = Metric::new(
     "ledger_imbalance_minor_units",
     "What all entries of the ledger add up to, over all currencies.",
@@ -128,10 +156,18 @@ pub(crate) static WEBHOOK_EVENTS_TOTAL: Metric<Counter> =
             PROVIDER,
             Label::of(
                 "result",
-                &["processed", "duplicate", "forged", "refused", "failed"],
+                &[
+                    "processed",
+                    "duplicate",
+                    "forged",
+                    "malformed",
+                    "mismatch",
+                    "refused",
+                    "failed",
+                ],
             ),
         ])
-        .worry("`forged` or `refused` at all; `failed` for minutes");
+        .worry("`forged`, `malformed`, `mismatch` or `refused` at all; `failed` for minutes");
 
 pub(crate) static AUTH_ATTEMPTS_TOTAL: Metric<Counter> = Metric::new("auth_attempts_total", "Logins.")
     .labels(&[Label::of(
@@ -202,6 +238,7 @@ pub static METERS: &[Area] = &[
             &SAGA_DURATION_SECONDS,
             &PAYMENT_PROVIDER_SECONDS,
             &PAYMENT_UNKNOWN_RESOLVED_TOTAL,
+            &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &WEBHOOK_EVENTS_TOTAL,
         ],

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lyceum_domain::accounts::{Policy, Roles};
-use lyceum_domain::commerce::{Error as CommerceError, Provider};
+use lyceum_domain::commerce::Error as CommerceError;
 use lyceum_domain::ids::UserId;
 use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
@@ -28,10 +28,10 @@ use crate::accounts::{
 use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
 use crate::commerce::closing;
+use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
-    Adjustments, Answer as BuyerAnswer, Buyers, CallbackSecret, ClosingSettings, CommercePorts,
-    CommerceQueries, Gateway, PaymentProvider, Payments, Question as BuyerQuestion, Receiver, Sandbox,
-    SandboxSettings,
+    Adjustments, Answer as BuyerAnswer, Buyers, ClosingSettings, CommercePorts, CommerceQueries, Gateway,
+    Payments, Question as BuyerQuestion,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
@@ -90,27 +90,14 @@ pub struct PlatformSettings {
     pub sink: SinkSettings,
     /// When models are trained.
     pub trainer: TrainerSettings,
-    /// The sandbox provider, if payments through it are offered.
-    pub sandbox: Option<SandboxProvider>,
+    /// Whom payments are offered through.
+    pub providers: ProviderSettings,
     /// How the ledger is summed up.
     pub closing: ClosingSettings,
     /// How long an entity may take to answer a message.
     pub ask_timeout: Duration,
     /// An entity's answer that takes longer counts as slow.
     pub slow_after: Duration,
-}
-
-/// The sandbox provider: where it is, and how its callbacks are recognised.
-#[derive(Clone, Debug)]
-pub struct SandboxProvider {
-    /// Where it is.
-    pub settings: SandboxSettings,
-    /// Signs its callbacks.
-    pub secret: CallbackSecret,
-    /// How old a callback may be.
-    pub callback_tolerance: Duration,
-    /// Calls under way at once, at most.
-    pub calls_max: usize,
 }
 
 /// Why the platform did not start.
@@ -166,8 +153,8 @@ pub struct Platform {
     pub commerce: CommerceQueries,
     /// The payment providers that are offered.
     pub gateway: Gateway,
-    /// Takes the callbacks of the sandbox provider, if it is offered.
-    pub sandbox: Option<Receiver>,
+    /// Take the callbacks of the providers that are offered.
+    pub receivers: Receivers,
     /// The node's model and lists.
     pub recommender: Arc<Recommender>,
     /// Takes events for the table of interactions.
@@ -304,13 +291,7 @@ impl Platform {
             initial_roles: settings.initial_roles,
         };
         let commerce = CommerceQueries::new(database.clone());
-        let gateway = Gateway::new(match &settings.sandbox {
-            Some(sandbox) => {
-                let provider: Box<dyn PaymentProvider> = Box::new(Sandbox::new(&sandbox.settings)?);
-                vec![(Provider::Sandbox, provider, sandbox.calls_max)]
-            }
-            None => Vec::new(),
-        });
+        let (gateway, schemes) = providers::open(settings.providers)?;
         let ports = CommercePorts {
             buyers: buyers.clone(),
             payments: payments.clone(),
@@ -318,20 +299,7 @@ impl Platform {
             gateway: gateway.clone(),
             ask_timeout: settings.ask_timeout,
         };
-        let sandbox = settings.sandbox.map(|sandbox| {
-            let SandboxProvider {
-                secret,
-                callback_tolerance,
-                ..
-            } = sandbox;
-            Receiver::new(
-                Provider::Sandbox,
-                secret,
-                callback_tolerance,
-                commerce.clone(),
-                ports.clone(),
-            )
-        });
+        let receivers = Receivers::new(schemes, &commerce, &ports);
 
         Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
             .await?
@@ -393,7 +361,7 @@ impl Platform {
             catalog_queries: CatalogQueries::new(database.clone()),
             commerce,
             gateway,
-            sandbox,
+            receivers,
             recommender,
             interactions: sink,
             database,

@@ -1,5 +1,6 @@
 //! The wallet over HTTP: balance, statement, top-ups.
 
+use lyceum_domain::commerce::wallet::TopUpState;
 use lyceum_domain::commerce::{Command, Error, Method};
 use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId};
 use lyceum_entities::commerce::{Answer, Question, WalletEntry, WalletPosition};
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::wire::{TopUpBody, TopUpRequest, checked_token};
-use super::{method, unexpected};
+use super::{method, payer_action, unexpected};
 use crate::http::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor, shapes};
 
 /// A wallet.
@@ -161,7 +162,13 @@ pub async fn get_top_up(api: &Api, request: Request) -> Result<Reply, Problem> {
         .read(caller.user, question, &request.context())
         .await?
     {
-        Answer::TopUp { payment_id, top_up } => Ok(Reply::ok(&TopUpBody::of(payment_id, top_up))),
+        Answer::TopUp { payment_id, top_up } => {
+            let asked = match top_up.state {
+                TopUpState::Processing => payer_action(api, &request, payment_id, top_up.provider).await?,
+                _ => None,
+            };
+            Ok(Reply::ok(&TopUpBody::of(payment_id, top_up).asking(asked)))
+        }
         _ => Err(unexpected()),
     }
 }

@@ -1,6 +1,7 @@
 //! Bodies of requests and answers of commerce.
 
 use lyceum_domain::commerce::order::{CloseReason, Stage};
+use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState, Refund};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId};
@@ -13,6 +14,8 @@ use crate::http::{Problem, shapes};
 
 /// The longest payment token, bytes.
 const TOKEN_BYTES_MAX: usize = 256;
+/// The state of a payment whose payer has to do something.
+const REQUIRES_ACTION: &str = "requires_action";
 
 /// One course of a cart.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -46,10 +49,12 @@ pub(in crate::http) struct OrderRequest {
     /// The total of the quote that was agreed to: the order is refused if it costs anything else by now.
     #[schema(value_type = Option<shapes::Money>)]
     pub(super) expected_total: Option<Money>,
-    /// `wallet`, or the name of a provider such as `sandbox`.
+    /// `wallet`, or the name of a provider: `sandbox`, `stripe`, `wechat`, `alipay`.
     #[schema(example = "wallet")]
     pub(super) payment_method: String,
-    /// What the provider needs to charge; the wallet needs none.
+    /// What the provider needs to charge; the wallet needs none. `stripe`: a payment method. `wechat`: `native` (a QR
+    /// code, what is meant if it is left out) or `jsapi:` and the payer's openid. `alipay`: `page` (what is meant if it is
+    /// left out) or `app`.
     #[schema(pattern = "^[!-~]{1,256}$", example = "tok_ok")]
     pub(super) payment_token: Option<String>,
 }
@@ -159,10 +164,29 @@ struct PaymentBody {
     #[schema(value_type = String)]
     id: PaymentId,
     method: &'static str,
-    /// `processing`, `succeeded`, `declined` or `cancelled`.
+    /// `processing`, `requires_action`, `succeeded`, `declined` or `cancelled`.
     state: &'static str,
     #[schema(value_type = shapes::Money)]
     amount: Money,
+    /// What the payer has to do, while the state is `requires_action`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NextAction>)]
+    next_action: Option<PayerAction>,
+}
+
+/// What the payer has to do before the provider charges.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes how the domain writes it")]
+struct NextAction {
+    /// `redirect`: open the page at `url`. `qr_code`: show `url` as a QR code, for the provider's app. `app`: call the
+    /// provider's app or library with `parameters`.
+    #[schema(example = "qr_code")]
+    r#type: String,
+    /// Of a page or a code.
+    #[schema(example = "weixin://wxpay/bizpayurl?pr=p4lpSuKzz")]
+    url: Option<String>,
+    /// As the provider's app or library takes them.
+    parameters: Option<String>,
 }
 
 /// A refund.
@@ -219,6 +243,7 @@ impl OrderBody {
                 method: placement.method.name(),
                 state: payment_state(&order.stage),
                 amount: placement.total,
+                next_action: None,
             }],
             refunds: order.refund().map(RefundBody::of).into_iter().collect(),
             timeline: order
@@ -232,6 +257,15 @@ impl OrderBody {
             expires_at,
             refundable_until: placement.refundable_until,
         }
+    }
+
+    /// The order, with what its payer has to do.
+    pub(super) fn asking(mut self, action: Option<PayerAction>) -> Self {
+        if let (Some(payment), Some(action)) = (self.payments.first_mut(), action) {
+            payment.state = REQUIRES_ACTION;
+            payment.next_action = Some(action);
+        }
+        self
     }
 }
 
@@ -264,10 +298,14 @@ impl RefundBody {
 pub(in crate::http) struct TopUpBody {
     #[schema(value_type = String, example = "pay_01h455vb4pex5vsknk084sn02q")]
     id: PaymentId,
-    /// `processing`, `succeeded`, `declined` or `cancelled`.
+    /// `processing`, `requires_action`, `succeeded`, `declined` or `cancelled`.
     state: &'static str,
     #[schema(value_type = shapes::Money)]
     amount: Money,
+    /// What the payer has to do, while the state is `requires_action`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NextAction>)]
+    next_action: Option<PayerAction>,
     provider: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     decline_code: Option<String>,
@@ -287,10 +325,20 @@ impl TopUpBody {
             id,
             state,
             amount: top_up.amount,
+            next_action: None,
             provider,
             decline_code,
             started_at,
         }
+    }
+
+    /// The top-up, with what its payer has to do.
+    pub(super) fn asking(mut self, action: Option<PayerAction>) -> Self {
+        if let Some(action) = action {
+            self.state = REQUIRES_ACTION;
+            self.next_action = Some(action);
+        }
+        self
     }
 }
 

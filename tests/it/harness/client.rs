@@ -334,6 +334,32 @@ impl User {
             .text("id")
     }
 
+    /// Buys a course by a payment method whose payer has to act, and names the order and the number that the provider
+    /// knows its first attempt by.
+    pub(crate) async fn placed_with(
+        &self,
+        course: &str,
+        method: &str,
+        token: Option<&str>,
+    ) -> (String, String) {
+        let body = order(&[course], method, token);
+        let placed = self
+            .post_as(&unique("buy-"), "/v1/orders", &body)
+            .await
+            .expect(202);
+        let payment = placed.json()["payments"][0]["id"].as_str().unwrap().to_owned();
+        (placed.text("id"), payment)
+    }
+
+    /// What the payer of an order has to do, once the order says so.
+    pub(crate) async fn next_action(&self, order: &str) -> Value {
+        until("the payer is asked", async || {
+            let payment = self.order(order).await["payments"][0].clone();
+            (payment["state"] == "requires_action").then(|| payment["next_action"].clone())
+        })
+        .await
+    }
+
     /// One of the user's orders.
     pub(crate) async fn order(&self, id: &str) -> Value {
         self.get(&format!("/v1/orders/{id}")).await.expect(200).json()

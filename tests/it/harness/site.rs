@@ -17,6 +17,7 @@ use lyceum_oracle::Plan;
 use serde_json::{Value, json};
 
 use super::child::scratch;
+use super::payers::{KEYS, addressed};
 use super::{Answer, Child, Client, Stores, User, cny, free_address, unique, until};
 
 /// The password of every user of the tests.
@@ -83,6 +84,17 @@ impl Site {
         site
     }
 
+    /// As [`Site::start_with`], with these secrets; `{address}` and `{sandbox}` in a setting are where both are.
+    pub(crate) async fn start_with_secrets(settings: &[&str], secrets: &[(&str, &str)]) -> Self {
+        let mut site = Site::prepare(Stores::create().await, settings).await;
+        let secrets = secrets
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        site.environment.extend(secrets);
+        site.serve().await;
+        site
+    }
+
     /// Starts the application inside this process, with the sandbox and a Redis that is away.
     pub(crate) async fn start_without_redis() -> Self {
         let mut site = Site::prepare(Stores::create().await, &[]).await;
@@ -116,7 +128,10 @@ impl Site {
             format!("providers.sandbox.callback_url=http://{address}/callbacks/sandbox"),
             "telemetry.log_filter=warn".to_owned(),
         ];
-        settings.extend(more.iter().map(|&setting| setting.to_owned()));
+        settings.extend(
+            more.iter()
+                .map(|setting| addressed(setting, address, sandbox.address)),
+        );
         let environment = [
             ("LYCEUM__DATABASE__URL", stores.database_url.as_str()),
             ("LYCEUM__REDIS__URL", stores.redis_url.as_str()),
@@ -256,6 +271,11 @@ impl Site {
         assert!(report.clean, "{report}");
     }
 
+    /// Where the sandbox is.
+    pub(crate) fn sandbox_address(&self) -> SocketAddr {
+        self.sandbox.address
+    }
+
     /// The succeeded charges that the provider knows of, as it lists them.
     pub(crate) async fn charges(&self) -> Vec<Value> {
         let list = Client::new(self.sandbox.address)
@@ -385,6 +405,7 @@ impl Sandbox {
         let mut arguments = vec!["--listen".to_owned(), self.address.to_string()];
         arguments.extend(["--file".to_owned(), self.file.display().to_string()]);
         arguments.extend(["--secret".to_owned(), SANDBOX_SECRET.to_owned()]);
+        arguments.extend(["--keys".to_owned(), KEYS.to_owned()]);
         let mut child = Child::start(sandbox_binary(), &arguments, &[]);
         child.ready(self.address, "/livez").await;
         self.child = Some(child);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::tokens::Token;
+use crate::wire::Wire;
 
 /// The client's name for one attempt, from `Idempotency-Key`.
 pub(crate) type Key = String;
@@ -34,6 +35,8 @@ pub(crate) struct ChargeOrder {
     pub(crate) token: Token,
     pub(crate) reference: String,
     pub(crate) callback_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Wire::is_sandbox")]
+    pub(crate) wire: Wire,
 }
 
 /// One attempt to give money back.
@@ -76,6 +79,8 @@ pub(crate) enum State {
 pub(crate) enum Fact {
     /// The file was created. `instance` keeps ids unique when somebody starts over with an empty file.
     Opened { instance: u32 },
+    /// An order was placed, for its payer to pay.
+    Ordered { key: Key, order: Arc<ChargeOrder> },
     /// A charge was attempted.
     Charged(Arc<Charge>),
     /// A key was closed before any charge used it.
@@ -120,12 +125,15 @@ pub(crate) struct Event {
     pub(crate) url: String,
     pub(crate) body: Arc<str>,
     pub(crate) copies: u32,
+    /// How it is written.
+    pub(crate) wire: Wire,
 }
 
 /// Everything the provider knows.
 #[derive(Default)]
 pub(crate) struct Book {
     instance: u32,
+    orders: HashMap<Key, Arc<ChargeOrder>>,
     charges: Vec<Arc<Charge>>,
     charge_by_key: HashMap<Key, usize>,
     charge_by_id: HashMap<String, usize>,
@@ -151,6 +159,11 @@ impl Book {
     /// All refunds, oldest first.
     pub(crate) fn refunds(&self) -> &[Arc<Refund>] {
         &self.refunds
+    }
+
+    /// The order of a key, if one was placed.
+    pub(crate) fn order_of(&self, key: &str) -> Option<Arc<ChargeOrder>> {
+        self.orders.get(key).map(Arc::clone)
     }
 
     /// The charge of a key.
@@ -180,6 +193,27 @@ impl Book {
             .chain(refunds)
             .filter(|event| !self.delivered.contains(&event.id))
             .collect()
+    }
+
+    /// Decides an order that its payer has yet to pay: the one that the key already has, or a new one.
+    pub(crate) fn place(&self, key: &str, order: &ChargeOrder) -> Decided<Result<(), Refusal>> {
+        if self.is_closed(key) {
+            return Decided::refused(Refusal::KeyClosed);
+        }
+        match self.order_of(key) {
+            Some(placed) if *placed == *order => Decided {
+                fact: None,
+                answer: Ok(()),
+            },
+            Some(_) => Decided::refused(Refusal::KeyReused),
+            None => Decided {
+                fact: Some(Fact::Ordered {
+                    key: key.to_owned(),
+                    order: Arc::new(order.clone()),
+                }),
+                answer: Ok(()),
+            },
+        }
     }
 
     /// Decides a charge: the one the key already has, or a new one.
@@ -295,6 +329,10 @@ impl Book {
                 self.instance = *instance;
                 None
             }
+            Fact::Ordered { key, order } => {
+                self.orders.insert(key.clone(), Arc::clone(order));
+                None
+            }
             Fact::Charged(charge) => {
                 self.charge_by_key.insert(charge.key.clone(), self.charges.len());
                 self.charge_by_id.insert(charge.id.clone(), self.charges.len());
@@ -327,13 +365,7 @@ impl Book {
         } else {
             "refund.failed"
         };
-        event(
-            &refund.id,
-            charge.order.callback_url.as_ref()?,
-            kind,
-            &view_of_refund(refund),
-            1,
-        )
+        event(&refund.id, &charge.order, kind, &view_of_refund(refund), 1)
     }
 }
 
@@ -381,10 +413,9 @@ fn charge_event(charge: &Charge) -> Option<Event> {
     } else {
         "charge.declined"
     };
-    let url = charge.order.callback_url.as_ref()?;
     event(
         &charge.id,
-        url,
+        &charge.order,
         kind,
         &view_of_charge(charge),
         charge.order.token.callback_copies(),
@@ -393,17 +424,23 @@ fn charge_event(charge: &Charge) -> Option<Event> {
 
 fn event(
     subject: &str,
-    url: &str,
+    order: &ChargeOrder,
     kind: &str,
     data: &BTreeMap<&'static str, serde_json::Value>,
     copies: u32,
 ) -> Option<Event> {
+    let url = order.callback_url.clone()?;
+    // Of refunds Alipay says all there is in its answer.
+    if order.wire == Wire::Alipay && kind.starts_with("refund.") {
+        return None;
+    }
     let body = serde_json::json!({ "type": kind, "data": data }).to_string();
     Some(Event {
         id: format!("evt_{subject}"),
-        url: url.to_owned(),
+        url,
         body: body.into(),
         copies,
+        wire: order.wire,
     })
 }
 

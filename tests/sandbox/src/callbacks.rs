@@ -23,6 +23,8 @@ use crate::book::{Decided, Event, Fact};
 use crate::clock;
 use crate::signature::sign;
 use crate::store::Store;
+use crate::wire::keys::Keys;
+use crate::wire::{self, Mischief, Wire};
 
 /// Tries per event and process: with the pauses below the last one is about a minute after the first.
 const TRIES_MAX: u32 = 8;
@@ -44,6 +46,7 @@ struct Attempt {
 pub(crate) async fn run(
     store: Arc<Store>,
     secret: Arc<str>,
+    keys: Option<Arc<Keys>>,
     pending: Vec<Event>,
     mut committed: mpsc::UnboundedReceiver<Event>,
 ) {
@@ -63,7 +66,12 @@ pub(crate) async fn run(
             && let Some(entry) = due.first_entry()
             && entry.key().0 <= Instant::now()
         {
-            in_flight.spawn(deliver(client.clone(), Arc::clone(&secret), entry.remove()));
+            in_flight.spawn(deliver(
+                client.clone(),
+                Arc::clone(&secret),
+                keys.clone(),
+                entry.remove(),
+            ));
         }
         let next = due
             .first_key_value()
@@ -99,10 +107,19 @@ fn pause(tries: u32) -> Duration {
 }
 
 /// Sends all copies of one event; its id when every one was acknowledged.
-async fn deliver(client: HttpClient, secret: Arc<str>, mut attempt: Attempt) -> Result<String, Attempt> {
+async fn deliver(
+    client: HttpClient,
+    secret: Arc<str>,
+    keys: Option<Arc<Keys>>,
+    mut attempt: Attempt,
+) -> Result<String, Attempt> {
     attempt.tries += 1;
     for _ in 0..attempt.event.copies {
-        let sent = timeout(ATTEMPT_TIMEOUT, send(&client, &secret, &attempt.event)).await;
+        let sent = timeout(
+            ATTEMPT_TIMEOUT,
+            send(&client, &secret, keys.as_deref(), &attempt.event),
+        )
+        .await;
         if !matches!(sent, Ok(Some(()))) {
             debug!(
                 event.id = attempt.event.id,
@@ -116,9 +133,24 @@ async fn deliver(client: HttpClient, secret: Arc<str>, mut attempt: Attempt) -> 
 }
 
 /// Sends one copy; `Some` when it was acknowledged with 2xx.
-async fn send(client: &HttpClient, secret: &str, event: &Event) -> Option<()> {
+async fn send(client: &HttpClient, secret: &str, keys: Option<&Keys>, event: &Event) -> Option<()> {
+    let request = match event.wire {
+        Wire::Sandbox => own(secret, event)?,
+        Wire::Wechat | Wire::Alipay => wire::callback(keys?, event, Mischief::default())?,
+    };
+    client
+        .request(request)
+        .await
+        .ok()?
+        .status()
+        .is_success()
+        .then_some(())
+}
+
+/// The callback of an event in the sandbox's own form.
+fn own(secret: &str, event: &Event) -> Option<Request<Full<Bytes>>> {
     let timestamp = clock::seconds();
-    let request = Request::post(loopback(&event.url)?)
+    Request::post(loopback(&event.url)?)
         .header("content-type", "application/json")
         .header("webhook-id", &event.id)
         .header("webhook-timestamp", timestamp)
@@ -127,14 +159,7 @@ async fn send(client: &HttpClient, secret: &str, event: &Event) -> Option<()> {
             sign(secret.as_bytes(), &event.id, timestamp, event.body.as_bytes()),
         )
         .body(Full::from(Bytes::copy_from_slice(event.body.as_bytes())))
-        .ok()?;
-    client
-        .request(request)
-        .await
-        .ok()?
-        .status()
-        .is_success()
-        .then_some(())
+        .ok()
 }
 
 /// The address of a callback if it may be dialled: plain HTTP to a loopback address, given as a number.

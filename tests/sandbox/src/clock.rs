@@ -9,6 +9,17 @@ pub(crate) fn seconds() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// The time so many seconds ago as people eight hours ahead write it: `2026-11-22 17:30:00`.
+pub(crate) fn ahead(age_s: u64) -> String {
+    let local = rfc3339((seconds() + 8 * 3600).saturating_sub(age_s));
+    local[..19].replace('T', " ")
+}
+
+/// The day that it is eight hours ahead: `2026-11-22`.
+pub(crate) fn day_ahead() -> String {
+    ahead(0)[..10].to_owned()
+}
+
 /// The present as RFC 3339 UTC with whole seconds.
 pub(crate) fn now() -> String {
     rfc3339(seconds())

@@ -24,6 +24,8 @@ use crate::callbacks::loopback;
 use crate::clock;
 use crate::store::Store;
 use crate::tokens::Answer;
+use crate::wire::keys::Keys;
+use crate::wire::{Wire, alipay, payer, wechat};
 
 const BODY_BYTES_MAX: usize = 16 * 1024;
 const KEY_BYTES_MAX: usize = 128;
@@ -35,7 +37,7 @@ const CONNECTIONS_MAX: usize = 4096;
 const AMOUNT_MAX: i64 = 100_000_000_000;
 
 /// Serves connections until the listener fails for good.
-pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>) {
+pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>, keys: Option<Arc<Keys>>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = Arc::clone(&connections)
@@ -53,9 +55,9 @@ pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>) {
         };
         // Answers are small and awaited: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
-        let store = Arc::clone(&store);
+        let (store, keys) = (Arc::clone(&store), keys.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&store), request));
+            let service = service_fn(move |request| answer(Arc::clone(&store), keys.clone(), request));
             let ended = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -95,9 +97,10 @@ impl std::error::Error for DroppedOnPurpose {}
 
 async fn answer(
     store: Arc<Store>,
+    keys: Option<Arc<Keys>>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, DroppedOnPurpose> {
-    match route(&store, request).await {
+    match route(&store, keys.as_deref(), request).await {
         Ok(response) => Ok(response),
         Err(Fault::Refused(status, code, detail)) => Ok(json(
             status,
@@ -107,7 +110,7 @@ async fn answer(
     }
 }
 
-async fn route(store: &Store, request: Request<Incoming>) -> Handled {
+async fn route(store: &Store, keys: Option<&Keys>, request: Request<Incoming>) -> Handled {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method(), segments.as_slice()) {
@@ -119,8 +122,58 @@ async fn route(store: &Store, request: Request<Incoming>) -> Handled {
         (&Method::POST, ["v1", "refunds"]) => refund(store, request).await,
         (&Method::GET, ["v1", "refunds"]) => list_refunds(store).await,
         (&Method::GET, ["v1", "refunds", "by-key", key]) => find_refund(store, key).await,
+        (_, ["v3", ..]) if keys.is_some() => wechat(store, keys, request).await,
+        (_, ["gateway.do"]) if keys.is_some() => alipay(store, keys, request).await,
+        (&Method::POST, ["payer", wire, number]) => match payer::pay(store, wire, number).await {
+            Ok(charge) => Ok(json(StatusCode::OK, &charge)),
+            Err(code) => Err(Fault::Refused(
+                StatusCode::CONFLICT,
+                code,
+                "the payer cannot pay".into(),
+            )),
+        },
+        (&Method::POST, ["payer", wire, number, "notify"]) => {
+            let keys = keys.ok_or_else(|| not_found("route_not_found"))?;
+            let mischief = body_of(request).await?;
+            match payer::notify(store, keys, wire, number, mischief).await {
+                Ok(answer) => Ok(json(StatusCode::OK, &answer)),
+                Err(code) => Err(Fault::Refused(
+                    StatusCode::CONFLICT,
+                    code,
+                    "nobody was called".into(),
+                )),
+            }
+        }
         _ => Err(not_found("route_not_found")),
     }
+}
+
+/// Whatever is asked in the format of WeChat Pay.
+async fn wechat(store: &Store, keys: Option<&Keys>, request: Request<Incoming>) -> Handled {
+    let keys = keys.ok_or_else(|| not_found("route_not_found"))?;
+    let (head, body) = request.into_parts();
+    let body = bytes_of(body).await?;
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let call = wechat::Call {
+        method: &head.method,
+        path: head.uri.path_and_query().map_or("/", |path| path.as_str()),
+        host: header("host").unwrap_or_default(),
+        authorization: header("authorization").unwrap_or_default(),
+        body: &body,
+    };
+    Ok(wechat::answer(store, keys, call).await)
+}
+
+/// Whatever is asked in the format of Alipay: by a client in the body, by a payer's browser in the query.
+async fn alipay(store: &Store, keys: Option<&Keys>, request: Request<Incoming>) -> Handled {
+    let keys = keys.ok_or_else(|| not_found("route_not_found"))?;
+    let (head, body) = request.into_parts();
+    let body = bytes_of(body).await?;
+    let form = match head.uri.query() {
+        Some(query) if head.method == Method::GET => query.as_bytes(),
+        _ => &body,
+    };
+    Ok(alipay::answer(store, keys, form).await)
 }
 
 /// The body of `POST /v1/charges`.
@@ -188,6 +241,7 @@ fn order_of(body: ChargeBody) -> Result<ChargeOrder, Fault> {
         token,
         reference: body.reference,
         callback_url: body.callback_url,
+        wire: Wire::Sandbox,
     })
 }
 
@@ -319,7 +373,13 @@ fn check_text(field: &str, text: &str) -> Result<(), Fault> {
 
 /// Reads a JSON body within its limits.
 async fn body_of<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Fault> {
-    let read = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    let body = bytes_of(request.into_body()).await?;
+    serde_json::from_slice(&body).map_err(|cause| bad("body_malformed", cause.to_string()))
+}
+
+/// Reads a body within its limits.
+async fn bytes_of(body: Incoming) -> Result<Bytes, Fault> {
+    let read = Limited::new(body, BODY_BYTES_MAX).collect();
     let body = tokio::time::timeout(BODY_TIMEOUT, read)
         .await
         .map_err(|_| {
@@ -330,7 +390,7 @@ async fn body_of<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Re
             )
         })?
         .map_err(|_| bad("body_unreadable", "the body is incomplete or above 16 KiB"))?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|cause| bad("body_malformed", cause.to_string()))
+    Ok(body.to_bytes())
 }
 
 fn bad(code: &'static str, detail: impl Into<String>) -> Fault {

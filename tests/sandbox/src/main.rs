@@ -2,7 +2,8 @@
 //!
 //! A process of its own with its own durable file and none of the product's code, so that what it says about money
 //! is independent evidence. It charges and refunds at most once per key, signs and retries its callbacks, and its
-//! test tokens misbehave on request (slow answers, lost answers, repeated callbacks).
+//! test tokens misbehave on request (slow answers, lost answers, repeated callbacks). With keys it speaks the wire formats
+//! of WeChat Pay and Alipay as well, over the same book.
 //!
 //! ```text
 //! http → store (decide on the book, one line, group fsync) → answer
@@ -16,6 +17,7 @@ mod http;
 mod signature;
 mod store;
 mod tokens;
+mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +43,12 @@ struct Arguments {
     /// The secret that callbacks are signed with.
     #[arg(long)]
     secret: String,
+    /// A folder with the keys of both sides; with it, the wire formats of WeChat Pay and Alipay are spoken as well.
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// The key that notifications in the format of WeChat Pay are encrypted with: 32 characters.
+    #[arg(long, default_value = "sandbox-api-v3-key-of-32-letters")]
+    api_v3_key: String,
 }
 
 #[tokio::main]
@@ -53,12 +61,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
 
     let (events, committed) = mpsc::unbounded_channel();
+    let keys = match &arguments.keys {
+        Some(folder) => Some(Arc::new(wire::keys::Keys::read(folder, &arguments.api_v3_key)?)),
+        None => None,
+    };
     let store = Arc::new(store::Store::open(&arguments.file, events)?);
     // Taken before the first request, so that nothing is both pending and freshly committed.
     let pending = store.read(book::Book::undelivered).await;
     tokio::spawn(callbacks::run(
         Arc::clone(&store),
         arguments.secret.into(),
+        keys.clone(),
         pending,
         committed,
     ));
@@ -68,7 +81,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Every answer was durable before it was given, so stopping needs no ceremony.
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        () = http::serve(listener, store) => {}
+        () = http::serve(listener, store, keys) => {}
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }

@@ -197,6 +197,7 @@ mod tests {
     use super::*;
     use crate::book::{Charge, ChargeOrder, Refund, RefundOrder, Refusal, State};
     use crate::tokens::Token;
+    use crate::wire::Wire;
 
     /// A file of its own for one test, removed afterwards.
     struct Scratch(PathBuf);
@@ -234,6 +235,7 @@ mod tests {
             token: Token::Ok,
             reference: "pay_1".into(),
             callback_url: Some("http://127.0.0.1:1/".into()),
+            wire: Wire::Sandbox,
         };
         store.commit(|book| book.charge(key, &order, "now".into())).await
     }

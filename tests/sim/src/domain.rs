@@ -274,7 +274,12 @@ impl Bindings {
                     Question::Wallet | Question::Order(_) | Question::Charge => None,
                 });
             }
-            Ok(PaymentAnswer::Nothing | PaymentAnswer::State(_) | PaymentAnswer::WayBack(_)) => {}
+            Ok(
+                PaymentAnswer::Nothing
+                | PaymentAnswer::State(_)
+                | PaymentAnswer::WayBack(_)
+                | PaymentAnswer::PayerAction(_),
+            ) => {}
             Err(refusal) => return Err(refusal.code()),
         }
         Ok(said)

@@ -61,6 +61,7 @@ impl Node {
                 provider,
                 amount,
                 token,
+                expires_at,
             } => {
                 let start = ToPayment::Start {
                     payment_id: payment,
@@ -69,6 +70,7 @@ impl Node {
                     amount,
                     token,
                     attempt: 1,
+                    expires_at,
                 };
                 to_payment(user.as_u128(), payment.as_u128(), start)
             }

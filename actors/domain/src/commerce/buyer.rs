@@ -122,7 +122,7 @@ impl Aggregate for Buyer {
                     return Ok(vec![]);
                 }
                 self.top_ups.room(amount, self.reachable())?;
-                let payment_token = payment_token.ok_or(Error::PaymentTokenRequired)?;
+                let payment_token = decide::token(Method::Provider(provider), payment_token)?;
                 Ok(vec![Event::TopUpStarted {
                     payment_id,
                     amount,

@@ -30,6 +30,8 @@ mod late_test;
 #[cfg(test)]
 mod oversight_test;
 #[cfg(test)]
+mod payer_test;
+#[cfg(test)]
 mod payment_test;
 #[cfg(test)]
 mod place_test;
@@ -131,6 +133,9 @@ pub enum Error {
     /// The signature of a callback is missing, wrong or too old.
     #[error("the signature is missing, wrong or too old")]
     SignatureInvalid,
+    /// A callback is the provider's and cannot be read, or is not meant for this merchant.
+    #[error("the callback cannot be read, or is meant for somebody else")]
+    CallbackMalformed,
     /// The caller has no access to the course.
     #[error("access to the course is required")]
     AccessRequired,
@@ -197,6 +202,7 @@ impl Coded for Error {
             Error::RefundExceedsCapture => "commerce.refund_exceeds_capture",
             Error::AmountMismatch => "commerce.amount_mismatch",
             Error::SignatureInvalid => "commerce.signature_invalid",
+            Error::CallbackMalformed => "commerce.callback_malformed",
             Error::AccessRequired => "commerce.access_required",
             Error::AdjustmentNotFound => "commerce.adjustment_not_found",
             Error::AdjustmentSameOperator => "commerce.adjustment_same_operator",
@@ -224,6 +230,7 @@ impl Coded for Error {
             | Error::RefundExceedsCapture => Class::Conflict,
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
+            Error::CallbackMalformed => Class::Malformed,
             Error::AccessRequired | Error::AdjustmentSameOperator => Class::Forbidden,
             Error::OrderEmpty
             | Error::TooManyLines
@@ -291,6 +298,7 @@ mod tests {
             Error::RefundExceedsCapture,
             Error::AmountMismatch,
             Error::SignatureInvalid,
+            Error::CallbackMalformed,
             Error::AccessRequired,
             Error::AdjustmentNotFound,
             Error::AdjustmentSameOperator,

@@ -36,7 +36,7 @@ pub struct PlaceOrder {
     pub expected_total: Option<Money>,
     /// Who pays.
     pub method: Method,
-    /// What the provider needs to charge; unused by the wallet.
+    /// What the provider needs to charge; unused by the wallet, and optional where a provider has a way for everybody.
     pub payment_token: Option<String>,
     /// When an external payment is given up.
     pub expires_at: Timestamp,
@@ -77,14 +77,45 @@ pub enum Method {
 pub enum Provider {
     /// The stand-in provider for tests and demonstrations.
     Sandbox,
+    /// Stripe: cards, with the buyer's bank asked where it wants to be.
+    Stripe,
+    /// WeChat Pay: a QR code, or the app that the buyer is in.
+    Wechat,
+    /// Alipay: a page, or the app.
+    Alipay,
 }
 
 impl Provider {
+    /// Every provider.
+    pub const ALL: [Provider; 4] = [
+        Provider::Sandbox,
+        Provider::Stripe,
+        Provider::Wechat,
+        Provider::Alipay,
+    ];
+
     /// The name of the provider.
     pub fn name(self) -> &'static str {
         match self {
             Provider::Sandbox => "sandbox",
+            Provider::Stripe => "stripe",
+            Provider::Wechat => "wechat",
+            Provider::Alipay => "alipay",
         }
+    }
+
+    /// What to charge where the buyer names nothing: the way of paying that every buyer has.
+    pub fn token_default(self) -> Option<&'static str> {
+        match self {
+            Provider::Sandbox | Provider::Stripe => None,
+            Provider::Wechat => Some("native"),
+            Provider::Alipay => Some("page"),
+        }
+    }
+
+    /// Whether the payer may have to do something before it charges.
+    pub fn asks_payer(self) -> bool {
+        self != Provider::Sandbox
     }
 }
 
@@ -104,8 +135,11 @@ impl Method {
     pub fn from_name(name: &str) -> Result<Self, Error> {
         match name {
             "wallet" => Ok(Method::Wallet),
-            "sandbox" => Ok(Method::Provider(Provider::Sandbox)),
-            _ => Err(Error::PaymentMethodUnknown),
+            name => Provider::ALL
+                .into_iter()
+                .find(|provider| provider.name() == name)
+                .map(Method::Provider)
+                .ok_or(Error::PaymentMethodUnknown),
         }
     }
 }

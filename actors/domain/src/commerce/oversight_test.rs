@@ -168,6 +168,7 @@ fn start(purpose: Purpose) -> payment::Command {
         amount: cny(100),
         token: "tok_ok".into(),
         attempt: 1,
+        expires_at: None,
     }
 }
 

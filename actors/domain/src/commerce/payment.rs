@@ -1,13 +1,14 @@
 //! One payment through an external provider.
 //!
 //! `absent → processing → succeeded | declined | cancelled`; `processing ⇄ unknown → succeeded | declined |
-//! cancelled`; `declined → processing` with a new token. A charge whose answer is missing is `unknown`, and only
+//! cancelled`; `processing | unknown → requires_action → processing | succeeded | declined | cancelled` where the payer
+//! has to scan, log in or confirm; `declined → processing` with a new token. A charge whose answer is missing is `unknown`, and only
 //! the provider resolves it: by its callback, or by being asked with growing pauses. The provider key (payment
 //! and attempt number) stays the same after an ambiguous outcome, so that asking or charging again cannot charge
 //! twice, and changes after a definite decline. A capture is a fact whenever it is heard of; a second one is a
 //! surplus, which is returned.
 //!
-//! Invariants: `processing` and `unknown` always have a next action and a due time; refunds never exceed what was
+//! Invariants: `processing`, `requires_action` and `unknown` always have a next action and a due time; refunds never exceed what was
 //! captured.
 
 use lyceum_kernel::{Aggregate, Money, Timestamp};
@@ -22,7 +23,7 @@ mod terms;
 
 pub use message::{ChargeOutcome, Command, Event};
 pub use refund::{ProviderRefund, RefundKey, SendOutcome, SendState};
-pub use terms::{Action, Next, Purpose, Settlement, State, Terms};
+pub use terms::{Action, Next, PayerAction, Purpose, Settlement, State, Terms};
 
 /// How many surplus captures of one payment are followed; more would be a provider out of its mind.
 const SURPLUS_MAX: usize = 16;
@@ -35,6 +36,9 @@ pub struct Payment {
     /// Counts every scheduled action, so that a message about an earlier one is recognised.
     steps: u32,
     refunds: Vec<ProviderRefund>,
+    /// What the provider calls the present attempt, where it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider_id: Option<String>,
 }
 
 impl Aggregate for Payment {
@@ -51,6 +55,7 @@ impl Aggregate for Payment {
                 amount,
                 token,
                 attempt,
+                expires_at,
             } => {
                 let terms = Terms {
                     payment_id,
@@ -59,6 +64,7 @@ impl Aggregate for Payment {
                     amount,
                     token,
                     attempt,
+                    expires_at,
                 };
                 Ok(self.start(terms, now))
             }
@@ -100,6 +106,7 @@ impl Aggregate for Payment {
         match event {
             Event::Started { terms, next } => {
                 self.terms = Some(terms.clone());
+                self.provider_id = None;
                 self.steps = next.step;
                 self.state = State::Processing(*next);
             }
@@ -120,6 +127,29 @@ impl Aggregate for Payment {
             Event::BecameUnknown { next } => {
                 self.steps = next.step;
                 self.state = State::Unknown(*next);
+            }
+            Event::ActionRequired {
+                provider_id,
+                action,
+                next,
+            } => {
+                self.identify(provider_id.as_deref());
+                self.steps = next.step;
+                self.state = State::RequiresAction {
+                    next: *next,
+                    action: action.clone(),
+                };
+            }
+            Event::Awaited { next: later } => {
+                self.steps = later.step;
+                if let State::RequiresAction { next, .. } = &mut self.state {
+                    *next = *later;
+                }
+            }
+            Event::Pending { provider_id, next } => {
+                self.identify(provider_id.as_deref());
+                self.steps = next.step;
+                self.state = State::Processing(*next);
             }
             Event::Succeeded { charge_id, .. } => {
                 self.state = State::Succeeded {
@@ -201,6 +231,17 @@ impl Payment {
             .ok_or(Error::RefundNotFound)
     }
 
+    /// What the provider calls the present attempt, where it has said so.
+    pub fn provider_id(&self) -> Option<&str> {
+        self.provider_id.as_deref()
+    }
+
+    fn identify(&mut self, provider_id: Option<&str>) {
+        if let Some(id) = provider_id {
+            self.provider_id = Some(id.to_owned());
+        }
+    }
+
     fn first(&self, action: Action, now: Timestamp) -> Next {
         Next {
             action,
@@ -219,7 +260,11 @@ impl Payment {
                 .as_ref()
                 .is_some_and(|held| terms.attempt == held.attempt + 1),
             // Redelivered, or closed before it could start.
-            State::Processing(_) | State::Unknown(_) | State::Succeeded { .. } | State::Cancelled => false,
+            State::Processing(_)
+            | State::RequiresAction { .. }
+            | State::Unknown(_)
+            | State::Succeeded { .. }
+            | State::Cancelled => false,
         };
         if begins {
             vec![Event::Started {
@@ -235,7 +280,7 @@ impl Payment {
         match &self.state {
             State::Absent => vec![Event::Cancelled { purpose, at: now }],
             State::Processing(next) | State::Unknown(next) if next.action == Action::Close => vec![],
-            State::Processing(_) | State::Unknown(_) => {
+            State::Processing(_) | State::RequiresAction { .. } | State::Unknown(_) => {
                 vec![Event::CloseRequested {
                     next: self.first(Action::Close, now),
                 }]
@@ -271,29 +316,53 @@ impl Payment {
                 at: now,
             }]),
             // What is unsure only counts as the answer to the latest action, never as news.
-            ChargeOutcome::Unknown | ChargeOutcome::NeverSeen if step != Some(next.step) => Ok(vec![]),
-            ChargeOutcome::Unknown => {
-                let action = if next.action == Action::Close {
-                    Action::Close
-                } else {
-                    Action::Query
-                };
-                Ok(vec![Event::BecameUnknown {
-                    next: next.later(action, self.steps + 1, now),
-                }])
-            }
-            ChargeOutcome::NeverSeen => {
-                let action = if next.action == Action::Close {
-                    Action::Close
-                } else {
-                    Action::Send
-                };
-                Ok(vec![Event::BecameUnknown {
-                    next: next.later(action, self.steps + 1, now),
-                }])
-            }
-            ChargeOutcome::Succeeded { .. } => Ok(vec![]),
+            unsure if step == Some(next.step) => Ok(self.unsettled(unsure, next, now).into_iter().collect()),
+            _ => Ok(vec![]),
         }
+    }
+
+    /// What becomes of an attempt that is not settled by an answer.
+    fn unsettled(&self, outcome: ChargeOutcome, next: Next, now: Timestamp) -> Option<Event> {
+        let later = |action| next.later(action, self.steps + 1, now);
+        let payer_acts = self.state.payer_action().is_some();
+        let event = match (outcome, next.action) {
+            (ChargeOutcome::Succeeded { .. } | ChargeOutcome::Declined { .. } | ChargeOutcome::Closed, _) => {
+                return None;
+            }
+            (_, Action::Close) => Event::BecameUnknown {
+                next: later(Action::Close),
+            },
+            (ChargeOutcome::ActionRequired { action, .. }, _)
+                if self.state.payer_action() == Some(&action) =>
+            {
+                Event::Awaited {
+                    next: later(Action::Query),
+                }
+            }
+            (ChargeOutcome::ActionRequired { provider_id, action }, _) => Event::ActionRequired {
+                provider_id,
+                action,
+                // The payer's time begins now, and so do the pauses.
+                next: self
+                    .first(Action::Query, now)
+                    .later(Action::Query, self.steps + 1, now),
+            },
+            (ChargeOutcome::Pending { provider_id }, _) => Event::Pending {
+                provider_id,
+                next: later(Action::Query),
+            },
+            // That a question was not answered, or that nobody has come to pay yet, takes nothing back from the payer.
+            (ChargeOutcome::Unknown | ChargeOutcome::NeverSeen, _) if payer_acts => Event::Awaited {
+                next: later(Action::Query),
+            },
+            (ChargeOutcome::Unknown, _) => Event::BecameUnknown {
+                next: later(Action::Query),
+            },
+            (ChargeOutcome::NeverSeen, _) => Event::BecameUnknown {
+                next: later(Action::Send),
+            },
+        };
+        Some(event)
     }
 
     fn captured(&self, charge_id: String, now: Timestamp) -> Vec<Event> {

@@ -18,7 +18,7 @@ fn cny(amount: i64) -> Money {
     Money::new(amount, SETTLEMENT_CURRENCY).expect("in range")
 }
 
-fn start(attempt: u32) -> Command {
+pub(super) fn start(attempt: u32) -> Command {
     Command::Start {
         payment_id: PaymentId::from_u128(1),
         purpose: Purpose::TopUp,
@@ -26,17 +26,18 @@ fn start(attempt: u32) -> Command {
         amount: cny(100),
         token: "tok_ok".into(),
         attempt,
+        expires_at: None,
     }
 }
 
-fn close() -> Command {
+pub(super) fn close() -> Command {
     Command::Close {
         purpose: Purpose::TopUp,
     }
 }
 
 /// A callback about an attempt.
-fn heard(attempt: u32, outcome: ChargeOutcome) -> Command {
+pub(super) fn heard(attempt: u32, outcome: ChargeOutcome) -> Command {
     Command::Report {
         attempt,
         step: None,
@@ -44,14 +45,14 @@ fn heard(attempt: u32, outcome: ChargeOutcome) -> Command {
     }
 }
 
-fn captured(charge: &str) -> ChargeOutcome {
+pub(super) fn captured(charge: &str) -> ChargeOutcome {
     ChargeOutcome::Succeeded {
         charge_id: charge.into(),
         amount: cny(100),
     }
 }
 
-fn declined() -> ChargeOutcome {
+pub(super) fn declined() -> ChargeOutcome {
     ChargeOutcome::Declined {
         code: "card_declined".into(),
     }
@@ -75,7 +76,7 @@ fn heard_refund(attempt: u32, outcome: SendOutcome) -> Command {
 }
 
 impl Payment {
-    fn act(&mut self, command: Command) -> Result<Vec<Event>, Error> {
+    pub(super) fn act(&mut self, command: Command) -> Result<Vec<Event>, Error> {
         let events = self.decide(command, NOW)?;
         for event in &events {
             self.apply(event);
@@ -83,12 +84,12 @@ impl Payment {
         Ok(events)
     }
 
-    fn must(&mut self, command: Command) -> Vec<Event> {
+    pub(super) fn must(&mut self, command: Command) -> Vec<Event> {
         self.act(command).expect("accepted")
     }
 
     /// The answer to the action that is due.
-    fn answered(&mut self, outcome: ChargeOutcome) -> Vec<Event> {
+    pub(super) fn answered(&mut self, outcome: ChargeOutcome) -> Vec<Event> {
         let (attempt, step) = (self.terms().map_or(0, |terms| terms.attempt), self.state().next());
         self.must(Command::Report {
             attempt,
@@ -108,14 +109,14 @@ impl Payment {
         })
     }
 
-    fn due(&self) -> Option<(Action, Duration)> {
+    pub(super) fn due(&self) -> Option<(Action, Duration)> {
         self.state()
             .next()
             .map(|next| (next.action, next.due_at.since(NOW)))
     }
 }
 
-fn payment(commands: &[Command]) -> Payment {
+pub(super) fn payment(commands: &[Command]) -> Payment {
     let mut payment = Payment::default();
     for command in commands {
         payment.must(command.clone());

@@ -1,6 +1,6 @@
-//! Callbacks of the sandbox: signatures after Standard Webhooks, and what the body says.
+//! Callbacks: how they arrive, what they say, and the scheme of the sandbox (Standard Webhooks).
 //!
-//! The signature is checked over the raw bytes before anything is read from them.
+//! Every scheme checks the signature over the raw bytes before anything is read from them.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use sha2::Sha256;
 
 use super::sandbox::{charge_outcome, refund_outcome};
 
-const EVENT_ID_BYTES_MAX: usize = 128;
+/// No provider's ids are longer; they are keys of the inbox.
+pub(super) const EVENT_ID_BYTES_MAX: usize = 128;
 
 /// The secret that a provider signs its callbacks with; never printed.
 #[derive(Clone)]
@@ -35,6 +36,64 @@ impl CallbackSecret {
 impl fmt::Debug for CallbackSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+/// A callback as it arrived.
+#[derive(Clone, Debug)]
+pub struct Delivery<'a> {
+    /// Headers that the scheme asked for; empty if missing.
+    pub headers: Vec<(&'static str, &'a str)>,
+    /// The raw body.
+    pub body: &'a [u8],
+    /// When.
+    pub now: Timestamp,
+}
+
+impl Delivery<'_> {
+    /// A header that the scheme asked for.
+    pub(super) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| *known == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// Whether a time of signing is near enough to the present, on either side.
+    pub(super) fn is_near(&self, signed_at: Timestamp, tolerance: Duration) -> bool {
+        self.now.since(signed_at) <= tolerance && signed_at.since(self.now) <= tolerance
+    }
+}
+
+/// How one provider proves that a callback is its own, and what it says.
+pub trait CallbackScheme: Send + Sync + 'static {
+    /// The headers that it needs, in lower case.
+    fn headers(&self) -> &'static [&'static str];
+
+    /// Verifies and reads a callback.
+    ///
+    /// # Errors
+    /// [`Error::SignatureInvalid`] for what is not proved to be the provider's or not of now,
+    /// [`Error::CallbackMalformed`] for what is theirs and not of the protocol, or not meant for us.
+    fn read(&self, delivery: &Delivery<'_>) -> Result<Callback, Error>;
+}
+
+/// The scheme of the sandbox.
+pub(super) struct SandboxCallbacks {
+    pub(super) secret: CallbackSecret,
+    pub(super) tolerance: Duration,
+}
+
+impl CallbackScheme for SandboxCallbacks {
+    fn headers(&self) -> &'static [&'static str] {
+        &["webhook-id", "webhook-timestamp", "webhook-signature"]
+    }
+
+    fn read(&self, delivery: &Delivery<'_>) -> Result<Callback, Error> {
+        let headers = (
+            delivery.header("webhook-id"),
+            delivery.header("webhook-timestamp"),
+            delivery.header("webhook-signature"),
+        );
+        Callback::verify(&self.secret, headers, delivery.body, delivery.now, self.tolerance)
     }
 }
 
@@ -134,7 +193,7 @@ impl Callback {
                 data.id,
                 data.amount,
                 data.currency,
-                data.decline_code,
+                data.decline_code.as_deref(),
             ))
         } else if kind.starts_with("refund.") {
             News::Refund(refund_outcome(&data.state))

@@ -11,7 +11,7 @@ use lyceum_domain::commerce::ledger::Entry;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
 use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, Settlement};
 use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId, UserId};
-use lyceum_kernel::Money;
+use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use crate::flows::undelivered;
+use crate::meters::PAYMENT_AMOUNT_MISMATCH_TOTAL;
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub enum CommerceFlow {
         amount: Money,
         /// What to charge.
         token: String,
+        /// When it is given up.
+        #[serde(default)]
+        expires_at: Option<Timestamp>,
     },
     /// A buyer, or the clock, wants a payment closed.
     ClosePayment {
@@ -181,6 +185,7 @@ impl CommerceFlow {
                 provider,
                 amount,
                 token,
+                expires_at,
             } => {
                 let command = payment::Command::Start {
                     payment_id: payment,
@@ -189,6 +194,7 @@ impl CommerceFlow {
                     amount,
                     token,
                     attempt: 1,
+                    expires_at,
                 };
                 ports.tell_payment(user, payment, command).await
             }
@@ -384,6 +390,9 @@ impl CommercePorts {
         match self.ask_payment(user, payment, report(outcome)).await {
             Ok(()) => Ok(()),
             Err(AskError::Refused(Error::AmountMismatch)) => {
+                PAYMENT_AMOUNT_MISMATCH_TOTAL
+                    .with([job.provider.name()])
+                    .increment();
                 // Nobody may take such a charge for ours: people have to look, and until then it is asked about.
                 tracing::error!(payment.id = %payment, "provider captured another amount than was asked for");
                 self.tell_payment(user, payment, report(ChargeOutcome::Unknown))

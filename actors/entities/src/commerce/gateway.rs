@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lyceum_domain::commerce::Provider;
 use lyceum_domain::commerce::payment::{Action, ChargeOutcome, SendOutcome};
-use lyceum_kernel::Money;
+use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::trace::{self, Span, SpanKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -23,7 +23,7 @@ const TURN_WAIT: Duration = Duration::from_millis(100);
 /// A call under way.
 pub type Call<'call, T> = Pin<Box<dyn Future<Output = T> + Send + 'call>>;
 
-/// What a charge needs.
+/// What a charge needs, and whoever asks about it.
 #[derive(Clone, Debug)]
 pub struct ChargeRequest {
     /// The idempotency key.
@@ -34,6 +34,10 @@ pub struct ChargeRequest {
     pub token: String,
     /// The payment, as the provider's callback names it.
     pub reference: String,
+    /// When the buyer's side gives it up.
+    pub expires_at: Option<Timestamp>,
+    /// What the provider calls the attempt, if it has said so.
+    pub provider_id: Option<String>,
 }
 
 /// What a refund needs.
@@ -45,6 +49,8 @@ pub struct RefundRequest {
     pub charge_id: String,
     /// How much.
     pub amount: Money,
+    /// How much the charge was.
+    pub total: Money,
     /// The refund, as the provider's lists name it.
     pub reference: String,
 }
@@ -54,13 +60,13 @@ pub trait PaymentProvider: Send + Sync + 'static {
     /// Charges.
     fn charge(&self, request: ChargeRequest) -> Call<'_, ChargeOutcome>;
     /// Asks what became of a charge.
-    fn query(&self, key: String) -> Call<'_, ChargeOutcome>;
+    fn query(&self, request: ChargeRequest) -> Call<'_, ChargeOutcome>;
     /// Makes sure that a key is never charged from now on, or says how it ended.
-    fn close(&self, key: String) -> Call<'_, ChargeOutcome>;
+    fn close(&self, request: ChargeRequest) -> Call<'_, ChargeOutcome>;
     /// Refunds.
     fn refund(&self, request: RefundRequest) -> Call<'_, SendOutcome>;
     /// Asks what became of a refund.
-    fn query_refund(&self, key: String) -> Call<'_, SendOutcome>;
+    fn query_refund(&self, request: RefundRequest) -> Call<'_, SendOutcome>;
 }
 
 /// Every provider that is configured, each with its limit of concurrent calls.
@@ -103,25 +109,25 @@ impl Gateway {
             return Ok(ChargeOutcome::Unknown);
         };
         let _turn = turn(line).await?;
-        let key = job.key.clone();
+        let request = ChargeRequest {
+            key: job.key.clone(),
+            amount: job.amount,
+            token: job.token.clone(),
+            reference,
+            expires_at: job.expires_at,
+            provider_id: job.provider_id.clone(),
+        };
         let (op, call) = match job.next.action {
-            Action::Send => {
-                let (amount, token) = (job.amount, job.token.clone());
-                let request = ChargeRequest {
-                    key,
-                    amount,
-                    token,
-                    reference,
-                };
-                ("charge", line.provider.charge(request))
-            }
-            Action::Query => ("query", line.provider.query(key)),
-            Action::Close => ("close", line.provider.close(key)),
+            Action::Send => ("charge", line.provider.charge(request)),
+            Action::Query => ("query", line.provider.query(request)),
+            Action::Close => ("close", line.provider.close(request)),
         };
         let name = |outcome: &ChargeOutcome| match outcome {
             ChargeOutcome::Succeeded { .. } => "succeeded",
             ChargeOutcome::Declined { .. } => "declined",
             ChargeOutcome::Closed => "closed",
+            ChargeOutcome::ActionRequired { .. } => "action_required",
+            ChargeOutcome::Pending { .. } => "pending",
             ChargeOutcome::Unknown => "unknown",
             ChargeOutcome::NeverSeen => "never_seen",
         };
@@ -134,20 +140,17 @@ impl Gateway {
             return Ok(SendOutcome::Unknown);
         };
         let _turn = turn(line).await?;
-        let key = job.key.clone();
+        let request = RefundRequest {
+            key: job.key.clone(),
+            charge_id: job.charge_id.clone(),
+            amount: job.amount,
+            total: job.total,
+            reference,
+        };
         let (op, call) = match job.next.action {
-            Action::Send => {
-                let (charge_id, amount) = (job.charge_id.clone(), job.amount);
-                let request = RefundRequest {
-                    key,
-                    charge_id,
-                    amount,
-                    reference,
-                };
-                ("refund", line.provider.refund(request))
-            }
+            Action::Send => ("refund", line.provider.refund(request)),
             // There is no closing a refund: it is owed.
-            Action::Query | Action::Close => ("query_refund", line.provider.query_refund(key)),
+            Action::Query | Action::Close => ("query_refund", line.provider.query_refund(request)),
         };
         let name = |outcome: &SendOutcome| match outcome {
             SendOutcome::Succeeded => "succeeded",

@@ -20,6 +20,7 @@ mod ledger_rows;
 mod outgoing;
 mod oversight;
 mod payments;
+pub mod providers;
 mod queries;
 mod receiver;
 mod rows;
@@ -31,7 +32,7 @@ mod timeline;
 
 pub use adjustments::{AdjustmentAnswer, AdjustmentQuestion, Adjustments};
 pub use buyers::{Answer, Buyers, Question, Trade, Traded};
-pub use callback::{Callback, CallbackSecret, sign};
+pub use callback::{Callback, CallbackScheme, CallbackSecret, Delivery, sign};
 pub use closing::{AccountBalance, ClosingSettings, TrialBalance};
 pub use flows::{CommerceFlow, CommercePorts};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};

@@ -24,7 +24,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                 return;
             };
             let (payment, purpose) = (order.payment_id, Purpose::Order(order.order_id));
-            let (amount, token) = (order.total, payment_token.clone());
+            let (amount, token, expires) = (order.total, payment_token.clone(), Some(*expires_at));
             effects.message(
                 now,
                 &CommerceFlow::StartPayment {
@@ -34,6 +34,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                     provider,
                     amount,
                     token,
+                    expires_at: expires,
                 },
             );
             effects.message(
@@ -82,7 +83,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
             ..
         } => {
             let (payment, purpose, token) = (*payment_id, Purpose::TopUp, payment_token.clone());
-            let (provider, amount) = (*provider, *amount);
+            let (provider, amount, expires) = (*provider, *amount, Some(*expires_at));
             effects.message(
                 now,
                 &CommerceFlow::StartPayment {
@@ -92,6 +93,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                     provider,
                     amount,
                     token,
+                    expires_at: expires,
                 },
             );
             effects.message(
@@ -194,7 +196,10 @@ pub(super) fn after_payment(
         payment::Event::Started { next, .. }
         | payment::Event::CloseRequested { next }
         | payment::Event::Rescheduled { next }
-        | payment::Event::BecameUnknown { next } => {
+        | payment::Event::BecameUnknown { next }
+        | payment::Event::ActionRequired { next, .. }
+        | payment::Event::Awaited { next }
+        | payment::Event::Pending { next, .. } => {
             effects.message(
                 next.due_at,
                 &CommerceFlow::CallProvider {

@@ -1,7 +1,7 @@
 //! [`Payment`] bound to the runtime. It lives with its user: the key holds both ids.
 
 use lyceum_domain::commerce::oversight::Return;
-use lyceum_domain::commerce::payment::{Event, Next, RefundKey, State};
+use lyceum_domain::commerce::payment::{Event, Next, PayerAction, RefundKey, State};
 use lyceum_domain::commerce::{Error, Payment, Provider};
 use lyceum_domain::ids::{PaymentId, UserId};
 use lyceum_kernel::{Money, Timestamp};
@@ -61,6 +61,8 @@ pub enum PaymentQuestion {
     WayBack,
     /// What to do next about the charge.
     Charge,
+    /// What its payer has to do.
+    PayerAction,
     /// What to do next about a refund.
     Refund {
         /// Which.
@@ -80,6 +82,8 @@ pub enum PaymentAnswer {
     WayBack(Vec<Return>),
     /// To [`PaymentQuestion::Charge`]; `None` if nothing is left to do.
     Charge(Option<Box<ChargeJob>>),
+    /// To [`PaymentQuestion::PayerAction`]; `None` if it is not their turn.
+    PayerAction(Option<PayerAction>),
     /// To [`PaymentQuestion::Refund`]; `None` if nothing is left to do.
     Refund(Option<Box<RefundJob>>),
 }
@@ -99,6 +103,12 @@ pub struct ChargeJob {
     pub attempt: u32,
     /// What to do.
     pub next: Next,
+    /// When the buyer's side gives it up.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+    /// What the provider calls the attempt, if it has said so.
+    #[serde(default)]
+    pub provider_id: Option<String>,
 }
 
 /// The next call to the provider about a refund.
@@ -112,6 +122,9 @@ pub struct RefundJob {
     pub charge_id: String,
     /// How much.
     pub amount: Money,
+    /// How much the charge was.
+    #[serde(default)]
+    pub total: Money,
     /// The number of the attempt.
     pub attempt: u32,
     /// What to do.
@@ -151,6 +164,8 @@ impl Entity for Payments {
             }
             PaymentQuestion::WayBack => PaymentAnswer::WayBack(state.way_back()?),
             PaymentQuestion::Charge => PaymentAnswer::Charge(charge_job(state).map(Box::new)),
+            // A payment that has not begun asks nothing of anybody yet.
+            PaymentQuestion::PayerAction => PaymentAnswer::PayerAction(state.state().payer_action().cloned()),
             PaymentQuestion::Refund { refund } => {
                 PaymentAnswer::Refund(refund_job(state, refund)?.map(Box::new))
             }
@@ -191,6 +206,8 @@ fn charge_job(state: &Payment) -> Option<ChargeJob> {
         token: terms.token.clone(),
         attempt: terms.attempt,
         next,
+        expires_at: terms.expires_at,
+        provider_id: state.provider_id().map(str::to_owned),
     })
 }
 
@@ -204,6 +221,7 @@ fn refund_job(state: &Payment, key: RefundKey) -> Result<Option<RefundJob>, Erro
         key: refund.provider_key(terms.payment_id),
         charge_id: refund.charge_id.clone(),
         amount: refund.amount,
+        total: terms.amount,
         attempt: refund.attempt,
         next,
     }))

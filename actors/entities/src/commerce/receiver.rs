@@ -3,24 +3,22 @@
 //! A callback is written to the inbox, reported to its payment, and then marked as processed; the provider hears
 //! of success only after that, so a crash in between means that it is delivered, and reported, again.
 
-use std::time::Duration;
+use std::borrow::Cow;
 
 use lyceum_domain::commerce::payment::{ChargeOutcome, Command, RefundKey, SendOutcome};
 use lyceum_domain::commerce::{Error, Provider};
 use lyceum_domain::ids::{PaymentId, RefundId};
-use lyceum_kernel::Timestamp;
 use lyceum_runtime::{AskError, StoreError};
 
-use super::callback::{Callback, CallbackSecret, News};
+use super::callback::{Callback, CallbackScheme, Delivery, News};
 use super::flows::CommercePorts;
 use super::queries::CommerceQueries;
-use crate::meters::WEBHOOK_EVENTS_TOTAL;
+use crate::meters::{PAYMENT_AMOUNT_MISMATCH_TOTAL, WEBHOOK_EVENTS_TOTAL};
 
 /// Receives the callbacks of one provider.
 pub struct Receiver {
     provider: Provider,
-    secret: CallbackSecret,
-    tolerance: Duration,
+    scheme: Box<dyn CallbackScheme>,
     queries: CommerceQueries,
     ports: CommercePorts,
 }
@@ -42,42 +40,43 @@ impl From<StoreError> for ReceiveError {
 }
 
 impl Receiver {
-    /// A receiver of callbacks that are signed with `secret` at most `tolerance` ago.
+    /// A receiver of the callbacks of this scheme.
     pub fn new(
         provider: Provider,
-        secret: CallbackSecret,
-        tolerance: Duration,
+        scheme: Box<dyn CallbackScheme>,
         queries: CommerceQueries,
         ports: CommercePorts,
     ) -> Self {
         Receiver {
             provider,
-            secret,
-            tolerance,
+            scheme,
             queries,
             ports,
         }
     }
 
-    /// Takes a callback: its headers `webhook-id`, `webhook-timestamp`, `webhook-signature`, and the raw body.
+    /// The headers that a delivery has to come with.
+    pub fn headers(&self) -> &'static [&'static str] {
+        self.scheme.headers()
+    }
+
+    /// Takes a callback.
     ///
     /// # Errors
     /// The callback is forged, too old or about nothing of ours, or a store is away.
-    pub async fn receive(
-        &self,
-        headers: (&str, &str, &str),
-        body: &[u8],
-        now: Timestamp,
-    ) -> Result<(), ReceiveError> {
-        let verified = Callback::verify(&self.secret, headers, body, now, self.tolerance);
-        let callback = verified.map_err(|error| {
-            self.count("forged");
+    pub async fn receive(&self, delivery: Delivery<'_>) -> Result<(), ReceiveError> {
+        let callback = self.scheme.read(&delivery).map_err(|error| {
+            self.count(match error {
+                Error::CallbackMalformed => "malformed",
+                _ => "forged",
+            });
             ReceiveError::Refused(error)
         })?;
-        let taken = self.take(&callback, body).await;
-        self.count(match taken {
+        let taken = self.take(&callback, delivery.body).await;
+        self.count(match &taken {
             Ok(true) => "processed",
             Ok(false) => "duplicate",
+            Err(ReceiveError::Refused(Error::AmountMismatch)) => "mismatch",
             Err(ReceiveError::Refused(_)) => "refused",
             Err(ReceiveError::Unavailable) => "failed",
         });
@@ -86,8 +85,15 @@ impl Receiver {
 
     /// Whether the callback brought news.
     async fn take(&self, callback: &Callback, body: &[u8]) -> Result<bool, ReceiveError> {
-        let text = std::str::from_utf8(body).map_err(|_| ReceiveError::Refused(Error::SignatureInvalid))?;
-        if self.queries.receive(self.provider, callback, text).await? {
+        let text = std::str::from_utf8(body).map_err(|_| ReceiveError::Refused(Error::CallbackMalformed))?;
+        // The inbox keeps JSON; a form is kept as a text in it.
+        let form = serde_json::from_str::<&serde_json::value::RawValue>(text).is_err();
+        let text = if form {
+            Cow::Owned(serde_json::Value::from(text).to_string())
+        } else {
+            Cow::Borrowed(text)
+        };
+        if self.queries.receive(self.provider, callback, &text).await? {
             return Ok(false);
         }
         self.report(callback).await?;
@@ -97,7 +103,13 @@ impl Receiver {
 
     async fn report(&self, callback: &Callback) -> Result<(), ReceiveError> {
         match &callback.news {
-            News::Charge(ChargeOutcome::Unknown | ChargeOutcome::NeverSeen) | News::Other => Ok(()),
+            News::Charge(
+                ChargeOutcome::Unknown
+                | ChargeOutcome::NeverSeen
+                | ChargeOutcome::Pending { .. }
+                | ChargeOutcome::ActionRequired { .. },
+            )
+            | News::Other => Ok(()),
             News::Charge(outcome) => {
                 let not_found = || ReceiveError::Refused(Error::PaymentNotFound);
                 let payment: PaymentId = callback.reference.parse().map_err(|_| not_found())?;
@@ -147,6 +159,11 @@ impl Receiver {
         match self.ports.ask_payment(user, payment, command).await {
             Ok(()) => Ok(()),
             Err(AskError::Refused(error)) => {
+                if error == Error::AmountMismatch {
+                    PAYMENT_AMOUNT_MISMATCH_TOTAL
+                        .with([self.provider.name()])
+                        .increment();
+                }
                 tracing::error!(payment.id = %payment, error = %error, "callback was refused by its payment");
                 Err(ReceiveError::Refused(error))
             }

@@ -336,6 +336,9 @@ pub(super) fn collect_payment(
         | payment::Event::CloseRequested { .. }
         | payment::Event::Rescheduled { .. }
         | payment::Event::BecameUnknown { .. }
+        | payment::Event::ActionRequired { .. }
+        | payment::Event::Awaited { .. }
+        | payment::Event::Pending { .. }
         | payment::Event::Succeeded { .. }
         | payment::Event::Declined { .. } => state.terms().map(|terms| terms.purpose),
     };

@@ -3,45 +3,31 @@
 //! Only the configured address is ever dialled and redirects are not followed. A timeout, a broken connection, an
 //! answer of 5xx, 408 or 429, or one that cannot be read, is `Unknown`; any other refusal is definite.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use lyceum_domain::commerce::payment::{ChargeOutcome, SendOutcome};
 use lyceum_kernel::{Currency, Money};
-use lyceum_runtime::{StoreError, trace};
+use lyceum_runtime::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::gateway::{Call, ChargeRequest, PaymentProvider, RefundRequest};
+use super::providers::client::{Answer, ClientSettings, HttpClient, Method, code};
 
-/// No answer of the protocol comes near this.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// Longer codes are cut, so that a provider cannot fill our journal.
-const CODE_CHARS_MAX: usize = 64;
+const OK: u16 = 200;
+const NOT_FOUND: u16 = 404;
+const CONFLICT: u16 = 409;
 
 /// Where the sandbox is and how long to wait for it.
 #[derive(Clone, Debug)]
 pub struct SandboxSettings {
-    /// Base address of its API: `http://127.0.0.1:8090`.
-    pub url: String,
+    /// Its API.
+    pub client: ClientSettings,
     /// The address that it calls back: `http://127.0.0.1:8080/callbacks/sandbox`; empty for none.
     pub callback_url: String,
-    /// How long to wait for a connection.
-    pub connect_timeout: Duration,
-    /// How long to wait for an answer, the connection included.
-    pub request_timeout: Duration,
 }
 
 /// The sandbox, over HTTP/1.1.
 pub struct Sandbox {
-    client: Client<HttpConnector, Full<Bytes>>,
-    base: String,
+    client: HttpClient,
     callback_url: Option<String>,
-    request_timeout: Duration,
 }
 
 #[derive(Serialize)]
@@ -84,81 +70,33 @@ struct Refusal {
     state: String,
 }
 
-/// An answer that arrived.
-struct Answered {
-    status: StatusCode,
-    body: Bytes,
-}
-
 impl Sandbox {
-    /// An adapter that dials nothing but `settings.url`.
+    /// An adapter that dials nothing but `settings.client.url`.
     ///
     /// # Errors
-    /// The address is not an `http` address without path or query.
+    /// The address is not one that `HttpClient` dials.
     pub fn new(settings: &SandboxSettings) -> Result<Self, StoreError> {
-        let uri: Uri = settings.url.parse().map_err(StoreError::refused)?;
-        let plain =
-            uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let Some(authority) = uri.authority().filter(|_| plain) else {
-            return Err(StoreError::refused("the sandbox's address is http://host:port"));
-        };
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        connector.set_nodelay(true);
         Ok(Sandbox {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            base: format!("http://{authority}"),
+            client: HttpClient::new(&settings.client)?,
             callback_url: (!settings.callback_url.is_empty()).then(|| settings.callback_url.clone()),
-            request_timeout: settings.request_timeout,
         })
     }
 
     /// One exchange; `None` if there was no whole answer in time.
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        key: Option<&str>,
-        body: Vec<u8>,
-    ) -> Option<Answered> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base));
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
+    async fn exchange(&self, method: Method, path: &str, key: Option<&str>, body: Vec<u8>) -> Option<Answer> {
+        let mut headers = Vec::with_capacity(2);
+        headers.extend(key.map(|key| ("idempotency-key", key)));
         if !body.is_empty() {
-            request = request.header("content-type", "application/json");
+            headers.push(("content-type", "application/json"));
         }
-        let trace = trace::current();
-        if trace.exists() {
-            request = request.header("traceparent", trace.to_string());
-        }
-        let request = request.body(Full::new(Bytes::from(body))).ok()?;
-        let exchange = async {
-            let response = self.client.request(request).await.ok()?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .ok()?
-                .to_bytes();
-            Some(Answered {
-                status: head.status,
-                body,
-            })
-        };
-        tokio::time::timeout(self.request_timeout, exchange)
-            .await
-            .ok()
-            .flatten()
+        self.client.exchange(method, path, &headers, body).await
     }
 
     async fn query_charge(&self, key: &str) -> ChargeOutcome {
         let path = format!("/v1/charges/by-key/{key}");
         match self.exchange(Method::GET, &path, None, vec![]).await {
-            Some(answer) if answer.status == StatusCode::OK => charge_said(&answer.body),
-            Some(answer) if answer.status == StatusCode::NOT_FOUND => ChargeOutcome::NeverSeen,
+            Some(answer) if answer.status == OK => charge_said(&answer.body),
+            Some(answer) if answer.status == NOT_FOUND => ChargeOutcome::NeverSeen,
             Some(_) | None => ChargeOutcome::Unknown,
         }
     }
@@ -184,17 +122,18 @@ impl PaymentProvider for Sandbox {
         })
     }
 
-    fn query(&self, key: String) -> Call<'_, ChargeOutcome> {
-        Box::pin(async move { self.query_charge(&key).await })
+    fn query(&self, request: ChargeRequest) -> Call<'_, ChargeOutcome> {
+        Box::pin(async move { self.query_charge(&request.key).await })
     }
 
-    fn close(&self, key: String) -> Call<'_, ChargeOutcome> {
+    fn close(&self, request: ChargeRequest) -> Call<'_, ChargeOutcome> {
         Box::pin(async move {
+            let key = &request.key;
             let path = format!("/v1/charges/by-key/{key}/close");
             match self.exchange(Method::POST, &path, None, vec![]).await {
-                Some(answer) if answer.status == StatusCode::OK => match charge_said(&answer.body) {
+                Some(answer) if answer.status == OK => match charge_said(&answer.body) {
                     // The answer may name the state only; the charge itself says the rest.
-                    ChargeOutcome::Unknown => self.query_charge(&key).await,
+                    ChargeOutcome::Unknown => self.query_charge(key).await,
                     said => said,
                 },
                 Some(_) | None => ChargeOutcome::Unknown,
@@ -217,41 +156,34 @@ impl PaymentProvider for Sandbox {
                 .exchange(Method::POST, "/v1/refunds", Some(&request.key), body)
                 .await
             {
-                Some(answer) if answer.status == StatusCode::OK => refund_said(&answer.body),
-                Some(answer) if is_definite(answer.status) => SendOutcome::Failed,
+                Some(answer) if answer.status == OK => refund_said(&answer.body),
+                Some(answer) if answer.is_definite_refusal() => SendOutcome::Failed,
                 Some(_) | None => SendOutcome::Unknown,
             }
         })
     }
 
-    fn query_refund(&self, key: String) -> Call<'_, SendOutcome> {
+    fn query_refund(&self, request: RefundRequest) -> Call<'_, SendOutcome> {
         Box::pin(async move {
-            let path = format!("/v1/refunds/by-key/{key}");
+            let path = format!("/v1/refunds/by-key/{}", request.key);
             match self.exchange(Method::GET, &path, None, vec![]).await {
-                Some(answer) if answer.status == StatusCode::OK => refund_said(&answer.body),
-                Some(answer) if answer.status == StatusCode::NOT_FOUND => SendOutcome::NeverSeen,
+                Some(answer) if answer.status == OK => refund_said(&answer.body),
+                Some(answer) if answer.status == NOT_FOUND => SendOutcome::NeverSeen,
                 Some(_) | None => SendOutcome::Unknown,
             }
         })
     }
 }
 
-/// Whether a refusal says for certain that nothing was done.
-fn is_definite(status: StatusCode) -> bool {
-    status.is_client_error()
-        && status != StatusCode::REQUEST_TIMEOUT
-        && status != StatusCode::TOO_MANY_REQUESTS
-}
-
-fn charge_answered(answer: &Answered) -> ChargeOutcome {
-    if answer.status == StatusCode::OK {
+fn charge_answered(answer: &Answer) -> ChargeOutcome {
+    if answer.status == OK {
         return charge_said(&answer.body);
     }
-    if !is_definite(answer.status) {
+    if !answer.is_definite_refusal() {
         return ChargeOutcome::Unknown;
     }
     let refusal: Refusal = serde_json::from_slice(&answer.body).unwrap_or_default();
-    if answer.status == StatusCode::CONFLICT {
+    if answer.status == CONFLICT {
         // A key that is in use says nothing about how its charge ends.
         return if refusal.state == "closed" {
             ChargeOutcome::Closed
@@ -260,7 +192,7 @@ fn charge_answered(answer: &Answered) -> ChargeOutcome {
         };
     }
     ChargeOutcome::Declined {
-        code: code(Some(refusal.code), "refused"),
+        code: code(Some(&refusal.code), "refused"),
     }
 }
 
@@ -273,7 +205,7 @@ fn charge_said(body: &[u8]) -> ChargeOutcome {
         said.id,
         said.amount,
         said.currency,
-        said.decline_code,
+        said.decline_code.as_deref(),
     )
 }
 
@@ -283,7 +215,7 @@ pub(super) fn charge_outcome(
     id: String,
     amount: Option<i64>,
     currency: Option<Currency>,
-    decline_code: Option<String>,
+    decline_code: Option<&str>,
 ) -> ChargeOutcome {
     match (state, amount, currency) {
         ("succeeded", Some(amount), Some(currency)) if !id.is_empty() => match Money::new(amount, currency) {
@@ -317,23 +249,12 @@ pub(super) fn refund_outcome(state: &str) -> SendOutcome {
     }
 }
 
-fn code(code: Option<String>, otherwise: &str) -> String {
-    match code {
-        Some(code) if !code.is_empty() => code.chars().take(CODE_CHARS_MAX).collect(),
-        _ => otherwise.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn answered(status: u16, body: &'static str) -> ChargeOutcome {
-        let status = StatusCode::from_u16(status).unwrap();
-        charge_answered(&Answered {
-            status,
-            body: Bytes::from_static(body.as_bytes()),
-        })
+        charge_answered(&Answer::of(status, body))
     }
 
     #[test]
@@ -372,27 +293,6 @@ mod tests {
             (302, "", ChargeOutcome::Unknown),
         ] {
             assert_eq!(answered(status, body), outcome, "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn only_a_plain_http_address_is_dialled() {
-        for (url, accepted) in [
-            ("http://127.0.0.1:8090", true),
-            ("http://127.0.0.1:8090/", true),
-            ("https://127.0.0.1:8090", false),
-            ("http://127.0.0.1:8090/other", false),
-            ("127.0.0.1:8090", false),
-            ("", false),
-        ] {
-            let settings = SandboxSettings {
-                url: url.to_owned(),
-                callback_url: String::new(),
-                connect_timeout: Duration::from_secs(1),
-                request_timeout: Duration::from_secs(1),
-            };
-
-            assert_eq!(Sandbox::new(&settings).is_ok(), accepted, "{url}");
         }
     }
 }

@@ -164,6 +164,7 @@ fn a_payment_is_followed_until_its_buyer_knows() {
         amount: cny(100),
         token: "tok_ok".into(),
         attempt: 1,
+        expires_at: None,
     });
     assert_eq!(rows, ["payments"]);
     assert_eq!(
@@ -363,4 +364,43 @@ fn what_operators_do_about_a_checkout_is_on_record_and_reaches_its_payment() {
         assert_eq!(logged[2], Value::Static(action.name()));
         assert_eq!(logged[3], Value::Text(order_id.to_string()));
     }
+}
+
+#[test]
+fn a_payment_of_an_earlier_program_is_read_and_is_as_it_was() {
+    let started = r#"{"type":"started","terms":{"payment_id":"pay_00000000000000000000000003","purpose":"top_up",
+        "provider":"sandbox","amount":{"amount":100,"currency":"CNY"},"token":"tok_ok","attempt":1},
+        "next":{"action":"send","due_at":"1970-01-01T00:00:00.000Z","step":1,"tries":0}}"#;
+    let message = r#"{"type":"start_payment","user":"usr_00000000000000000000000001",
+        "payment":"pay_00000000000000000000000003","purpose":"top_up","provider":"sandbox",
+        "amount":{"amount":100,"currency":"CNY"},"token":"tok_ok"}"#;
+
+    let event: payment::Event = serde_json::from_str(started).unwrap();
+    let mut read = Payment::default();
+    read.apply(&event);
+
+    let start = payment::Command::Start {
+        payment_id: PAYMENT,
+        purpose: Purpose::TopUp,
+        provider: Provider::Sandbox,
+        amount: cny(100),
+        token: "tok_ok".into(),
+        attempt: 1,
+        expires_at: None,
+    };
+    assert_eq!(Payment::default().decide(start, NOW), Ok(vec![event.clone()]));
+    let text = |value: &str| serde_json::from_str::<serde_json::Value>(value).unwrap();
+    assert_eq!(
+        serde_json::to_value(&event).unwrap(),
+        text(started),
+        "and it reads ours"
+    );
+    let kept = serde_json::to_value(&read).unwrap();
+    assert!(kept.get("provider_id").is_none(), "{kept}");
+    assert_eq!(serde_json::from_value::<Payment>(kept).unwrap(), read);
+    let message: CommerceFlow = serde_json::from_str(message).unwrap();
+    assert!(matches!(
+        message,
+        CommerceFlow::StartPayment { expires_at: None, .. }
+    ));
 }

@@ -26,10 +26,10 @@ const WORDS: &[&str] = &[
     "Present", "Absent", "draft", "in_review", "approved", "scheduled", "published", "unlisted", "retired", "archived", "listed",
     "all", "beginner", "intermediate", "advanced", "article", "video", "audio", "quiz", "document",
     // Money.
-    "CNY", "USD", "EUR", "wallet", "sandbox", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",
+    "CNY", "USD", "EUR", "wallet", "sandbox", "stripe", "wechat", "alipay", "free", "order", "import", "top_up", "pending", "paid", "fulfilled",
     "fulfil_failed", "refunding", "refunded", "cancelled", "expired", "closing", "awaiting_payment", "processing", "unknown",
-    "succeeded", "declined", "failed", "requires_payment", "charge", "query", "close", "refund", "query_refund", "completed",
-    "compensated", "proposed", "posted", "rejected", "provider_clearing", "user_wallet", "wallet_hold", "creator_payable",
+    "succeeded", "declined", "failed", "requires_payment", "requires_action", "redirect", "qr_code", "app", "charge", "query", "close", "refund", "query_refund",
+    "completed", "compensated", "proposed", "posted", "rejected", "provider_clearing", "user_wallet", "wallet_hold", "creator_payable",
     "affiliate_payable", "platform_revenue", "fees", "tax_payable", "chargeback_reserve", "refund_payable", "retry", "compensate",
     "reconcile", "send", "payment_declined", "purchased", "order_placed", "order_fulfilled", "fulfilment_failed",
     "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "intervened", "adjusted", "adjustment_refused", "started",

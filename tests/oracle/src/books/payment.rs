@@ -22,8 +22,14 @@ pub(super) fn apply(books: &mut Books, payment_id: Uuid, event_type: &str, event
             payment.attempt = terms["attempt"].as_i64()?;
             payment.state = "processing";
         }
-        // Neither says what became of the charge.
+        // What is closed is not the payer's turn any more.
+        "close_requested" if payment.state == "requires_action" => payment.state = "processing",
+        // None of them says what became of the charge.
         "close_requested" | "intervened" | "rescheduled" => {}
+        "action_required" => payment.state = "requires_action",
+        "pending" => payment.state = "processing",
+        // It goes on as it is.
+        "awaited" => {}
         "became_unknown" => payment.state = "unknown",
         "succeeded" => {
             payment.state = "succeeded";

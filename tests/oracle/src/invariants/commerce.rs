@@ -126,7 +126,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         "SELECT 'order' AS kind, order_id AS id, state, due_at FROM orders \
          WHERE (due_at IS NOT NULL) <> (state IN ('pending', 'refunding')) \
          UNION ALL SELECT 'payment', payment_id, state, due_at FROM payments \
-         WHERE (due_at IS NOT NULL) <> (state IN ('processing', 'unknown')) \
+         WHERE (due_at IS NOT NULL) <> (state IN ('processing', 'requires_action', 'unknown')) \
             OR (due_at IS NOT NULL) <> (action IS NOT NULL)",
     ),
     invariant(

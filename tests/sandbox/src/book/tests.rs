@@ -9,6 +9,7 @@ fn order(amount: i64, token: Token) -> ChargeOrder {
         token,
         reference: "pay_1".into(),
         callback_url: Some("http://127.0.0.1:1/callbacks/sandbox".into()),
+        wire: Wire::Sandbox,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Buyer, Event, ImportedPurchase};
 use crate::commerce::Error;
 use crate::commerce::access::Source;
 use crate::commerce::order::{
-    self, CloseReason, LINES_MAX, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
+    self, CloseReason, LINES_MAX, Method, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
 };
 use crate::commerce::payment::Settlement;
 use crate::commerce::wallet::TopUpState;
@@ -62,7 +62,7 @@ impl Buyer {
         if self.pending.len() >= OPEN_ORDERS_MAX {
             return Err(Error::TooManyOpenOrders);
         }
-        let payment_token = payment_token.ok_or(Error::PaymentTokenRequired)?;
+        let payment_token = token(order.method, payment_token)?;
         Ok(vec![Event::OrderPlaced {
             order,
             payment_token,
@@ -232,4 +232,15 @@ impl Buyer {
             vec![Event::Imported { purchases }]
         })
     }
+}
+
+/// What is charged: what the buyer named, or the way of paying that everybody has with this provider.
+pub(super) fn token(method: Method, named: Option<String>) -> Result<String, Error> {
+    let otherwise = match method {
+        Method::Provider(provider) => provider.token_default(),
+        Method::Wallet => None,
+    };
+    named
+        .or_else(|| otherwise.map(str::to_owned))
+        .ok_or(Error::PaymentTokenRequired)
 }

@@ -4,7 +4,7 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::refund::{RefundKey, SendOutcome, SendState};
-use super::terms::{Next, Purpose, Terms};
+use super::terms::{Next, PayerAction, Purpose, Terms};
 use crate::commerce::order::Provider;
 use crate::commerce::oversight::{Deed, Intervention};
 use crate::ids::PaymentId;
@@ -27,6 +27,9 @@ pub enum Command {
         token: String,
         /// The number of the attempt, from 1: it tells a new attempt from a redelivered one.
         attempt: u32,
+        /// When the buyer's side gives it up.
+        #[serde(default)]
+        expires_at: Option<Timestamp>,
     },
     /// Take note of what the provider says.
     Report {
@@ -91,6 +94,18 @@ pub enum ChargeOutcome {
     },
     /// The attempt's key is closed: it is not and will not be captured.
     Closed,
+    /// The payer has to do something first.
+    ActionRequired {
+        /// The provider's id of the attempt, where it has one.
+        provider_id: Option<String>,
+        /// What.
+        action: PayerAction,
+    },
+    /// The provider has it and works on it.
+    Pending {
+        /// The provider's id of the attempt, where it has one.
+        provider_id: Option<String>,
+    },
     /// No answer, or one that says nothing.
     Unknown,
     /// The provider has never seen the attempt's key.
@@ -129,6 +144,29 @@ pub enum Event {
     },
     /// The outcome of an action is unknown.
     BecameUnknown {
+        /// The next action.
+        next: Next,
+    },
+    /// The payer was asked to do something.
+    ActionRequired {
+        /// The provider's id of the attempt, where it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_id: Option<String>,
+        /// What.
+        action: PayerAction,
+        /// The next action.
+        next: Next,
+    },
+    /// The payer has not acted yet, as far as the provider says.
+    Awaited {
+        /// The next action.
+        next: Next,
+    },
+    /// The provider works on it.
+    Pending {
+        /// The provider's id of the attempt, where it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider_id: Option<String>,
         /// The next action.
         next: Next,
     },

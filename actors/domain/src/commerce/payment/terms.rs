@@ -57,6 +57,30 @@ pub struct Terms {
     pub token: String,
     /// The number of the attempt, from 1.
     pub attempt: u32,
+    /// When the buyer's side gives it up: a provider that can be told is told, so that nothing is paid later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What the payer has to do before the provider charges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PayerAction {
+    /// Open a page of the provider, or of the payer's bank.
+    Redirect {
+        /// Its address.
+        url: String,
+    },
+    /// Scan a QR code with the provider's app.
+    QrCode {
+        /// What the code says.
+        url: String,
+    },
+    /// Go on in the provider's app, or with its library.
+    App {
+        /// What the app or the library is called with.
+        parameters: String,
+    },
 }
 
 impl Terms {
@@ -75,6 +99,13 @@ pub enum State {
     Absent,
     /// An attempt is under way.
     Processing(Next),
+    /// The payer has to do something; the provider is asked whether they have.
+    RequiresAction {
+        /// What is done next.
+        next: Next,
+        /// What the payer has to do.
+        action: PayerAction,
+    },
     /// The answer to the attempt is missing.
     Unknown(Next),
     /// Captured.
@@ -97,6 +128,7 @@ impl State {
         match self {
             State::Absent => "requires_payment",
             State::Processing(_) => "processing",
+            State::RequiresAction { .. } => "requires_action",
             State::Unknown(_) => "unknown",
             State::Succeeded { .. } => "succeeded",
             State::Declined { .. } => "declined",
@@ -107,8 +139,23 @@ impl State {
     /// The next action, for the states that have one.
     pub fn next(&self) -> Option<Next> {
         match self {
-            State::Processing(next) | State::Unknown(next) => Some(*next),
+            State::Processing(next) | State::Unknown(next) | State::RequiresAction { next, .. } => {
+                Some(*next)
+            }
             State::Absent | State::Succeeded { .. } | State::Declined { .. } | State::Cancelled => None,
+        }
+    }
+
+    /// What the payer has to do, if it is their turn.
+    pub fn payer_action(&self) -> Option<&PayerAction> {
+        match self {
+            State::RequiresAction { action, .. } => Some(action),
+            State::Absent
+            | State::Processing(_)
+            | State::Unknown(_)
+            | State::Succeeded { .. }
+            | State::Declined { .. }
+            | State::Cancelled => None,
         }
     }
 }
