@@ -13,8 +13,15 @@ packages=()
 choose_postgres /nonexistent || packages+=(postgresql)
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
+there() {
+  case $1 in
+    # Brings a part of Python and no command.
+    python3-venv) python3 -c 'import ensurepip' 2>/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
 for named in "$@"; do
-  command -v "$named" >/dev/null || packages+=("$named")
+  there "$named" || packages+=("$named")
 done
 [ "${#packages[@]}" -gt 0 ] || exit 0
 

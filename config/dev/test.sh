@@ -7,10 +7,13 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$repo"
 
-bash config/dev/install.sh
+bash config/dev/install.sh python3-venv
 [ -d "${CARGO_TARGET_DIR:-target}/debug" ] || need_disk 8000
 bash config/dev/stores.sh start test
 eval "$(bash config/dev/stores.sh env test)"
+
+# What stands in for Stripe; so that no test waits for an installation.
+bash config/dev/localstripe.sh >/dev/null
 
 # Black-box tests start the programs themselves.
 cargo build --quiet --locked --workspace --bins || fail "the build failed; the compiler's message is above."
