@@ -5,6 +5,7 @@
 //! client       requests and answers; users with their verbs
 //! payers       what happens at other providers than the sandbox
 //! stores       a database of the test's own
+//! courses      what is published, and how
 //! child        programs that end with the test
 //! localstripe  a stand-in for Stripe that nobody here wrote
 //! tokens       access tokens that the server did not issue
@@ -12,6 +13,7 @@
 
 mod child;
 mod client;
+mod courses;
 mod localstripe;
 mod payers;
 mod site;
@@ -22,12 +24,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::child::{Child, free_address};
 pub(crate) use self::client::{Answer, Call, Client, User, cny, order};
+pub(crate) use self::courses::{CourseSpec, approved, draft, lesson_id, put_lesson, unknown_course};
 pub(crate) use self::localstripe::Localstripe;
 pub(crate) use self::payers::KEYS;
-pub(crate) use self::site::{
-    CourseSpec, PASSWORD, SANDBOX_SECRET, Site, approved, draft, lesson_id, put_lesson, registration,
-    unknown_course,
-};
+pub(crate) use self::site::{PASSWORD, SANDBOX_SECRET, Site, registration};
 pub(crate) use self::stores::{Stores, script};
 pub(crate) use self::tokens::Mint;
 

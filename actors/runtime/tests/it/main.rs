@@ -12,4 +12,5 @@ mod journal;
 mod link;
 mod nodes;
 mod shell;
+mod streams;
 mod tls;
