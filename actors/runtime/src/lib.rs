@@ -35,6 +35,7 @@ mod redis;
 mod region;
 mod resident;
 mod retry;
+mod seldom;
 mod shard;
 mod shell;
 mod snapshots;

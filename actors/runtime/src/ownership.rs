@@ -58,6 +58,8 @@ pub struct ShardMap {
     fenced: Vec<AtomicI64>,
     /// By shard: the highest epoch that anything was heard of.
     heard: Vec<AtomicI64>,
+    /// When another node told of a shard last, in microseconds since `origin`; 0 if what is known is from the table.
+    rumoured: Vec<AtomicU64>,
     elsewhere: RwLock<Vec<Option<Owner>>>,
     settled: Vec<Notify>,
     gained: Notify,
@@ -79,6 +81,7 @@ impl Default for ShardMap {
             words: unowned(),
             fenced: unowned(),
             heard: unowned(),
+            rumoured: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             elsewhere: RwLock::new(vec![None; SHARDS]),
             settled: (0..SHARDS).map(|_| Notify::new()).collect(),
             gained: Notify::new(),
@@ -188,6 +191,32 @@ impl ShardMap {
         drop(changing);
         self.settled[usize::from(shard)].notify_waiters();
         (here != NOT_OWNED).then_some(here >> 1)
+    }
+
+    /// Another node says who serves `shard`: believed as what the table says is, until the table is [looked at](Self::correct) again.
+    ///
+    /// Returns what [`ShardMap::learn`] does.
+    pub fn hear(&self, shard: Shard, owner: Owner) -> Option<i64> {
+        self.rumoured[usize::from(shard)].store(self.micros(Instant::now()).max(1), Ordering::Release);
+        self.learn(shard, owner)
+    }
+
+    /// Takes back what another node told of `shard` if a look at the table that began later, at `looked`, found a lower epoch: whoever
+    /// tells the truth tells what is in the table already.
+    pub fn correct(&self, shard: Shard, epoch: i64, looked: Instant) {
+        let rumoured = &self.rumoured[usize::from(shard)];
+        let told = rumoured.load(Ordering::Acquire);
+        if told == 0 || told >= self.micros(looked) {
+            return;
+        }
+        let _changing = self.change();
+        if self.word(shard).load(Ordering::Acquire) == NOT_OWNED
+            && self.heard(shard).load(Ordering::Acquire) > epoch
+        {
+            self.heard(shard).store(epoch - 1, Ordering::Release);
+            self.set_elsewhere(shard, None);
+        }
+        rumoured.store(0, Ordering::Release);
     }
 
     /// Nobody serves `shard`: its owner under `epoch` is dead, or has given it up.
@@ -380,109 +409,4 @@ impl ShardMap {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    fn owner(epoch: i64) -> Owner {
-        Owner {
-            incarnation: Uuid::from_u128(7),
-            epoch,
-            link: "127.0.0.1:1".into(),
-        }
-    }
-
-    #[test]
-    fn a_sealed_shard_keeps_its_epoch_and_takes_nothing_new() {
-        let shards = ShardMap::default();
-        shards.serve(3, 5);
-
-        assert_eq!(shards.seal(3), Some(5));
-        assert_eq!(shards.seal(3), None, "once");
-        assert_eq!((shards.serving(3), shards.epoch(3)), (false, 5));
-        assert_eq!(shards.place(3), Place::Sealed);
-
-        shards.unseal(3);
-        assert_eq!((shards.serving(3), shards.place(3)), (true, Place::Here));
-    }
-
-    #[test]
-    fn what_is_told_under_a_lower_epoch_is_ignored() {
-        let shards = ShardMap::default();
-        shards.serve(3, 5);
-
-        assert_eq!(shards.learn(3, owner(4)), None);
-        assert_eq!(shards.learn(3, owner(5)), None, "it is ours");
-        assert_eq!(shards.place(3), Place::Here);
-        assert_eq!(shards.learn(3, owner(6)), Some(5));
-        assert_eq!(shards.place(3), Place::There(owner(6)));
-        assert!(!shards.open(3, 6));
-        assert!(shards.open(3, 7));
-        assert_eq!((shards.place(3), shards.epoch(3)), (Place::Here, 7));
-    }
-
-    #[test]
-    fn a_node_that_is_told_early_that_a_shard_is_its_own_can_still_open_it() {
-        let shards = ShardMap::of(Uuid::from_u128(7));
-        let before = Owner {
-            incarnation: Uuid::from_u128(8),
-            ..owner(5)
-        };
-        shards.learn(3, before.clone());
-
-        assert_eq!(shards.learn(3, owner(6)), None);
-
-        assert_eq!(shards.place(3), Place::There(before));
-        assert!(shards.open(3, 6));
-        assert_eq!(shards.place(3), Place::Here);
-    }
-
-    #[test]
-    fn shards_of_a_dead_owner_are_nowhere_and_do_not_come_back() {
-        let shards = ShardMap::default();
-        shards.learn(3, owner(6));
-
-        shards.disown(3, 6);
-
-        assert_eq!(shards.place(3), Place::Nowhere);
-        shards.learn(3, owner(6));
-        assert_eq!(shards.place(3), Place::Nowhere);
-        shards.learn(3, owner(7));
-        assert_eq!(shards.place(3), Place::There(owner(7)));
-    }
-
-    #[test]
-    fn nothing_is_served_once_the_lease_has_ended_and_all_of_it_when_it_is_held_again() {
-        let shards = ShardMap::default();
-        let now = Instant::now();
-        let (second, later) = (Duration::from_secs(1), now + Duration::from_secs(2));
-        shards.serve(3, 5);
-        shards.lease_until(now + second);
-
-        assert!(shards.serving_at(3, now) && !shards.serving_at(3, later));
-        assert!(shards.serving(3), "nobody has looked at the clock");
-        assert!(!shards.end_lease(now));
-        assert!(shards.end_lease(later));
-        assert!(!shards.end_lease(later), "once");
-        assert_eq!((shards.serving(3), shards.epoch(3)), (false, 5));
-        assert_eq!(shards.place(3), Place::Nowhere);
-
-        shards.lease_until(now + second * 60);
-        assert_eq!((shards.serving(3), shards.place(3)), (true, Place::Here));
-    }
-
-    #[tokio::test]
-    async fn whoever_waits_for_a_sealed_shard_hears_where_it_went() {
-        let shards = ShardMap::default();
-        shards.serve(3, 5);
-        shards.seal(3);
-        let mut settled = Box::pin(shards.settled(3));
-        assert!(settled.as_mut().now_or_never().is_none());
-
-        shards.learn(3, owner(6));
-
-        settled.await;
-        assert_eq!(shards.place(3), Place::There(owner(6)));
-    }
-}
+mod tests;

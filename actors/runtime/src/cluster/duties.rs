@@ -161,7 +161,7 @@ pub fn candidates(roll: &Roll) -> Vec<Candidate> {
 /// have them.
 pub fn abandoned(shards: &ShardMap, roll: &Roll, me: Uuid) -> Vec<(Shard, i64)> {
     roll.owned_by(me)
-        .filter(|(shard, owner)| shards.epoch(*shard) == 0 && shards.fenced_at(*shard) == Some(owner.epoch))
+        .filter(|(shard, owner)| shards.epoch(*shard) == 0 && shards.fenced_at(*shard) >= Some(owner.epoch))
         .map(|(shard, owner)| (shard, owner.epoch))
         .collect()
 }

@@ -110,7 +110,7 @@ impl Keeper {
     async fn look(&mut self) -> Result<(), StoreError> {
         let store = self.cluster.watching.clone();
         let ttl = self.cluster.settings.lease.ttl;
-        let began = self.origin.elapsed();
+        let (began, looked) = (self.origin.elapsed(), Instant::now());
         // In this order: an owner that was read lives, or has ended since. The other way round a member that has just joined would
         // look as one that is gone.
         let (since, owned) = store.owners(&self.since).await?;
@@ -123,6 +123,9 @@ impl Keeper {
             self.roll.owners[index] = owned.owner;
             let now = Instant::now();
             self.owned_since[index] = now.checked_sub(owned.age).unwrap_or(now);
+        }
+        for (shard, owner) in self.roll.shards() {
+            self.cluster.shards.correct(shard, owner.epoch, looked);
         }
         self.judge.look(self.origin.elapsed(), &self.roll);
         self.settle();

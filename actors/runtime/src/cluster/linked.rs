@@ -92,9 +92,12 @@ impl Notices for Heard {
                     .then_some(())
                     .ok_or_else(|| "this node takes no shards now".to_owned())
             }
-            (Some(cluster), Notice::Open { shard, epoch }) if cluster.opened(shard, epoch) => Ok(()),
-            (Some(_), Notice::Open { .. }) => {
-                Err("this node does not serve that shard under that epoch".to_owned())
+            (Some(cluster), Notice::Open { shard, epoch }) => {
+                return Box::pin(async move {
+                    let opened = cluster.opened(shard, epoch).await;
+                    let declined = || "this node does not serve that shard under that epoch".to_owned();
+                    opened.then_some(()).ok_or_else(declined)
+                });
             }
         };
         Box::pin(std::future::ready(done))

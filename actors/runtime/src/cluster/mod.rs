@@ -360,14 +360,22 @@ impl Cluster {
         }
     }
 
-    /// The other keeper has handed this shard over: serves it. Heard over the link, before the table is looked at.
+    /// The other keeper has handed this shard over, as is heard over the link: serves it, if the table says so too. A peer that is
+    /// wrong, or lies, would else have two nodes answer.
     ///
     /// Returns whether this node serves it under this epoch.
-    pub fn opened(&self, shard: Shard, epoch: i64) -> bool {
-        self.joined && self.stage() != Stage::Joining && {
-            self.serve(shard, epoch);
-            self.shards.epoch(shard) == epoch
+    pub async fn opened(&self, shard: Shard, epoch: i64) -> bool {
+        if !self.joined || self.stage() == Stage::Joining {
+            return false;
         }
+        if self.shards.epoch(shard) != epoch {
+            match self.watching.owner(shard).await {
+                Ok(owner) if owner == (epoch, Some(self.incarnation)) => self.serve(shard, epoch),
+                // What is true all the same is found at the next look.
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        self.shards.epoch(shard) == epoch
     }
 
     /// Whether this node takes a shard that another keeper wants to hand over; if so, it remembers what is in use there, and starts it

@@ -22,9 +22,11 @@ use super::peer::Caller;
 use super::pipe::End;
 use super::regions::{Incoming, Regions};
 use super::wire::{self, Status};
+use crate::seldom::{Seldom, brief};
 
 /// How long a listener that cannot accept rests: out of file descriptors, usually.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+static REFUSED: Seldom = Seldom::new();
 
 /// What all connections of the called side share.
 pub(super) struct Server {
@@ -125,11 +127,17 @@ impl Server {
             Ok(Ok(met)) => met,
             Ok(Err(error)) => {
                 self.caller.metrics.refused.increment();
-                return tracing::warn!(%address, %error, "a caller is refused");
+                if let Some(others) = REFUSED.pass() {
+                    tracing::warn!(%address, error = brief(&error), others, "a caller is refused");
+                }
+                return;
             }
             Err(_) => {
                 self.caller.metrics.refused.increment();
-                return tracing::warn!(%address, "a caller took too long to say who it is");
+                if let Some(others) = REFUSED.pass() {
+                    tracing::warn!(%address, others, "a caller took too long to say who it is");
+                }
+                return;
             }
         };
         let settings = &self.caller.settings;
@@ -210,6 +218,10 @@ impl Server {
             }
             last = now;
             loop {
+                // What is answered at once, and is long, is not asked for faster than it is fetched.
+                if !inbound.outgoing.has_room(settings.ping_timeout).await {
+                    return End::Silent;
+                }
                 let taken = match inflow.next() {
                     Ok(Some((kind, message))) => self.take(kind, &message, inbound, from, now),
                     Ok(None) => break,

@@ -17,10 +17,12 @@ use crate::entity::{CommandOf, Entity, ErrorOf, Key};
 use crate::link::{self, Answer, Call, Header, Incoming, Lost, Moved, Responder, Served, Status};
 use crate::ownership::{Owner, Place};
 use crate::placement::{Shard, shard_of};
+use crate::seldom::{Seldom, brief};
 use crate::trace::{Span, SpanKind, Trace};
 
 /// How often a request is sent on when whoever was asked is not the owner any more.
 const HOPS_MAX: u32 = 2;
+static UNREADABLE: Seldom = Seldom::new();
 /// How long to wait for the news to get around when two nodes name each other, or a pipe has just broken.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -131,7 +133,9 @@ impl<E: Entity> Region<E> {
             Err(_) => return Err(AskError::NotOwner),
         };
         let shards = &self.shared.node.shards;
-        shards.learn(shard, owner);
+        if shards.hear(shard, owner).is_some() {
+            self.shared.node.supervisors.forget(shard);
+        }
         let news = shards.place(shard) != Place::There(asked.clone());
         // Whoever was asked is about to hear that the shard is its own, or this node that it is not.
         if news { Ok(()) } else { pause(context).await }
@@ -317,7 +321,15 @@ impl<E: Entity> Served for Shared<E> {
         let asked: link::Heard<CommandOf<E>, E::Question> = match serde_json::from_slice(&incoming.payload) {
             Ok(asked) => asked,
             Err(error) => {
-                tracing::error!(entity.kind = E::KIND.name, %error, "unreadable request of another node");
+                if let Some(others) = UNREADABLE.pass() {
+                    let error = brief(&error);
+                    tracing::error!(
+                        entity.kind = E::KIND.name,
+                        error,
+                        others,
+                        "unreadable request of another node"
+                    );
+                }
                 return responder.send(Status::Unreadable, header.entity, &[]);
             }
         };

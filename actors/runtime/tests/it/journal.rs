@@ -11,13 +11,13 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::journal::postgres::{JournalSettings, PostgresJournal};
 use lyceum_runtime::journal::{CommitError, Entry, Journal, Submission, Turn};
 use lyceum_runtime::{
-    ActorLimits, AskError, Database, DatabaseSettings, Deliver, Delivery, DeliveryError, Effects, Entity,
-    Membership, OutboxSettings, Relay, Shard, ShardMap, ids, shard_of,
+    ActorLimits, AskError, Database, DatabaseSettings, Deliver, Delivery, DeliveryError, Effects, Membership,
+    OutboxSettings, Relay, Shard, ShardMap, ids, shard_of,
 };
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::counter::{Bench, Command, CounterId, Counters, Error, entity, named, soon, until};
+use crate::counter::{Bench, Command, CounterId, Error, entity, named, soon, until};
 use crate::databases::{connect, drop_all};
 
 /// The migrations of what the runtime keeps itself.
