@@ -8,16 +8,16 @@ use lyceum_runtime::{Entity, Mark, Stream};
 use crate::counter::{Command, Counters, soon, until};
 use crate::journal::{Store, new};
 
+/// Opens a transaction that has a number, as one that writes has: streams in order wait for it.
+const OPEN: &str = "BEGIN; SELECT pg_current_xact_id()";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_reads_every_turn_once_and_waits_for_open_transactions() {
     let store = Store::create().await;
     let from = Stream::end(&store.database).await.unwrap();
     let bench = store.node().await;
     let blocker = store.database.client().await.unwrap();
-    blocker
-        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
-        .await
-        .unwrap();
+    blocker.batch_execute(OPEN).await.unwrap();
     let ids: Vec<_> = (0..50).map(|_| new()).collect();
     for id in &ids {
         bench
@@ -47,10 +47,7 @@ async fn whoever_may_hear_out_of_order_is_told_of_every_turn_once_although_a_tra
     let from = Stream::end(&store.database).await.unwrap();
     let bench = store.node().await;
     let blocker = store.database.client().await.unwrap();
-    blocker
-        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
-        .await
-        .unwrap();
+    blocker.batch_execute(OPEN).await.unwrap();
     let mark = Arc::new(Mark::default());
     let kinds = [Counters::KIND.number];
     let mut stream = Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5))
@@ -82,10 +79,7 @@ async fn whoever_may_hear_out_of_order_is_told_of_more_turns_than_a_look_reads_a
     let from = Stream::end(&store.database).await.unwrap();
     let bench = store.node().await;
     let blocker = store.database.client().await.unwrap();
-    blocker
-        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
-        .await
-        .unwrap();
+    blocker.batch_execute(OPEN).await.unwrap();
     let kinds = [Counters::KIND.number];
     let mut stream = Stream::follow(store.database.clone(), &kinds, from, Duration::from_millis(5)).early();
     let ids: Vec<_> = (0..2_500).map(|_| new()).collect();
