@@ -24,7 +24,9 @@ mod wire;
 
 use lyceum_domain::commerce::order::Stage;
 use lyceum_domain::commerce::payment::PayerAction;
-use lyceum_domain::commerce::{Command, Error, Line, Method, Order, OrderState, PlaceOrder, Provider, order};
+use lyceum_domain::commerce::{
+    Command, Error, Line, Method, Order, OrderState, PlaceOrder, Provider, coupon, order,
+};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId};
 use lyceum_entities::catalog::{Entry, Visibility};
 use lyceum_entities::commerce::{Answer, PaymentAnswer, PaymentKey, PaymentQuestion, Question};
@@ -365,7 +367,8 @@ fn method(api: &Api, name: &str) -> Result<Method, Problem> {
 /// The lines of a cart at the catalog's prices.
 fn lines(api: &Api, items: &[ItemBody], coupon_code: Option<&str>) -> Result<Vec<Line>, Problem> {
     if coupon_code.is_some() {
-        return Err(Problem::from_error(&Error::CouponUnknown).at("/coupon_code", "there is no such coupon"));
+        return Err(Problem::from_error(&Error::Coupon(coupon::Refusal::Unknown))
+            .at("/coupon_code", "there is no such coupon"));
     }
     if items.len() > order::LINES_MAX {
         return Err(Problem::from_error(&Error::TooManyLines));

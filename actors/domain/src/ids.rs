@@ -35,4 +35,12 @@ ids! {
     RefundKind RefundId "ref";
     /// A manual adjustment of the ledger.
     AdjustmentKind AdjustmentId "adj";
+    /// A coupon.
+    CouponKind CouponId "cpn";
+    /// A bundle of courses.
+    BundleKind BundleId "bnd";
+    /// A batch of redeem codes.
+    BatchKind BatchId "bat";
+    /// A redeem code, by the hash of what people type.
+    CodeKind CodeId "rdc";
 }

@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 
 pub mod access;
 pub mod adjustment;
+pub mod allocation;
+pub mod batch;
+pub mod bundle;
 pub mod buyer;
+pub mod coupon;
 pub mod ledger;
 pub mod order;
 pub mod oversight;
@@ -40,7 +44,10 @@ mod property_test;
 
 pub use access::{Grant, ImportId, Source};
 pub use adjustment::Adjustment;
+pub use batch::Batch;
+pub use bundle::Bundle;
 pub use buyer::{Buyer, Command, Event};
+pub use coupon::Coupon;
 pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
 pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
@@ -103,9 +110,15 @@ pub enum Error {
     /// The amount is zero or beyond what a wallet or an order may hold.
     #[error("the amount is out of range")]
     AmountOutOfRange,
-    /// There is no such coupon.
-    #[error("there is no such coupon")]
-    CouponUnknown,
+    /// A redeem code refuses.
+    #[error(transparent)]
+    Code(#[from] batch::Refusal),
+    /// A bundle refuses.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Refusal),
+    /// A coupon refuses.
+    #[error(transparent)]
+    Coupon(#[from] coupon::Refusal),
     /// The payment method is not offered.
     #[error("the payment method is not offered")]
     PaymentMethodUnknown,
@@ -193,7 +206,9 @@ impl Coded for Error {
             Error::TooManyOpenTopUps => "commerce.too_many_open_top_ups",
             Error::CurrencyUnsupported => "commerce.currency_unsupported",
             Error::AmountOutOfRange => "commerce.amount_out_of_range",
-            Error::CouponUnknown => "commerce.coupon_unknown",
+            Error::Bundle(refusal) => refusal.code(),
+            Error::Code(refusal) => refusal.code(),
+            Error::Coupon(refusal) => refusal.code(),
             Error::PaymentMethodUnknown => "commerce.payment_method_unknown",
             Error::PaymentTokenRequired => "commerce.payment_token_required",
             Error::WrongState { .. } => "commerce.wrong_state",
@@ -228,6 +243,9 @@ impl Coded for Error {
             | Error::PriceChanged
             | Error::WrongState { .. }
             | Error::RefundExceedsCapture => Class::Conflict,
+            Error::Bundle(refusal) => refusal.class(),
+            Error::Code(refusal) => refusal.class(),
+            Error::Coupon(refusal) => refusal.class(),
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
             Error::CallbackMalformed => Class::Malformed,
@@ -240,7 +258,6 @@ impl Coded for Error {
             | Error::TooManyOpenTopUps
             | Error::CurrencyUnsupported
             | Error::AmountOutOfRange
-            | Error::CouponUnknown
             | Error::PaymentMethodUnknown
             | Error::PaymentTokenRequired
             | Error::RefundWindowClosed
@@ -256,6 +273,9 @@ impl Coded for Error {
     fn current_state(&self) -> Option<Cow<'static, str>> {
         match self {
             Error::WrongState { current } => Some(current.clone()),
+            Error::Bundle(refusal) => refusal.current_state(),
+            Error::Code(refusal) => refusal.current_state(),
+            Error::Coupon(refusal) => refusal.current_state(),
             Error::CourseAlreadyOwned => Some(Cow::Borrowed("owned")),
             Error::CourseInPendingOrder => Some(Cow::Borrowed("pending")),
             _ => None,
@@ -289,7 +309,9 @@ mod tests {
             Error::TooManyOpenTopUps,
             Error::CurrencyUnsupported,
             Error::AmountOutOfRange,
-            Error::CouponUnknown,
+            Error::Bundle(bundle::Refusal::NotFound),
+            Error::Code(batch::Refusal::Unknown),
+            Error::Coupon(coupon::Refusal::Unknown),
             Error::PaymentMethodUnknown,
             Error::PaymentTokenRequired,
             Error::wrong_state("pending"),

@@ -1,0 +1,143 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+const OPERATOR: UserId = UserId::from_u128(9);
+
+fn terms() -> Terms {
+    Terms {
+        course_id: CourseId::from_u128(5),
+        count: 3,
+        expires_at: Timestamp::from_millis(1_000),
+    }
+}
+
+fn issued() -> Batch {
+    let mut batch = Batch::default();
+    let issue = Command::Issue {
+        terms: terms(),
+        by: OPERATOR,
+    };
+    carry_out(&mut batch, issue, 0).unwrap();
+    batch
+}
+
+fn carry_out(batch: &mut Batch, command: Command, now: i64) -> Result<usize, Error> {
+    let events = batch.decide(command, Timestamp::from_millis(now))?;
+    for event in &events {
+        batch.apply(event);
+    }
+    Ok(events.len())
+}
+
+fn redeem(number: u16, user: u128) -> Command {
+    Command::Redeem {
+        number,
+        user: UserId::from_u128(user),
+    }
+}
+
+#[test]
+fn a_code_is_redeemed_once_and_by_one_person() {
+    let mut batch = issued();
+
+    assert_eq!(carry_out(&mut batch, redeem(0, 1), 0), Ok(1));
+    assert_eq!(
+        carry_out(&mut batch, redeem(0, 1), 0),
+        Ok(0),
+        "the same person asks again"
+    );
+    assert_eq!(carry_out(&mut batch, redeem(0, 2), 0), Err(Refusal::Used.into()));
+    assert_eq!(carry_out(&mut batch, redeem(1, 2), 0), Ok(1));
+    assert_eq!(
+        carry_out(&mut batch, redeem(3, 2), 0),
+        Err(Refusal::Unknown.into())
+    );
+    assert_eq!(batch.issued().unwrap().redeemed.len(), 2);
+}
+
+#[test]
+fn no_code_is_redeemed_after_its_batch_is_over_and_what_was_redeemed_stays() {
+    let mut batch = issued();
+    carry_out(&mut batch, redeem(0, 1), 999).unwrap();
+
+    assert_eq!(
+        carry_out(&mut batch, redeem(1, 2), 1_000),
+        Err(Refusal::Expired.into())
+    );
+    assert_eq!(
+        batch.issued().unwrap().state(Timestamp::from_millis(1_000)),
+        "expired"
+    );
+    assert_eq!(
+        carry_out(&mut batch, Command::Cancel { by: OPERATOR }, 500),
+        Ok(1)
+    );
+    assert_eq!(
+        carry_out(&mut batch, Command::Cancel { by: OPERATOR }, 500),
+        Ok(0)
+    );
+    assert_eq!(
+        carry_out(&mut batch, redeem(1, 2), 500),
+        Err(Refusal::Cancelled.into())
+    );
+    assert_eq!(carry_out(&mut batch, redeem(0, 1), 500), Ok(0));
+}
+
+#[test]
+fn batches_that_make_no_sense_are_refused() {
+    for (change, refusal) in [
+        (Terms { count: 0, ..terms() }, Refusal::CountInvalid),
+        (
+            Terms {
+                count: CODES_MAX + 1,
+                ..terms()
+            },
+            Refusal::CountInvalid,
+        ),
+        (
+            Terms {
+                expires_at: Timestamp::EPOCH,
+                ..terms()
+            },
+            Refusal::ValidityInvalid,
+        ),
+    ] {
+        let issue = Command::Issue {
+            terms: change,
+            by: OPERATOR,
+        };
+        assert_eq!(
+            Batch::default().decide(issue, Timestamp::EPOCH),
+            Err(refusal.into())
+        );
+    }
+    assert_eq!(
+        carry_out(&mut Batch::default(), redeem(0, 1), 0),
+        Err(Refusal::Unknown.into())
+    );
+    assert_eq!(
+        carry_out(&mut Batch::default(), Command::Cancel { by: OPERATOR }, 0),
+        Err(Refusal::BatchNotFound.into())
+    );
+}
+
+#[test]
+fn codes_of_refusals_are_unique_and_belong_to_commerce() {
+    let refusals = [
+        Refusal::BatchNotFound,
+        Refusal::Unknown,
+        Refusal::Used,
+        Refusal::Expired,
+        Refusal::Cancelled,
+        Refusal::Unpaid,
+        Refusal::CountInvalid,
+        Refusal::ValidityInvalid,
+        Refusal::GiftRedeemed,
+    ];
+
+    let codes: BTreeSet<_> = refusals.iter().map(Coded::code).collect();
+
+    assert_eq!(codes.len(), refusals.len());
+    assert!(codes.iter().all(|code| code.starts_with("commerce.")));
+}
