@@ -4,8 +4,10 @@
 //! too many are under way), waits for the last answers, and hands back its tally and its users. Everything runs on one
 //! thread; an async task is a journey, a connection or one of two tickers.
 //!
-//! The generator's clock is Tokio's, whose timers fire up to a millisecond late; what is due by then starts in one batch,
-//! and latency counts from the planned time all the same.
+//! Starts wait for a timer of the kernel, since Tokio's fire up to a millisecond late; what is due by the time that it
+//! goes off starts in one batch, and latency counts from the planned time all the same.
+
+mod alarm;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, interval, sleep_until};
 
+use self::alarm::Alarm;
 use crate::Failure;
 use crate::arrival::{Plan, Start};
 use crate::catalog::Catalog;
@@ -138,8 +141,9 @@ async fn work(task: Task) -> Result<Rc<Worker>, Failure> {
 
     let beating = spawn_local(beat(worker.clone(), number, board.clone()));
     let refreshing = spawn_local(keep_fresh(worker.clone()));
+    let alarm = Alarm::new()?;
     tokio::select! {
-        () = pace(&worker, &scenario, plan) => {}
+        paced = pace(&worker, &scenario, plan, &alarm) => paced?,
         // The sender lives until all workers have ended.
         _ = stop.changed() => {}
     }
@@ -154,12 +158,15 @@ async fn work(task: Task) -> Result<Rc<Worker>, Failure> {
 }
 
 /// Starts each journey when it is due.
-async fn pace(worker: &Rc<Worker>, scenario: &Scenario, plan: Plan) {
+///
+/// # Errors
+/// There is no timer to wait for.
+async fn pace(worker: &Rc<Worker>, scenario: &Scenario, plan: Plan, alarm: &Alarm) -> Result<(), Failure> {
     let mut batch = 0;
     for start in plan {
         let due = worker.epoch + start.at;
         if due > Instant::now() {
-            sleep_until(due).await;
+            alarm.wait_until(due).await?;
             batch = 0;
         } else if batch >= BATCH {
             yield_now().await;
@@ -169,6 +176,7 @@ async fn pace(worker: &Rc<Worker>, scenario: &Scenario, plan: Plan) {
         worker.start(scenario.mix[start.journey].0, start);
     }
     sleep_until(worker.epoch + scenario.profile.length()).await;
+    Ok(())
 }
 
 async fn beat(worker: Rc<Worker>, number: usize, board: Arc<Board>) {
