@@ -49,6 +49,7 @@ const MIGRATIONS: &[Migration] = migrations![
     12 "0012_ledger",
     13 "0013_adjustments",
     14 "0014_payers",
+    15 "0015_churn",
 ];
 
 /// Why the database was left as it was.

@@ -139,6 +139,12 @@ pub struct Commerce {
     pub adjustment_entries_max: usize,
     /// After which a saga counts as stuck.
     pub saga_stuck_after_s: Seconds,
+    /// Callbacks written down by one statement.
+    pub callback_batch_max: usize,
+    /// Callbacks that wait to be written down.
+    pub callback_queue_max: usize,
+    /// How long a mark waits for others.
+    pub callback_mark_ms: Millis,
     /// Life of a link to a lesson's media.
     pub content_ttl_s: Seconds,
     /// Key that signs links to media.
@@ -185,6 +191,18 @@ impl Commerce {
             "commerce.saga_stuck_after_s",
             *self.saga_stuck_after_s,
             Duration::from_secs(1)..=DAY,
+        );
+        checks.range("commerce.callback_batch_max", self.callback_batch_max, 1..=10_000);
+        checks.range(
+            "commerce.callback_queue_max",
+            self.callback_queue_max,
+            1..=1_000_000,
+        );
+        // Providers give up on an answer after some seconds.
+        checks.duration(
+            "commerce.callback_mark_ms",
+            *self.callback_mark_ms,
+            Duration::ZERO..=Duration::from_secs(1),
         );
     }
 }

@@ -1,15 +1,17 @@
 //! Settings as the platform takes them: the one place where names of the file become limits of the packages below.
 
+use std::time::Duration;
+
 use lyceum_domain::accounts::{Policy, Role, Roles};
 use lyceum_entities::PlatformSettings;
 use lyceum_entities::accounts::{HashCost, KeySettings};
 use lyceum_entities::catalog::CatalogLimits;
-use lyceum_entities::commerce::ClosingSettings;
+use lyceum_entities::commerce::{ClosingSettings, InboxSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_runtime::cluster::lease::LeaseTerms;
 use lyceum_runtime::cluster::{ClusterSettings, HandoffLimits};
 use lyceum_runtime::journal::postgres::JournalSettings;
-use lyceum_runtime::{ActorLimits, DatabaseSettings, OutboxSettings, RetryLimits};
+use lyceum_runtime::{ActorLimits, BatchLimits, DatabaseSettings, OutboxSettings, RetryLimits};
 
 use super::Settings;
 use super::cluster::Join;
@@ -99,6 +101,7 @@ impl Settings {
                 events_min: self.recommend.train_events_min,
             },
             providers: self.offered()?,
+            inbox: self.inbox(),
             closing: ClosingSettings {
                 sum_every: *self.ledger.sum_every_s,
                 settle: *self.ledger.settle_s,
@@ -108,6 +111,21 @@ impl Settings {
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
         })
+    }
+
+    /// How callbacks are written down.
+    fn inbox(&self) -> InboxSettings {
+        let arrivals = BatchLimits {
+            batch_max: self.commerce.callback_batch_max,
+            queue_max: self.commerce.callback_queue_max,
+            // A payment waits for its callback to be written down.
+            linger: Duration::ZERO,
+        };
+        let marks = BatchLimits {
+            linger: *self.commerce.callback_mark_ms,
+            ..arrivals
+        };
+        InboxSettings { arrivals, marks }
     }
 
     /// How the node joins others, unless it is alone.

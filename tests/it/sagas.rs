@@ -1,5 +1,7 @@
 //! What operators see of sagas and orders, and do about them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Site, User, cny, unique, until};
@@ -302,6 +304,13 @@ async fn a_timeline_tells_everything_about_an_order_in_the_order_of_time() {
     buyer.order_becomes(&second, "fulfilled").await;
     buyer.refund(&order).await.expect(202);
     buyer.order_becomes(&order, "refunded").await;
+    // A timeline that still grows has other pages a moment later.
+    site.stores.become_quiet(Duration::from_secs(30)).await;
+    until("all three callbacks are processed", async || {
+        let processed = "SELECT count(*) FROM provider_events WHERE processed_at IS NOT NULL";
+        (site.stores.count(processed).await == 3).then_some(())
+    })
+    .await;
     let path = format!("/admin/v1/orders/{order}/timeline");
 
     let whole = operator.get(&format!("{path}?limit=100")).await.expect(200);

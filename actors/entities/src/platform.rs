@@ -31,7 +31,7 @@ use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
     Adjustments, Answer as BuyerAnswer, Buyers, ClosingSettings, CommercePorts, CommerceQueries, Gateway,
-    Payments, Question as BuyerQuestion,
+    Inbox, InboxSettings, Payments, Question as BuyerQuestion,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
@@ -92,6 +92,8 @@ pub struct PlatformSettings {
     pub trainer: TrainerSettings,
     /// Whom payments are offered through.
     pub providers: ProviderSettings,
+    /// How callbacks are written down.
+    pub inbox: InboxSettings,
     /// How the ledger is summed up.
     pub closing: ClosingSettings,
     /// How long an entity may take to answer a message.
@@ -299,7 +301,8 @@ impl Platform {
             gateway: gateway.clone(),
             ask_timeout: settings.ask_timeout,
         };
-        let receivers = Receivers::new(schemes, &commerce, &ports);
+        let inbox = Inbox::start(&database, settings.inbox);
+        let receivers = Receivers::new(schemes, &inbox, &commerce, &ports);
 
         Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
             .await?

@@ -13,6 +13,7 @@
 //! durable; [`Effects`] is what they change beside its events.
 
 mod ask;
+mod batcher;
 pub mod clock;
 pub mod cluster;
 mod context;
@@ -45,6 +46,7 @@ pub mod trace;
 mod worker;
 
 pub use ask::AskError;
+pub use batcher::{BatchLimits, Batcher};
 pub use cluster::{Cluster, ClusterSettings, Fate};
 pub use context::{Context, Operation};
 pub use cpu::{CpuError, CpuPool, Niceness};

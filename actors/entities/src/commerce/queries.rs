@@ -1,16 +1,13 @@
-//! What commerce asks the database for its users and providers: wallet statements, and the inbox of callbacks.
+//! What commerce asks the database for its users and for callbacks: wallet statements, and whose payment a callback is about.
 //!
 //! Orders and access are read from their buyer, who has them in memory. What operators ask is in `oversight`, `timeline` and `closing`.
 
-use lyceum_domain::commerce::Provider;
 use lyceum_domain::commerce::ledger::Step;
 use lyceum_domain::ids::{PaymentId, RefundId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Database, StoreError};
 use tokio_postgres::Row;
 use uuid::Uuid;
-
-use super::callback::Callback;
 
 /// Reads the tables of commerce.
 #[derive(Clone)]
@@ -75,43 +72,6 @@ impl CommerceQueries {
             )
             .await?;
         rows.iter().map(wallet_entry).collect()
-    }
-
-    /// Writes a callback to the inbox; `true` if it was processed before.
-    pub(super) async fn receive(
-        &self,
-        provider: Provider,
-        callback: &Callback,
-        body: &str,
-    ) -> Result<bool, StoreError> {
-        let row = self
-            .database
-            .query_opt(
-                "INSERT INTO provider_events AS e (provider, event_id, kind, reference, body) \
-                 VALUES ($1, $2, $3, $4, ($5::text)::json) \
-                 ON CONFLICT (provider, event_id) DO UPDATE SET deliveries = e.deliveries + 1 \
-                 RETURNING processed_at IS NOT NULL",
-                &[
-                    &provider.name(),
-                    &callback.event_id,
-                    &callback.kind,
-                    &callback.reference,
-                    &body,
-                ],
-            )
-            .await?;
-        row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
-    }
-
-    /// Marks a callback as processed.
-    pub(super) async fn processed(&self, provider: Provider, event_id: &str) -> Result<(), StoreError> {
-        self.database
-            .execute(
-                "UPDATE provider_events SET processed_at = now() WHERE provider = $1 AND event_id = $2",
-                &[&provider.name(), &event_id],
-            )
-            .await
-            .map(|_| ())
     }
 
     /// Whose payment it is.

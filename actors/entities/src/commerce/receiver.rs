@@ -3,8 +3,6 @@
 //! A callback is written to the inbox, reported to its payment, and then marked as processed; the provider hears
 //! of success only after that, so a crash in between means that it is delivered, and reported, again.
 
-use std::borrow::Cow;
-
 use lyceum_domain::commerce::payment::{ChargeOutcome, Command, RefundKey, SendOutcome};
 use lyceum_domain::commerce::{Error, Provider};
 use lyceum_domain::ids::{PaymentId, RefundId};
@@ -12,6 +10,7 @@ use lyceum_runtime::{AskError, StoreError};
 
 use super::callback::{Callback, CallbackScheme, Delivery, News};
 use super::flows::CommercePorts;
+use super::inbox::Inbox;
 use super::queries::CommerceQueries;
 use crate::meters::{PAYMENT_AMOUNT_MISMATCH_TOTAL, WEBHOOK_EVENTS_TOTAL};
 
@@ -19,6 +18,7 @@ use crate::meters::{PAYMENT_AMOUNT_MISMATCH_TOTAL, WEBHOOK_EVENTS_TOTAL};
 pub struct Receiver {
     provider: Provider,
     scheme: Box<dyn CallbackScheme>,
+    inbox: Inbox,
     queries: CommerceQueries,
     ports: CommercePorts,
 }
@@ -44,12 +44,14 @@ impl Receiver {
     pub fn new(
         provider: Provider,
         scheme: Box<dyn CallbackScheme>,
+        inbox: Inbox,
         queries: CommerceQueries,
         ports: CommercePorts,
     ) -> Self {
         Receiver {
             provider,
             scheme,
+            inbox,
             queries,
             ports,
         }
@@ -89,15 +91,15 @@ impl Receiver {
         // The inbox keeps JSON; a form is kept as a text in it.
         let form = serde_json::from_str::<&serde_json::value::RawValue>(text).is_err();
         let text = if form {
-            Cow::Owned(serde_json::Value::from(text).to_string())
+            serde_json::Value::from(text).to_string()
         } else {
-            Cow::Borrowed(text)
+            text.to_owned()
         };
-        if self.queries.receive(self.provider, callback, &text).await? {
+        if self.inbox.receive(self.provider, callback, text).await? {
             return Ok(false);
         }
         self.report(callback).await?;
-        self.queries.processed(self.provider, &callback.event_id).await?;
+        self.inbox.processed(self.provider, &callback.event_id).await?;
         Ok(true)
     }
 

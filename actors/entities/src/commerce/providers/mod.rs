@@ -23,6 +23,7 @@ use lyceum_runtime::StoreError;
 use super::callback::{CallbackScheme, CallbackSecret, SandboxCallbacks};
 use super::flows::CommercePorts;
 use super::gateway::{Gateway, PaymentProvider};
+use super::inbox::Inbox;
 use super::queries::CommerceQueries;
 use super::receiver::Receiver;
 use super::sandbox::{Sandbox, SandboxSettings};
@@ -131,9 +132,14 @@ pub(crate) fn open(settings: ProviderSettings) -> Result<(Gateway, Schemes), Sto
 pub struct Receivers(BTreeMap<Provider, Receiver>);
 
 impl Receivers {
-    pub(crate) fn new(schemes: Schemes, queries: &CommerceQueries, ports: &CommercePorts) -> Self {
+    pub(crate) fn new(
+        schemes: Schemes,
+        inbox: &Inbox,
+        queries: &CommerceQueries,
+        ports: &CommercePorts,
+    ) -> Self {
         let receivers = schemes.into_iter().map(|(provider, scheme)| {
-            let receiver = Receiver::new(provider, scheme, queries.clone(), ports.clone());
+            let receiver = Receiver::new(provider, scheme, inbox.clone(), queries.clone(), ports.clone());
             (provider, receiver)
         });
         Receivers(receivers.collect())
