@@ -50,6 +50,7 @@ const MIGRATIONS: &[Migration] = migrations![
     13 "0013_adjustments",
     14 "0014_payers",
     15 "0015_churn",
+    16 "0016_discounts",
 ];
 
 /// Why the database was left as it was.

@@ -143,6 +143,8 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         payment_token,
         expires_at: now.plus(*settings.order_ttl_s),
         refundable_until: now.plus(*settings.refund_window_s),
+        reservations: vec![],
+        reserved_until: None,
     }));
     // The order's id is drawn anew for a repeated request; the answer that was stored has the first one.
     let Command::PlaceOrder(place) = &command else {
@@ -401,6 +403,7 @@ fn line_of(course_id: CourseId, entry: &Entry, share_bps: u16) -> Line {
         price: entry.price,
         creator: entry.creator,
         share_bps,
+        discount: order::no_discount(),
     }
 }
 

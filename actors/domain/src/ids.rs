@@ -43,4 +43,6 @@ ids! {
     BatchKind BatchId "bat";
     /// A redeem code, by the hash of what people type.
     CodeKind CodeId "rdc";
+    /// A flash sale of one course.
+    SaleKind SaleId "sal";
 }

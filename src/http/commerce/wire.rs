@@ -91,7 +91,7 @@ pub(in crate::http) struct TopUpRequest {
 pub(in crate::http) struct QuoteBody {
     /// The courses.
     pub(super) items: Vec<QuoteLine>,
-    /// The sum of the prices.
+    /// The sum of the prices less the discounts.
     #[schema(value_type = shapes::Money)]
     pub(super) total: Money,
 }
@@ -102,8 +102,13 @@ pub(in crate::http) struct QuoteLine {
     #[schema(value_type = String)]
     course_id: CourseId,
     title: String,
+    /// The list price.
     #[schema(value_type = shapes::Money)]
     price: Money,
+    /// What is not paid of it; left out if that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<shapes::Money>)]
+    discount: Option<Money>,
     /// Whether the caller has bought or made it, so that an order of this cart would be refused.
     owned: bool,
 }
@@ -114,6 +119,7 @@ impl QuoteLine {
             course_id: line.course_id,
             title: line.title.to_string(),
             price: line.price,
+            discount: discount(line),
             owned,
         }
     }
@@ -154,8 +160,13 @@ struct OrderLine {
     course_id: CourseId,
     course_version: u32,
     title: String,
+    /// The list price when it was ordered.
     #[schema(value_type = shapes::Money)]
     price: Money,
+    /// What is not paid of it; left out if that is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<shapes::Money>)]
+    discount: Option<Money>,
 }
 
 /// The payment of an order.
@@ -230,6 +241,7 @@ impl OrderBody {
             course_version: line.course_version,
             title: line.title.to_string(),
             price: line.price,
+            discount: discount(line),
         };
         OrderBody {
             id: placement.order_id,
@@ -267,6 +279,11 @@ impl OrderBody {
         }
         self
     }
+}
+
+/// What a line takes off its price, if anything.
+fn discount(line: &Line) -> Option<Money> {
+    Some(line.discount).filter(|discount| !discount.is_zero())
 }
 
 /// What is known of an order's payment.

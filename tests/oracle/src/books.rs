@@ -66,9 +66,18 @@ pub(crate) struct Order {
 pub(crate) struct Line {
     pub(crate) course: Uuid,
     pub(crate) version: i64,
+    /// The list price.
     pub(crate) price: i64,
     pub(crate) creator: Uuid,
     pub(crate) share_bps: i64,
+    pub(crate) discount: i64,
+}
+
+impl Line {
+    /// What is paid.
+    pub(crate) fn net(&self) -> i64 {
+        self.price - self.discount
+    }
 }
 
 /// The refund of an order.

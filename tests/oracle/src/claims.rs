@@ -261,6 +261,7 @@ pub(crate) fn same_lines(lines: &[Line], items: &Value) -> bool {
         item["course_id"].as_str() == Some(&typeid::write("crs", line.course))
             && item["course_version"].as_i64() == Some(line.version)
             && item["price"]["amount"].as_i64() == Some(line.price)
+            && item["discount"]["amount"].as_i64().unwrap_or(0) == line.discount
     };
     lines.len() == items.len() && lines.iter().zip(items).all(same)
 }

@@ -1,6 +1,7 @@
 //! Clients that buy: each repeats an operation under the same id until it hears what became of it.
 
 use lyceum_domain::commerce::ledger::{Account, Entry};
+use lyceum_domain::commerce::order::no_discount;
 use lyceum_domain::commerce::{self, Deed, Intervention, Line, Method, PlaceOrder, Provider};
 use lyceum_domain::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Currency, Money, Timestamp};
@@ -170,6 +171,7 @@ impl Client {
                         price: money(price),
                         creator: UserId::from_u128(9_000_000),
                         share_bps: 7000,
+                        discount: no_discount(),
                     }],
                     expected_total: None,
                     method: if wallet {
@@ -180,6 +182,8 @@ impl Client {
                     payment_token: Some("tok".to_owned()),
                     expires_at: now.plus(std::time::Duration::from_secs(30)),
                     refundable_until: now.plus(std::time::Duration::from_secs(3600)),
+                    reservations: vec![],
+                    reserved_until: None,
                 };
                 (
                     Some(commerce::Command::PlaceOrder(Box::new(place))),

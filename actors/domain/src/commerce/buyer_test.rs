@@ -6,7 +6,9 @@ use lyceum_kernel::{Aggregate, Coded, Currency, Money, Timestamp};
 
 use super::buyer::{Buyer, Command, Event};
 use super::ledger::{Account, posting};
-use super::order::{CloseReason, LINES_MAX, Line, Method, OPEN_ORDERS_MAX, OrderState, PlaceOrder, Provider};
+use super::order::{
+    CloseReason, LINES_MAX, Line, Method, OPEN_ORDERS_MAX, OrderState, PlaceOrder, Provider, no_discount,
+};
 use super::payment::{Purpose, Settlement};
 use super::refund::RefundOutcome;
 use super::{Error, SETTLEMENT_CURRENCY};
@@ -28,6 +30,7 @@ pub(super) fn line(course: u128, price: i64) -> Line {
         price: cny(price),
         creator: UserId::from_u128(9),
         share_bps: 7_000,
+        discount: no_discount(),
     }
 }
 
@@ -46,6 +49,8 @@ pub(super) fn place(n: u128, method: Method, lines: &[(u128, i64)]) -> Command {
         payment_token: Some("tok_ok".into()),
         expires_at: NOW.plus(Duration::from_secs(900)),
         refundable_until: NOW.plus(Duration::from_secs(3_600)),
+        reservations: vec![],
+        reserved_until: None,
     }))
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adjustment;
 use super::buyer::{Buyer, Event};
-use super::order::{Line, Placement};
+use super::order::Placement;
 use super::payment;
 use super::refund::RefundState;
 use super::wallet::TopUpState;
@@ -403,22 +403,17 @@ fn sale(user: UserId, placement: &Placement) -> Option<Transaction> {
     let mut entries = Vec::with_capacity(placement.lines.len() + 2);
     entries.push(payer);
     let mut revenue = 0;
-    for Line {
-        price,
-        share_bps,
-        creator,
-        ..
-    } in &placement.lines
-    {
-        let share = price.share(*share_bps).amount();
-        revenue += price.amount() - share;
+    for line in &placement.lines {
+        let (net, creator) = (line.net(), line.creator);
+        let share = net.share(line.share_bps).amount();
+        revenue += net.amount() - share;
         let earned =
-            |entry: &&mut Entry| entry.account == Account::CreatorPayable && entry.owner == Some(*creator);
+            |entry: &&mut Entry| entry.account == Account::CreatorPayable && entry.owner == Some(creator);
         match entries.iter_mut().find(earned) {
             Some(entry) => entry.amount += share,
             None => entries.push(Entry {
                 account: Account::CreatorPayable,
-                owner: Some(*creator),
+                owner: Some(creator),
                 amount: share,
             }),
         }

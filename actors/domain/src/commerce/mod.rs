@@ -23,6 +23,7 @@ pub mod order;
 pub mod oversight;
 pub mod payment;
 pub mod refund;
+pub mod reservation;
 pub mod wallet;
 
 #[cfg(test)]
@@ -41,6 +42,8 @@ mod payment_test;
 mod place_test;
 #[cfg(test)]
 mod property_test;
+#[cfg(test)]
+mod reservation_test;
 
 pub use access::{Grant, ImportId, Source};
 pub use adjustment::Adjustment;
@@ -52,6 +55,7 @@ pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
 pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
 pub use refund::{Refund, RefundOutcome, RefundState};
+pub use reservation::{Fate, Outcome, Reservation};
 
 /// The one currency that wallets and orders are kept in; money of another is refused where it enters.
 pub const SETTLEMENT_CURRENCY: Currency = Currency::CNY;
@@ -175,6 +179,12 @@ pub enum Error {
     /// There is no such saga.
     #[error("there is no such saga")]
     SagaNotFound,
+    /// The order has too many reservations.
+    #[error("an order has at most {max} reservations", max = reservation::RESERVATIONS_MAX)]
+    TooManyReservations,
+    /// What was reserved for the order is kept no longer.
+    #[error("what was reserved for the order is kept no longer; order again")]
+    ReservationExpired,
 }
 
 impl Error {
@@ -226,6 +236,8 @@ impl Coded for Error {
             Error::AdjustmentOneWallet => "commerce.adjustment_one_wallet",
             Error::ReasonLength => "commerce.reason_length",
             Error::SagaNotFound => "commerce.saga_not_found",
+            Error::TooManyReservations => "commerce.too_many_reservations",
+            Error::ReservationExpired => "commerce.reservation_expired",
         }
     }
 
@@ -242,7 +254,8 @@ impl Coded for Error {
             | Error::OwnCourse
             | Error::PriceChanged
             | Error::WrongState { .. }
-            | Error::RefundExceedsCapture => Class::Conflict,
+            | Error::RefundExceedsCapture
+            | Error::ReservationExpired => Class::Conflict,
             Error::Bundle(refusal) => refusal.class(),
             Error::Code(refusal) => refusal.class(),
             Error::Coupon(refusal) => refusal.class(),
@@ -266,7 +279,8 @@ impl Coded for Error {
             | Error::AdjustmentUnbalanced
             | Error::AdjustmentEntries
             | Error::AdjustmentOneWallet
-            | Error::ReasonLength => Class::Unprocessable,
+            | Error::ReasonLength
+            | Error::TooManyReservations => Class::Unprocessable,
         }
     }
 
@@ -329,6 +343,8 @@ mod tests {
             Error::AdjustmentOneWallet,
             Error::ReasonLength,
             Error::SagaNotFound,
+            Error::TooManyReservations,
+            Error::ReservationExpired,
         ];
 
         let codes: BTreeSet<_> = errors.iter().map(Coded::code).collect();

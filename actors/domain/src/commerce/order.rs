@@ -12,6 +12,7 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::refund::{Refund, RefundState};
+use super::reservation::Reservation;
 use super::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, OrderId, PaymentId, UserId};
 
@@ -32,7 +33,7 @@ pub struct PlaceOrder {
     pub buyer: UserId,
     /// What is bought.
     pub lines: Vec<Line>,
-    /// The sum of the prices that the buyer agreed to, if they said so.
+    /// The sum that the buyer agreed to, if they said so.
     pub expected_total: Option<Money>,
     /// Who pays.
     pub method: Method,
@@ -42,6 +43,12 @@ pub struct PlaceOrder {
     pub expires_at: Timestamp,
     /// Until when the order may be refunded.
     pub refundable_until: Timestamp,
+    /// What is kept for the order elsewhere, at most [`RESERVATIONS_MAX`](super::reservation::RESERVATIONS_MAX).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<Reservation>,
+    /// Until when all of that is kept, unless the order is placed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_until: Option<Timestamp>,
 }
 
 /// One course at the version and price it is bought at.
@@ -53,12 +60,34 @@ pub struct Line {
     pub course_version: u32,
     /// Its title at the time of purchase.
     pub title: Arc<str>,
-    /// Its price at the time of purchase.
+    /// Its list price at the time of purchase.
     pub price: Money,
     /// Who earns.
     pub creator: UserId,
-    /// The creator's part of the price, in 1/10,000; frozen so that a refund takes back what a sale gave.
+    /// The creator's part of what is paid, in 1/10,000; frozen so that a refund takes back what a sale gave.
     pub share_bps: u16,
+    /// What the buyer does not pay of the list price.
+    #[serde(default = "no_discount", skip_serializing_if = "is_no_discount")]
+    pub discount: Money,
+}
+
+impl Line {
+    /// What the buyer pays: the list price less the discount.
+    pub fn net(&self) -> Money {
+        // A line whose discount exceeds its price is refused when it is placed.
+        self.price
+            .minus(self.discount)
+            .unwrap_or(Money::zero(SETTLEMENT_CURRENCY))
+    }
+}
+
+/// The discount of a line that is sold at its list price.
+pub fn no_discount() -> Money {
+    Money::zero(SETTLEMENT_CURRENCY)
+}
+
+fn is_no_discount(discount: &Money) -> bool {
+    discount.is_zero()
 }
 
 /// Who pays for an order.
@@ -155,12 +184,15 @@ pub struct Placement {
     pub method: Method,
     /// What is bought.
     pub lines: Vec<Line>,
-    /// The sum of the prices.
+    /// The sum of what its lines cost.
     pub total: Money,
     /// When it was placed.
     pub placed_at: Timestamp,
     /// Until when it may be refunded.
     pub refundable_until: Timestamp,
+    /// What is kept for it elsewhere until it ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reservations: Vec<Reservation>,
 }
 
 impl Placement {
@@ -386,7 +418,7 @@ impl Order {
 /// The total of an order's lines, if they can be ordered together at all.
 ///
 /// # Errors
-/// The order is empty, too long, contains a course twice, or its prices cannot be added.
+/// The order is empty, too long, contains a course twice, takes off more than a price, or its prices cannot be added.
 pub fn total(lines: &[Line]) -> Result<Money, Error> {
     if lines.is_empty() {
         return Err(Error::OrderEmpty);
@@ -402,10 +434,13 @@ pub fn total(lines: &[Line]) -> Result<Money, Error> {
         {
             return Err(Error::DuplicateCourse);
         }
-        if line.price.currency() != SETTLEMENT_CURRENCY {
+        if line.price.currency() != SETTLEMENT_CURRENCY || line.discount.currency() != SETTLEMENT_CURRENCY {
             return Err(Error::CurrencyUnsupported);
         }
-        total = total.plus(line.price).map_err(|_| Error::AmountOutOfRange)?;
+        if !line.price.covers(line.discount) {
+            return Err(Error::AmountOutOfRange);
+        }
+        total = total.plus(line.net()).map_err(|_| Error::AmountOutOfRange)?;
     }
     Ok(total)
 }

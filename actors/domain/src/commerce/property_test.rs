@@ -12,7 +12,8 @@ use super::order::{Line, Method, OrderState, PlaceOrder, Provider};
 use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
 use super::refund::RefundOutcome;
-use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
+use super::reservation::{Fate, Outcome, Reservation};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, SaleId, UserId};
 
 const USER: UserId = UserId::from_u128(1);
 const COURSES: u64 = 60;
@@ -63,6 +64,8 @@ impl Random {
                 payment_token: Some("tok".into()),
                 expires_at: Timestamp::from_millis(clock + 50),
                 refundable_until: Timestamp::from_millis(clock + 200),
+                reservations: (0..self.below(3)).map(|_| self.reservation()).collect(),
+                reserved_until: Some(Timestamp::from_millis(reserved_until(order_id))),
             })),
             3..=4 => {
                 let purpose = Purpose::Order(order_id);
@@ -153,16 +156,29 @@ impl Random {
         }
     }
 
+    fn reservation(&mut self) -> Reservation {
+        Reservation::Slot {
+            sale_id: SaleId::from_u128(u128::from(self.below(5))),
+        }
+    }
+
     fn line(&mut self) -> Line {
+        let price = self.amount().share(1_000);
         Line {
             course_id: CourseId::from_u128(u128::from(self.below(COURSES))),
             course_version: 1,
             title: "t".into(),
-            price: self.amount().share(1_000),
+            price,
+            discount: price.share(u16::try_from(self.below(4) * 2_500).expect("at most 10,000")),
             creator: UserId::from_u128(u128::from(100 + self.below(3))),
             share_bps: u16::try_from(self.below(10_001)).expect("at most 10,000"),
         }
     }
+}
+
+/// Until when what is reserved for an order is kept; every attempt to place it says the same.
+fn reserved_until(order_id: OrderId) -> i64 {
+    i64::try_from(order_id.as_u128() % 40).expect("small") * 9
 }
 
 /// The balances of a ledger and the keys of its transactions.
@@ -245,6 +261,15 @@ fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
         if order.state() == OrderState::Refunding && passed(OrderState::Fulfilled) == 0 {
             owed += order.placement.total.amount();
         }
+        let reserved = reserved_until(order.placement.order_id);
+        assert!(
+            order.placement.reservations.is_empty() || order.placement.placed_at.as_millis() < reserved,
+            "an order is not placed once its reservations may be gone"
+        );
+        assert!(
+            order.placement.total.covers(order.placement.lines[0].net()),
+            "a total is what its lines cost"
+        );
         let open = matches!(order.state(), OrderState::Pending | OrderState::Refunding);
         assert_eq!(
             open,
@@ -259,12 +284,34 @@ fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
     );
 }
 
+/// What was said of an order's reservations stays true, whatever happens.
+fn check_fates(buyer: &Buyer, settled: &mut BTreeMap<OrderId, Outcome>, now: Timestamp) {
+    for order_id in (0..40).map(OrderId::from_u128) {
+        let reserved = Timestamp::from_millis(reserved_until(order_id));
+        // Only what was reserved is asked about.
+        let bare = buyer
+            .order(order_id)
+            .is_ok_and(|order| order.placement.reservations.is_empty());
+        let fate = buyer.fate(order_id, reserved, now);
+        if bare {
+            continue;
+        }
+        if let Fate::Settled(outcome) = fate {
+            let first = *settled.entry(order_id).or_insert(outcome);
+            assert_eq!(first, outcome, "{order_id} was settled before");
+        } else {
+            assert!(!settled.contains_key(&order_id), "{order_id} was settled before");
+        }
+    }
+}
+
 #[test]
 fn the_books_balance_and_no_money_is_without_access_or_refund_for_any_history() {
     let mut transactions = 0;
     for seed in 0..200 {
         let mut random = Random(seed);
         let (mut buyer, mut books) = (Buyer::default(), Books::default());
+        let mut settled = BTreeMap::new();
         for clock in 0..400 {
             let now = Timestamp::from_millis(clock);
             let command = random.command(clock);
@@ -276,6 +323,7 @@ fn the_books_balance_and_no_money_is_without_access_or_refund_for_any_history() 
                 books.post(&buyer, event);
             }
             check(&buyer, &books, now);
+            check_fates(&buyer, &mut settled, now);
             if !matches!(
                 command,
                 Command::RequestRefund { .. } | Command::RetryRefund { .. } | Command::Intervene { .. }

@@ -42,12 +42,13 @@ static ORDERS: Table = Table {
 
 static GRANTS: Table = Table {
     name: "grants",
-    statement: "INSERT INTO grants (source_id, course_id, source, user_id, course_version, price, granted_at, revoked_at) \
+    statement: "INSERT INTO grants (source_id, course_id, source, user_id, course_version, price, granted_at, revoked_at, \
+                discount) \
                 SELECT source_id, course_id, source, user_id, course_version, price, \
-                to_timestamp(granted_ms / 1000.0), to_timestamp(revoked_ms / 1000.0) \
+                to_timestamp(granted_ms / 1000.0), to_timestamp(revoked_ms / 1000.0), discount \
                 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], \
-                $8::bigint[]) \
-                AS g(source_id, course_id, source, user_id, course_version, price, granted_ms, revoked_ms) \
+                $8::bigint[], $9::bigint[]) \
+                AS g(source_id, course_id, source, user_id, course_version, price, granted_ms, revoked_ms, discount) \
                 ON CONFLICT (source_id, course_id, source) DO UPDATE SET revoked_at = excluded.revoked_at",
     columns: &[
         Column::Uuid,
@@ -58,6 +59,7 @@ static GRANTS: Table = Table {
         Column::Int,
         Column::Time,
         Column::Time,
+        Column::Int,
     ],
     key: 3,
 };
@@ -250,9 +252,10 @@ fn grant_rows(
                 "order",
                 user,
                 line.course_version,
-                line.price,
+                line.net(),
                 granted_at,
                 revoked_at,
+                line.discount,
             ],
         );
     }
@@ -271,6 +274,7 @@ fn import_row(user: UserId, purchase: &ImportedPurchase, effects: &mut Effects) 
             0_i64,
             purchase.at,
             None::<Timestamp>,
+            0_i64,
         ],
     );
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_domain::commerce::ledger::{Account, Entry};
+use lyceum_domain::commerce::order::no_discount;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, Payment};
 use lyceum_domain::commerce::{
     Adjustment, Buyer, Command, Deed, Intervention, Line, Method, PlaceOrder, Provider, Purpose, Settlement,
@@ -67,12 +68,15 @@ fn place(method: Method) -> Command {
             price: cny(19_900),
             creator: UserId::from_u128(9),
             share_bps: 7_000,
+            discount: no_discount(),
         }],
         expected_total: None,
         method,
         payment_token: Some("tok_ok".into()),
         expires_at: NOW.plus(Duration::from_secs(60)),
         refundable_until: NOW.plus(Duration::from_secs(60)),
+        reservations: vec![],
+        reserved_until: None,
     }))
 }
 

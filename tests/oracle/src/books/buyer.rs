@@ -110,7 +110,11 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
     let mut lines = Vec::new();
     for line in value["lines"].as_array()? {
         let (price, of) = money(&line["price"])?;
-        if of != currency {
+        let (discount, taken_of) = match &line["discount"] {
+            Value::Null => (0, of.clone()),
+            discount => money(discount)?,
+        };
+        if of != currency || taken_of != currency || discount > price {
             return None;
         }
         lines.push(Line {
@@ -119,6 +123,7 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
             price,
             creator: id("usr", &line["creator"])?,
             share_bps: line["share_bps"].as_i64()?,
+            discount,
         });
     }
     let order = Order {
@@ -136,7 +141,7 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
 }
 
 fn place(books: &mut Books, order_id: Uuid, order: Order) -> Option<()> {
-    let adds_up = order.lines.iter().map(|line| line.price).sum::<i64>() == order.total;
+    let adds_up = order.lines.iter().map(Line::net).sum::<i64>() == order.total;
     (books.orders.insert(order_id, order).is_none() && adds_up).then_some(())
 }
 

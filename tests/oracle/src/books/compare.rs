@@ -95,7 +95,7 @@ pub(super) async fn tables(
     texts(ORDERS, orders.collect(), sql, snapshot, report).await?;
 
     let sql = "SELECT format('%s of %s by %s', course_id, source, source_id), \
-        format('user %s version %s price %s revoked %s', user_id, course_version, price, \
+        format('user %s version %s price %s discount %s revoked %s', user_id, course_version, price, discount, \
         CASE WHEN revoked_at IS NULL THEN 'no' ELSE 'yes' END) FROM grants";
     texts(GRANTS, grants(books), sql, snapshot, report).await?;
 
@@ -143,8 +143,11 @@ fn grants(books: &Books) -> HashMap<String, String> {
             grants.insert(
                 format!("{} of order by {order_id}", line.course),
                 format!(
-                    "user {} version {} price {} revoked {revoked}",
-                    order.user, line.version, line.price
+                    "user {} version {} price {} discount {} revoked {revoked}",
+                    order.user,
+                    line.version,
+                    line.net(),
+                    line.discount
                 ),
             );
         }
@@ -152,7 +155,7 @@ fn grants(books: &Books) -> HashMap<String, String> {
     for ((record, course), (user, version)) in &books.imports {
         grants.insert(
             format!("{course} of import by {record}"),
-            format!("user {user} version {version} price 0 revoked no"),
+            format!("user {user} version {version} price 0 discount 0 revoked no"),
         );
     }
     grants

@@ -93,9 +93,9 @@ fn sale_of(order: &Order) -> Posting {
         posting.add(PROVIDER_CLEARING, None, -order.total);
     }
     for line in &order.lines {
-        let share = line.price * line.share_bps.min(10_000) / 10_000;
+        let share = line.net() * line.share_bps.min(10_000) / 10_000;
         posting.add(CREATOR_PAYABLE, Some(line.creator), share);
-        posting.add(PLATFORM_REVENUE, None, line.price - share);
+        posting.add(PLATFORM_REVENUE, None, line.net() - share);
     }
     posting
 }

@@ -32,10 +32,10 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "access.pins_version_and_price",
         Always,
-        "A line was bought at the price of a version of the course that was published.",
-        "SELECT g.source_id, g.course_id, g.course_version, g.price, v.price AS published FROM grants AS g \
+        "A line was bought at the price of a version of the course that was published, less its discount.",
+        "SELECT g.source_id, g.course_id, g.course_version, g.price, g.discount, v.price AS published FROM grants AS g \
          LEFT JOIN course_versions AS v ON v.course_id = g.course_id AND v.version = g.course_version \
-         WHERE g.source = 'order' AND v.price IS DISTINCT FROM g.price",
+         WHERE g.source = 'order' AND v.price IS DISTINCT FROM g.price + g.discount",
     ),
     invariant(
         "order.total_is_its_lines",

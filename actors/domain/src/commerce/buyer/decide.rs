@@ -11,6 +11,7 @@ use crate::commerce::order::{
     self, CloseReason, LINES_MAX, Method, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
 };
 use crate::commerce::payment::Settlement;
+use crate::commerce::reservation::still_reserved;
 use crate::commerce::wallet::TopUpState;
 use crate::ids::{OrderId, PaymentId, RefundId};
 
@@ -30,6 +31,7 @@ impl Buyer {
         if place.expected_total.is_some_and(|expected| expected != total) {
             return Err(Error::PriceChanged);
         }
+        still_reserved(&place, now)?;
         let PlaceOrder {
             order_id,
             payment_id,
@@ -40,6 +42,8 @@ impl Buyer {
             payment_token,
             expires_at,
             refundable_until,
+            reservations,
+            reserved_until: _,
         } = place;
         let placed_at = now;
         let order = Box::new(Placement {
@@ -50,6 +54,7 @@ impl Buyer {
             total,
             placed_at,
             refundable_until,
+            reservations,
         });
 
         if order.settles_at_once() {
@@ -126,11 +131,9 @@ impl Buyer {
 
     /// Whether something stands against granting what an order paid for.
     pub(super) fn hindered(&self, order: &Order, now: Timestamp) -> bool {
-        order
-            .placement
-            .lines
-            .iter()
-            .any(|line| match self.may_buy(line.course_id, now) {
+        let mut lines = order.placement.lines.iter();
+        order.has_returned()
+            || lines.any(|line| match self.may_buy(line.course_id, now) {
                 Ok(()) => false,
                 // The order's own lines do not hinder it, and no other pending order may share them.
                 Err(Error::CourseInPendingOrder) => !self.pending.contains(&order.placement.order_id),

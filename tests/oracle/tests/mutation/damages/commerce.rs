@@ -177,6 +177,14 @@ pub(super) const DAMAGES: &[Damage] = &[
     ),
     tables(
         "books.grants_follow_the_journal",
+        "a discount that nobody gave",
+        concat!(
+            "UPDATE grants SET price = price - 1, discount = discount + 1 WHERE source_id = ",
+            fulfilled!()
+        ),
+    ),
+    tables(
+        "books.grants_follow_the_journal",
         "access that was imported by nobody",
         "INSERT INTO grants SELECT gen_random_uuid(), course_id, 'import', user_id, course_version, 0, granted_at \
          FROM grants LIMIT 1",
