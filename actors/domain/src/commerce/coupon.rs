@@ -24,6 +24,8 @@ mod refusal;
 mod terms;
 
 #[cfg(test)]
+mod terms_test;
+#[cfg(test)]
 mod tests;
 
 pub use message::{Command, Discount, Event};

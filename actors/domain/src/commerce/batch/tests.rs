@@ -1,3 +1,5 @@
+//! How the codes of a batch are redeemed.
+
 use std::collections::BTreeSet;
 
 use super::*;

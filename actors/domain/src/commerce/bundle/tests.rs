@@ -1,3 +1,5 @@
+//! What a bundle offers, and what each of its courses costs then.
+
 use std::collections::BTreeSet;
 
 use super::*;
