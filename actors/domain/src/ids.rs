@@ -45,4 +45,10 @@ ids! {
     CodeKind CodeId "rdc";
     /// A flash sale of one course.
     SaleKind SaleId "sal";
+    /// Where somebody wants to hear of events.
+    WebhookEndpointKind WebhookEndpointId "whe";
+    /// Something that somebody may want to hear of; the same for whoever hears of it, however often.
+    WebhookEventKind WebhookEventId "evt";
+    /// The delivery of one event to one endpoint.
+    WebhookDeliveryKind WebhookDeliveryId "whd";
 }

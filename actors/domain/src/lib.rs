@@ -9,3 +9,4 @@ pub mod commerce;
 pub mod ids;
 pub mod recommend;
 pub mod text;
+pub mod webhooks;

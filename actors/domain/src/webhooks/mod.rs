@@ -1,0 +1,75 @@
+//! Webhooks out: who hears of what, where, and how often it is tried.
+//!
+//! [`Subscriber`] is everything one user has said about it: endpoints, the events each is told of, the versions of its
+//! secret. [`Schedule`] decides what an attempt to tell an endpoint of an event leads to. Which events there are is
+//! [`EventType`]; `docs/webhooks.md` tells receivers.
+
+use std::borrow::Cow;
+
+use lyceum_kernel::{Class, Coded};
+use serde::{Deserialize, Serialize};
+
+mod event_type;
+mod schedule;
+mod subscriber;
+
+#[cfg(test)]
+mod subscriber_test;
+
+pub use event_type::EventType;
+pub use schedule::{Attempt, Outcome, Schedule, Verdict};
+pub use subscriber::{Command, DisableReason, Endpoint, EndpointState, Event, Subscriber};
+
+/// Characters of an address: what browsers and proxies bear.
+pub const URL_CHARS_MAX: usize = 2048;
+
+/// Why webhooks refuse a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    /// The user has no such endpoint.
+    #[error("there is no such endpoint")]
+    EndpointNotFound,
+    /// The endpoint has no such delivery.
+    #[error("there is no such delivery")]
+    DeliveryNotFound,
+    /// The user has as many endpoints as anybody may.
+    #[error("at most {max} endpoints are possible")]
+    TooManyEndpoints {
+        /// How many.
+        max: usize,
+    },
+    /// The address cannot be called: it is malformed, or not for the public.
+    #[error("the address must be a public https address without user, password or fragment")]
+    UrlRefused,
+    /// No events were chosen.
+    #[error("an endpoint hears of at least one type of event")]
+    EventsEmpty,
+    /// The endpoint is disabled: nothing is sent to it.
+    #[error("the endpoint is disabled")]
+    EndpointDisabled,
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Error::EndpointNotFound => "webhooks.endpoint_not_found",
+            Error::DeliveryNotFound => "webhooks.delivery_not_found",
+            Error::TooManyEndpoints { .. } => "webhooks.too_many_endpoints",
+            Error::UrlRefused => "webhooks.url_refused",
+            Error::EventsEmpty => "webhooks.events_empty",
+            Error::EndpointDisabled => "webhooks.endpoint_disabled",
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Error::EndpointNotFound | Error::DeliveryNotFound => Class::NotFound,
+            Error::EndpointDisabled => Class::Conflict,
+            Error::TooManyEndpoints { .. } | Error::UrlRefused | Error::EventsEmpty => Class::Unprocessable,
+        }
+    }
+
+    fn current_state(&self) -> Option<Cow<'static, str>> {
+        (*self == Error::EndpointDisabled).then_some(Cow::Borrowed("disabled"))
+    }
+}
