@@ -51,6 +51,7 @@ const MIGRATIONS: &[Migration] = migrations![
     14 "0014_payers",
     15 "0015_churn",
     16 "0016_discounts",
+    17 "0017_webhooks",
 ];
 
 /// Why the database was left as it was.

@@ -23,6 +23,7 @@ pub mod link;
 pub mod providers;
 pub mod stores;
 pub mod telemetry;
+pub mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,8 @@ pub struct Settings {
     pub ledger: domains::Ledger,
     /// Payment providers.
     pub providers: providers::Providers,
+    /// Webhooks out.
+    pub webhooks: webhooks::Webhooks,
     /// Recommendations.
     pub recommend: domains::Recommend,
     /// Logs and metrics.
@@ -99,6 +102,7 @@ impl Settings {
         self.commerce.check(checks);
         self.ledger.check(checks);
         self.providers.check(*self.commerce.order_ttl_s, checks);
+        self.webhooks.check(checks);
         self.recommend.check(checks);
         self.telemetry.check(checks);
         // An inner timeout that ends last leaves the outer caller with "unknown" where there was an answer.

@@ -78,6 +78,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/providers/client.rs",
+            "actors/entities/src/webhooks/dialer.rs",
         ],
     ),
     (
@@ -88,6 +89,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/providers/client.rs",
+            "actors/entities/src/webhooks/dialer.rs",
             // Ready-made answers carry their entity tag as the header that it will be.
             "actors/entities/src/catalog/",
         ],
@@ -100,6 +102,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "src/status/client.rs",
             "src/telemetry/otlp.rs",
             "actors/entities/src/commerce/providers/client.rs",
+            "actors/entities/src/webhooks/dialer.rs",
         ],
     ),
     (
@@ -140,6 +143,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "actors/entities/src/commerce/queries.rs",
             "actors/entities/src/commerce/timeline.rs",
             "actors/entities/src/operators/",
+            "actors/entities/src/webhooks/queue.rs",
         ],
     ),
     (
@@ -147,6 +151,7 @@ const HOMES: [(&str, &[&str]); 24] = [
         &[
             "actors/runtime/src/link/tls.rs",
             "actors/entities/src/commerce/providers/client.rs",
+            "actors/entities/src/webhooks/dialer.rs",
         ],
     ),
     ("toml", &["src/settings.rs", "src/settings/", "src/demo.rs"]),
@@ -402,7 +407,7 @@ fn codes_in<'a>(text: &'a str, quote: char, domains: &[&str]) -> BTreeSet<&'a st
     text.split(quote).filter(looks_like_a_code).collect()
 }
 
-const DOMAINS: [&str; 5] = ["accounts", "catalog", "commerce", "recommend", "http"];
+const DOMAINS: [&str; 6] = ["accounts", "catalog", "commerce", "recommend", "webhooks", "http"];
 
 #[test]
 fn codes_of_errors_are_unique_well_formed_and_belong_to_their_domain() {

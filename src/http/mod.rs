@@ -52,6 +52,7 @@ mod steering;
 mod token;
 mod trace;
 pub mod untrusted;
+pub mod webhooks;
 
 pub use self::admission::Priority;
 pub use self::guard::{Access, Caller, Revocations};

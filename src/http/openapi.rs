@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
 use super::problem::{FieldError, ProblemBody};
 use super::shapes::Money;
 use super::token::etag;
-use super::{accounts, admin, catalog, commerce, health, imports, keys, learning, recommend};
+use super::{accounts, admin, catalog, commerce, health, imports, keys, learning, recommend, webhooks};
 
 /// The description of every route.
 #[derive(OpenApi)]
@@ -42,6 +42,9 @@ use super::{accounts, admin, catalog, commerce, health, imports, keys, learning,
         commerce::sandbox_callback, commerce::stripe_callback, commerce::wechat_callback, commerce::alipay_callback,
         commerce::sagas, commerce::saga, commerce::retry_saga, commerce::compensate_saga,
         commerce::reconcile_saga, commerce::order_timeline, commerce::trial_balance, commerce::ledger_entries,
+        webhooks::create_webhook_endpoint, webhooks::list_webhook_endpoints, webhooks::get_webhook_endpoint,
+        webhooks::change_webhook_endpoint, webhooks::delete_webhook_endpoint, webhooks::rotate_webhook_secret,
+        webhooks::list_webhook_deliveries, webhooks::replay_webhook_delivery,
         commerce::propose_adjustment, commerce::adjustments, commerce::adjustment, commerce::approve_adjustment,
         commerce::reject_adjustment,
         learning::my_courses, learning::lesson_content,

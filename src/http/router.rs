@@ -12,7 +12,9 @@ use super::guard::Access::{self, Caller, Public};
 use super::idempotency::Key::{self, Accepted, Required};
 use super::limits::Limit::{self, Credentials, Never, Usual};
 use super::route::{Handler, Route};
-use super::{Api, accounts, admin, catalog, commerce, docs, health, imports, keys, learning, recommend};
+use super::{
+    Api, accounts, admin, catalog, commerce, docs, health, imports, keys, learning, recommend, webhooks,
+};
 
 const OPERATOR: Access = Access::Role(Role::Operator);
 
@@ -99,6 +101,15 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/admin/v1/adjustments/{id}"                      commerce::adjustment,       OPERATOR, Accepted, Read,      Usual;
         POST   "/admin/v1/adjustments/{id}/approve"              commerce::approve_adjustment, OPERATOR, Required, Purchase, Usual;
         POST   "/admin/v1/adjustments/{id}/reject"               commerce::reject_adjustment, OPERATOR, Accepted, Purchase, Usual;
+
+        POST   "/v1/me/webhook-endpoints"                    webhooks::create_webhook_endpoint, Caller, Accepted, Read,    Usual;
+        GET    "/v1/me/webhook-endpoints"                    webhooks::list_webhook_endpoints,  Caller, Accepted, Read,    Usual;
+        GET    "/v1/me/webhook-endpoints/{id}"               webhooks::get_webhook_endpoint,    Caller, Accepted, Read,    Usual;
+        PATCH  "/v1/me/webhook-endpoints/{id}"               webhooks::change_webhook_endpoint, Caller, Accepted, Read,    Usual;
+        DELETE "/v1/me/webhook-endpoints/{id}"               webhooks::delete_webhook_endpoint, Caller, Accepted, Read,    Usual;
+        POST   "/v1/me/webhook-endpoints/{id}/rotate-secret" webhooks::rotate_webhook_secret,   Caller, Accepted, Read,    Usual;
+        GET    "/v1/me/webhook-endpoints/{id}/deliveries"    webhooks::list_webhook_deliveries, Caller, Accepted, Read,    Usual;
+        POST   "/v1/me/webhook-endpoints/{id}/deliveries/{delivery_id}/replay" webhooks::replay_webhook_delivery, Caller, Accepted, Read, Usual;
 
         GET    "/.well-known/jwks.json"                 = keys::keys,                  Public,   Accepted, Read,      Usual;
         GET    "/openapi.json"                          = docs::description,           Public,   Accepted, Read,      Usual;

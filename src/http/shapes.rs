@@ -5,6 +5,29 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+/// A type of event that webhooks tell of.
+#[derive(Deserialize, ToSchema)]
+pub(super) enum WebhookEventType {
+    /// An order of one's own was paid and its access granted.
+    #[serde(rename = "order.fulfilled")]
+    OrderFulfilled,
+    /// An order of one's own ended unpaid: cancelled, or declined.
+    #[serde(rename = "order.cancelled")]
+    OrderCancelled,
+    /// An order of one's own ended unpaid, because nobody paid in time.
+    #[serde(rename = "order.expired")]
+    OrderExpired,
+    /// Money of an order of one's own is back.
+    #[serde(rename = "order.refunded")]
+    OrderRefunded,
+    /// Courses of one's own were sold.
+    #[serde(rename = "sale.completed")]
+    SaleCompleted,
+    /// A sale of one's own courses was given back.
+    #[serde(rename = "sale.refunded")]
+    SaleRefunded,
+}
+
 /// Money in minor units of its currency.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

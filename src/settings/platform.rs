@@ -108,6 +108,7 @@ impl Settings {
                 balance_every: *self.ledger.balance_every_s,
                 timeout: *self.ledger.sum_timeout_ms,
             },
+            webhooks: self.webhooks(),
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
         })

@@ -14,6 +14,7 @@ struct Belongings {
     lesson: String,
     order: String,
     top_up: String,
+    endpoint: String,
 }
 
 impl Belongings {
@@ -31,12 +32,20 @@ impl Belongings {
             session: ada.session.clone(),
             order: ada.buy(&[&course]).await.expect(201).text("id"),
             top_up: ada.ask_top_up(1, "tok_ok").await.expect(202).text("id"),
+            endpoint: ada
+                .post(
+                    "/v1/me/webhook-endpoints",
+                    &json!({"url": "http://127.0.0.1:9/", "events": ["order.expired"]}),
+                )
+                .await
+                .expect(201)
+                .text("id"),
             draft,
             lesson,
         }
     }
 
-    fn all(&self) -> [&str; 6] {
+    fn all(&self) -> [&str; 7] {
         [
             &self.user,
             &self.session,
@@ -44,6 +53,7 @@ impl Belongings {
             &self.lesson,
             &self.order,
             &self.top_up,
+            &self.endpoint,
         ]
     }
 
@@ -56,12 +66,14 @@ impl Belongings {
             _ if template.contains("/users/") => &self.user,
             _ if template.contains("/sessions/") => &self.session,
             _ if template.contains("/orders/") || template.contains("/sagas/") => &self.order,
+            _ if template.contains("/webhook-endpoints/") => &self.endpoint,
             _ if template.contains("/top-ups/") => &self.top_up,
             Some(_) => &self.draft,
         };
         template
             .replace("{id}", id)
             .replace("{lesson_id}", &self.lesson)
+            .replace("{delivery_id}", "whd_01h455vb4pex5vsknk084sn02q")
             .replace("{kind}", "buyer")
             .replace("{node}", "lyceum")
             .replace("{shard}", "7")
@@ -80,6 +92,10 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", "/v1/quotes") => json!({"items": course}),
         ("post", "/v1/events") => json!({"events": []}),
         ("post", "/v1/courses") | ("patch", "/v1/me") => json!({}),
+        ("patch", "/v1/me/webhook-endpoints/{id}") => json!({"enabled": false}),
+        ("post", "/v1/me/webhook-endpoints") => {
+            json!({"url": "http://127.0.0.1:9/", "events": ["order.expired"]})
+        }
         ("post", "/v1/me/password") => json!({"current_password": "not-mine-1", "new_password": PASSWORD}),
         ("post", "/v1/me/wallet/top-ups") => json!({"amount": cny(0), "provider": "sandbox"}),
         ("post", "/admin/v1/users/{id}/roles") => json!({"role": "creator"}),
@@ -189,6 +205,7 @@ async fn state(ada: &User, hers: &Belongings) -> Vec<Value> {
         "/v1/me/sessions".to_owned(),
         "/v1/me/wallet".to_owned(),
         "/v1/me/courses".to_owned(),
+        "/v1/me/webhook-endpoints".to_owned(),
         format!("/v1/me/authored-courses/{}", hers.draft),
         format!("/v1/orders/{}", hers.order),
     ] {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Child, Site, Stores, free_address, until};
+use serde_json::json;
+
+use crate::harness::{Child, CourseSpec, Site, Stores, WebhookReceiver, free_address, until};
 
 /// How long after its end a member may still own something; the promise is two seconds on a machine that does nothing else.
 const TAKEOVER: Duration = Duration::from_secs(5);
@@ -113,4 +115,36 @@ async fn a_second_process_under_the_same_name_ends_the_first() {
             .output()
             .contains("another process was started as node a")
     );
+}
+
+/// Some of the buyers live where the endpoint was not made: that node reads of it in the journal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_creator_hears_of_sales_on_whichever_member_they_are_made() {
+    let (site, _other) = pair().await;
+    let free = CourseSpec {
+        price: 0,
+        ..CourseSpec::default()
+    };
+    let courses = site.courses(&vec![free; 40]).await;
+    let creator = site.operator().await;
+    let receiver = WebhookReceiver::start().await;
+    let body = json!({"url": receiver.url(), "events": ["sale.completed"]});
+    creator.post("/v1/me/webhook-endpoints", &body).await.expect(201);
+
+    for _ in 0..6 {
+        let (buyer, mut left) = (site.user().await, courses.iter());
+        let mut orders = Vec::new();
+        // The first sales may be made before that node has read of the endpoint.
+        until("the creator hears of a sale to this buyer", async || {
+            if let Some(course) = left.next() {
+                orders.push(buyer.buy(&[course]).await.expect(201).text("id"));
+            }
+            let heard = receiver.heard();
+            heard
+                .iter()
+                .any(|told| orders.iter().any(|order| told.text().contains(order)))
+                .then_some(())
+        })
+        .await;
+    }
 }

@@ -4,6 +4,7 @@
 //! site         a running server, in this process or as one that can be killed, and the sandbox provider beside it
 //! client       requests and answers; users with their verbs
 //! payers       what happens at other providers than the sandbox
+//! receiver     somebody who is told of events
 //! stores       a database of the test's own
 //! courses      what is published, and how
 //! child        programs that end with the test
@@ -16,6 +17,7 @@ mod client;
 mod courses;
 mod localstripe;
 mod payers;
+mod receiver;
 mod site;
 mod stores;
 mod tokens;
@@ -27,6 +29,7 @@ pub(crate) use self::client::{Answer, Call, Client, User, cny, order};
 pub(crate) use self::courses::{CourseSpec, approved, draft, lesson_id, put_lesson, unknown_course};
 pub(crate) use self::localstripe::Localstripe;
 pub(crate) use self::payers::KEYS;
+pub(crate) use self::receiver::{Heard, Reply, WebhookReceiver};
 pub(crate) use self::site::{PASSWORD, SANDBOX_SECRET, Site, registration};
 pub(crate) use self::stores::{Stores, script};
 pub(crate) use self::tokens::Mint;

@@ -30,4 +30,5 @@ mod repetition;
 mod sagas;
 mod stripe;
 mod tracing;
+mod webhooks;
 mod wechat;

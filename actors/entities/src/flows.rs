@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
 use crate::commerce::{Adjustments, Buyers, CommerceFlow, CommercePorts, Payments};
+use crate::webhooks::{Subscribers, WebhookFlow};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
 const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
@@ -54,6 +55,13 @@ impl Deliver for Flows {
                 Box::pin(async move {
                     let message: CommerceFlow = read(&delivery)?;
                     message.carry_out(&commerce).await
+                })
+            }
+            kind if kind == Subscribers::KIND.number => {
+                let queue = self.commerce.webhooks.clone();
+                Box::pin(async move {
+                    let message: WebhookFlow = read(&delivery)?;
+                    message.carry_out(&queue).await
                 })
             }
             kind => {

@@ -17,6 +17,7 @@ pub mod recommend;
 #[cfg(test)]
 mod refusals_test;
 mod signals;
+pub mod webhooks;
 
 pub use bulletin::{Board, Taken, Takes};
 pub use freshness::{Followed, Freshness};

@@ -169,6 +169,25 @@ pub(crate) static WEBHOOK_EVENTS_TOTAL: Metric<Counter> =
         ])
         .worry("`forged`, `malformed`, `mismatch` or `refused` at all; `failed` for minutes");
 
+pub(crate) static WEBHOOK_DELIVERY_SECONDS: Metric<Histogram> = Metric::new(
+    "webhook_delivery_seconds",
+    "How long an attempt took to tell a receiver of an event, and what came of it.",
+)
+.labels(&[Label::of("result", &["delivered", "retry", "given_up", "gone"])])
+.worry("`retry` for most: receivers are away, or this node cannot reach them");
+pub(crate) static WEBHOOK_DUE_OLDEST_SECONDS: Metric<Gauge> = Metric::new(
+    "webhook_due_oldest_seconds",
+    "How long the oldest delivery has been due whose endpoint has a place free.",
+)
+.worry(
+    "above a minute: nobody delivers, or there are more receivers than `webhooks.concurrency_max` can serve",
+);
+pub(crate) static WEBHOOK_ENDPOINTS_DISABLED_TOTAL: Metric<Counter> = Metric::new(
+    "webhook_endpoints_disabled_total",
+    "Endpoints that are told of nothing more, because their receiver failed for days or said that it is gone.",
+)
+.labels(&[Label::of("reason", &["failing", "gone"])]);
+
 pub(crate) static AUTH_ATTEMPTS_TOTAL: Metric<Counter> = Metric::new("auth_attempts_total", "Logins.")
     .labels(&[Label::of(
         "result",
@@ -241,6 +260,14 @@ pub static METERS: &[Area] = &[
             &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &WEBHOOK_EVENTS_TOTAL,
+        ],
+    },
+    Area {
+        title: "Webhooks",
+        families: &[
+            &WEBHOOK_DELIVERY_SECONDS,
+            &WEBHOOK_DUE_OLDEST_SECONDS,
+            &WEBHOOK_ENDPOINTS_DISABLED_TOTAL,
         ],
     },
     Area {

@@ -42,6 +42,7 @@ use crate::recommend::{
     TrainerSettings, train,
 };
 use crate::signals::{on_displaced, on_interests, on_trade};
+use crate::webhooks::{Courier, Listeners, Subscribers, WebhookSettings};
 
 /// Everything the platform is started with.
 #[derive(Clone, Debug)]
@@ -96,6 +97,8 @@ pub struct PlatformSettings {
     pub inbox: InboxSettings,
     /// How the ledger is summed up.
     pub closing: ClosingSettings,
+    /// How whoever wants to hear of events is told.
+    pub webhooks: WebhookSettings,
     /// How long an entity may take to answer a message.
     pub ask_timeout: Duration,
     /// An entity's answer that takes longer counts as slow.
@@ -133,6 +136,10 @@ pub struct Platform {
     pub payments: Region<Payments>,
     /// What two operators post by hand.
     pub adjustments: Region<Adjustments>,
+    /// What every user wants to hear of.
+    pub subscribers: Region<Subscribers>,
+    /// Tells them.
+    pub webhooks: Arc<Courier>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -278,7 +285,11 @@ impl Platform {
             Courses::new(catalog.clone(), settings.snapshot_every),
         );
         let traded = on_trade(profiles.clone(), board.clone());
-        let buyers = Region::open(node.clone(), Buyers::new(traded, settings.snapshot_every));
+        let listeners = Listeners::start(&database).await?;
+        let buyers = Buyers::new(traded, settings.snapshot_every).announcing(listeners.clone());
+        let buyers = Region::open(node.clone(), buyers);
+        let subscribers = Region::open(node.clone(), Subscribers::new(listeners, settings.snapshot_every));
+        let webhooks = Courier::new(settings.webhooks, database.clone(), subscribers.clone())?;
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let adjustments = Region::open(node.clone(), Adjustments::new(settings.snapshot_every));
         let identity = Identity {
@@ -299,6 +310,7 @@ impl Platform {
             payments: payments.clone(),
             adjustments: adjustments.clone(),
             gateway: gateway.clone(),
+            webhooks: webhooks.queue().clone(),
             ask_timeout: settings.ask_timeout,
         };
         let inbox = Inbox::start(&database, settings.inbox);
@@ -343,9 +355,11 @@ impl Platform {
             Arc::new(buyers.clone()),
             Arc::new(payments.clone()),
             Arc::new(adjustments.clone()),
+            Arc::new(subscribers.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
+        webhooks.begin();
         Ok(Arc::new(Platform {
             accounts,
             sessions,
@@ -353,6 +367,8 @@ impl Platform {
             buyers,
             payments,
             adjustments,
+            subscribers,
+            webhooks,
             profiles,
             identity,
             keys,

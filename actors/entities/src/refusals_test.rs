@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use lyceum_domain::{accounts, catalog, commerce, recommend};
+use lyceum_domain::{accounts, catalog, commerce, recommend, webhooks};
 use lyceum_kernel::Coded;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,5 +39,7 @@ fn refusals_of_every_domain_cross_without_loss() {
     crosses(&commerce::Error::WrongState {
         current: "refunded".into(),
     });
+    crosses(&webhooks::Error::TooManyEndpoints { max: 7 });
+    crosses(&webhooks::Error::EndpointDisabled);
     crosses(&recommend::Error::ValueOutOfRange { position: 7 });
 }

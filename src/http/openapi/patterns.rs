@@ -4,6 +4,7 @@
 
 use lyceum_domain::ids::{
     AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SessionKind, UserKind,
+    WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -19,7 +20,7 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 8] = [
+const AFTER_SEGMENT: [(&str, &str); 9] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
@@ -29,14 +30,17 @@ const AFTER_SEGMENT: [(&str, &str); 8] = [
     ("sessions", SessionKind::PREFIX),
     ("top-ups", PaymentKind::PREFIX),
     ("users", UserKind::PREFIX),
+    ("webhook-endpoints", WebhookEndpointKind::PREFIX),
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 9] = [
+const BY_NAME: [(&str, &str); 11] = [
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
     ("creator", UserKind::PREFIX),
     ("creator_id", UserKind::PREFIX),
+    ("delivery_id", WebhookDeliveryKind::PREFIX),
+    ("event_id", WebhookEventKind::PREFIX),
     ("lesson_id", LessonKind::PREFIX),
     ("order_id", OrderKind::PREFIX),
     ("owner", UserKind::PREFIX),

@@ -154,8 +154,11 @@ impl Node {
                 };
                 to_buyer(user.as_u128(), post)
             }
-            // Nobody proposes adjustments in this world, so nobody waits to hear that one was posted.
-            CommerceFlow::SettleAdjustment { .. } | CommerceFlow::RefuseAdjustment { .. } => {
+            // Nobody proposes adjustments in this world, so nobody waits to hear that one was posted; and nobody has an endpoint
+            // to hear of sales at.
+            CommerceFlow::SettleAdjustment { .. }
+            | CommerceFlow::RefuseAdjustment { .. }
+            | CommerceFlow::Announce(_) => {
                 return self.finish(core, id);
             }
             CommerceFlow::RetryRefund { user, order, refund } => {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ledger_rows, outgoing, rows, sagas};
 use crate::operators::audit;
+use crate::webhooks::{Listeners, announce};
 
 /// What became of a user's access to some courses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub type Traded = Arc<dyn Fn(UserId, Trade, &[CourseId]) + Send + Sync>;
 /// Binds [`Buyer`] to the runtime.
 pub struct Buyers {
     traded: Traded,
+    listeners: Listeners,
     snapshot_every: u32,
 }
 
@@ -37,8 +39,15 @@ impl Buyers {
     pub fn new(traded: Traded, snapshot_every: u32) -> Self {
         Buyers {
             traded,
+            listeners: Listeners::default(),
             snapshot_every,
         }
+    }
+
+    /// The same, announcing what happens to those among `listeners` whom it concerns.
+    #[must_use]
+    pub fn announcing(self, listeners: Listeners) -> Self {
+        Buyers { listeners, ..self }
     }
 }
 
@@ -180,6 +189,7 @@ impl Entity for Buyers {
             rows::collect(key, state, event, now, effects);
             ledger_rows::collect(key, state, event, now, effects);
             outgoing::after_buyer(key, state, event, now, effects);
+            announce::after_buyer(&self.listeners, key, state, event, now, effects);
             if let Event::Intervened {
                 order_id,
                 action,

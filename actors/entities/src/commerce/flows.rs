@@ -4,6 +4,7 @@
 //! entities recognise what they have done, and a call to a provider is made only while the payment still waits
 //! for that very step, under the attempt's idempotency key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_domain::commerce::adjustment;
@@ -21,6 +22,7 @@ use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use crate::flows::undelivered;
 use crate::meters::PAYMENT_AMOUNT_MISMATCH_TOTAL;
+use crate::webhooks::{Announcement, DeliveryQueue};
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +147,8 @@ pub enum CommerceFlow {
         /// By which rule: its code.
         code: String,
     },
+    /// Somebody wants to hear of what has happened.
+    Announce(Announcement),
     /// A failed refund has waited long enough.
     RetryRefund {
         /// Whose.
@@ -167,6 +171,8 @@ pub struct CommercePorts {
     pub adjustments: Region<Adjustments>,
     /// The providers.
     pub gateway: Gateway,
+    /// Events on their way to whoever hears of them.
+    pub webhooks: Arc<DeliveryQueue>,
     /// How long an entity may take to answer.
     pub ask_timeout: Duration,
 }
@@ -288,6 +294,11 @@ impl CommerceFlow {
                     .tell_adjustment(adjustment, adjustment::Command::Refuse { code })
                     .await
             }
+            CommerceFlow::Announce(announcement) => ports
+                .webhooks
+                .enqueue(&announcement)
+                .await
+                .map_err(|_| DeliveryError::Unavailable),
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let command = Command::RetryRefund {
                     order_id: order,

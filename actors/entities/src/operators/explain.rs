@@ -12,6 +12,7 @@ use crate::catalog::Courses;
 use crate::commerce::{Adjustments, Buyers, Payments};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
+use crate::webhooks::Subscribers;
 
 impl Platform {
     /// How far what this node keeps of other nodes' decisions is behind them, in milliseconds.
@@ -55,6 +56,7 @@ impl Platform {
                 let id = id.parse::<CourseId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Courses::KIND, id, id, self.courses.explain(id)))
             }
+            "subscriber" => user().map(|id| (Subscribers::KIND, id, id, self.subscribers.explain(id))),
             "adjustment" => {
                 let id = id.parse::<AdjustmentId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Adjustments::KIND, id, id, self.adjustments.explain(id)))
@@ -99,6 +101,7 @@ impl Platform {
             kind if kind == Buyers::KIND => self.committed::<Buyers>(entity).await?,
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
             kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
+            kind if kind == Subscribers::KIND => self.committed::<Subscribers>(entity).await?,
             kind => self.written_behind(kind, entity).await,
         };
         let shard = shard_of(placement);

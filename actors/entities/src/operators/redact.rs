@@ -11,8 +11,8 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 9] = [
-    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_",
+const IDS: [&str; 12] = [
+    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "whe_", "evt_", "whd_",
 ];
 const ID_LENGTH: usize = 30;
 
@@ -34,6 +34,9 @@ const WORDS: &[&str] = &[
     "reconcile", "send", "payment_declined", "purchased", "order_placed", "order_fulfilled", "fulfilment_failed",
     "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "intervened", "adjusted", "adjustment_refused", "started",
     "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
+    // Webhooks. Addresses may hold what only their owner knows, so they stay hidden.
+    "enabled", "disabled", "gone", "failing", "order.fulfilled", "order.cancelled", "order.expired", "order.refunded",
+    "sale.completed", "sale.refunded",
     // Profiles.
     "view", "click", "start", "progress", "purchase", "complete", "rate", "dismiss",
 ];
@@ -56,6 +59,8 @@ const FIELDS: &[&str] = &[
     "share_bps", "timeline", "refund", "refund_id", "requested_at", "provider", "terms", "purpose", "token", "settlement",
     "refunds", "charge_id", "next", "action", "due_at", "expires", "order", "import", "adjustments", "adjustment_id", "entries",
     "account", "owner", "proposal", "maker", "checker", "operator", "deed", "index", "retry_at", "refusal",
+    // Webhooks.
+    "endpoints", "events", "secret_version", "previous_until", "created_at",
     // Profiles.
     "recent", "owned", "completed", "dismissed", "seen", "last", "accepted", "duplicates", "ignored", "course", "activity",
     "value",

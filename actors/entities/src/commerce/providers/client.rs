@@ -3,7 +3,7 @@
 //! Only the configured address is ever dialled, redirects are not followed, and a whole exchange has one deadline. Whatever
 //! is no whole answer in time is `None`: the caller knows nothing then, not even that nothing happened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,16 +109,8 @@ impl HttpClient {
             return Err(StoreError::refused("a provider's address is http(s)://host:port"));
         };
         // A demo without TLS does without a file of authorities.
-        let roots = if scheme == "https" {
-            authorities(settings)?
-        } else {
-            RootCertStore::empty()
-        };
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(StoreError::refused)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let ca_file = (scheme == "https").then_some(settings.ca_file.as_path());
+        let tls = trusting(ca_file)?;
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(settings.connect_timeout));
         connector.set_nodelay(true);
@@ -190,11 +182,26 @@ impl HttpClient {
     }
 }
 
-fn authorities(settings: &ClientSettings) -> Result<RootCertStore, StoreError> {
-    let path = settings.ca_file.display();
+/// TLS for whoever calls out, and trusts the authorities in a PEM file; without one it trusts nobody.
+///
+/// # Errors
+/// The file cannot be read or holds no authority.
+pub(crate) fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, StoreError> {
+    let roots = ca_file.map_or_else(|| Ok(RootCertStore::empty()), authorities)?;
+    Ok(
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(StoreError::refused)?
+            .with_root_certificates(roots)
+            .with_no_client_auth(),
+    )
+}
+
+fn authorities(ca_file: &Path) -> Result<RootCertStore, StoreError> {
+    let path = ca_file.display();
     let refused = |cause: &dyn std::fmt::Display| StoreError::refused(format!("{path}: {cause}"));
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(&settings.ca_file).map_err(|cause| refused(&cause))?;
+    let certificates = CertificateDer::pem_file_iter(ca_file).map_err(|cause| refused(&cause))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|cause| refused(&cause))?;
         // A bundle may hold one of a form that is not supported; the others are trusted all the same.
