@@ -23,6 +23,7 @@ mod course;
 mod payment;
 mod posting;
 mod record;
+mod subscriber;
 
 pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use posting::Posting;
@@ -33,11 +34,12 @@ const COURSE: i16 = 3;
 const BUYER: i16 = 4;
 const PAYMENT: i16 = 5;
 const ADJUSTMENT: i16 = 7;
+const SUBSCRIBER: i16 = 20;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment or an adjustment is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment or a subscriber is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -125,6 +127,7 @@ pub(crate) struct Books {
     /// By source and step.
     postings: HashMap<(Uuid, i16), Posting>,
     adjustments: HashMap<Uuid, adjustment::Adjustment>,
+    endpoints: HashMap<Uuid, subscriber::Endpoint>,
     accounts: HashMap<Uuid, account::Account>,
     courses: HashMap<Uuid, course::Course>,
     /// What buyers were shown, by course and version.
@@ -145,7 +148,7 @@ impl Books {
             .query_raw(
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
-                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT][..]],
+                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER][..]],
             )
             .await?;
         let mut rows = std::pin::pin!(rows);
@@ -161,6 +164,7 @@ impl Books {
                         COURSE => course::apply(&mut books, entity, event_type, event),
                         BUYER => buyer::apply(&mut books, entity, event_type, event),
                         ADJUSTMENT => adjustment::apply(&mut books, entity, event_type, event),
+                        SUBSCRIBER => subscriber::apply(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
                     };
                     carried_out.is_some()
@@ -184,6 +188,7 @@ impl Books {
         report.count("payments", books.payments.len());
         report.count("ledger transactions", books.postings.len());
         report.count("adjustments", books.adjustments.len());
+        report.count("webhook endpoints", books.endpoints.len());
         Ok(books)
     }
 

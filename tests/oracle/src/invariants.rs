@@ -12,6 +12,7 @@ mod commerce;
 mod journal;
 mod ledger;
 mod operators;
+mod webhooks;
 
 /// Something that must be true of the tables.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(commerce::INVARIANTS)
         .chain(journal::INVARIANTS)
         .chain(operators::INVARIANTS)
+        .chain(webhooks::INVARIANTS)
 }
 
 const fn invariant(name: &'static str, holds: Holds, says: &'static str, query: &'static str) -> Invariant {

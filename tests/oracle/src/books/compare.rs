@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, course};
+use super::{Books, Posting, account, adjustment, course, subscriber};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -45,6 +45,10 @@ const ADJUSTMENTS: Rule = table(
     "books.adjustments_follow_the_journal",
     "Every adjustment is in its table as its events say, and no other.",
 );
+const ENDPOINTS: Rule = table(
+    "books.webhook_endpoints_follow_the_journal",
+    "Every endpoint is in its table as its owner's events say, and no other.",
+);
 const ACCOUNTS: Rule = table(
     "books.accounts_follow_the_journal",
     "Every account is in its table as its events say, and no other.",
@@ -59,7 +63,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 10] = [
+pub(crate) const RULES: [Rule; 11] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -67,6 +71,7 @@ pub(crate) const RULES: [Rule; 10] = [
     WALLETS,
     LEDGER,
     ADJUSTMENTS,
+    ENDPOINTS,
     ACCOUNTS,
     COURSES,
     VERSIONS,
@@ -117,6 +122,14 @@ pub(super) async fn tables(
         ADJUSTMENTS,
         adjustment::rows(books),
         adjustment::SQL,
+        snapshot,
+        report,
+    )
+    .await?;
+    texts(
+        ENDPOINTS,
+        subscriber::rows(books),
+        subscriber::SQL,
         snapshot,
         report,
     )

@@ -11,6 +11,7 @@ mod ledger;
 mod operators;
 mod people;
 mod seen;
+mod webhooks;
 
 /// One damage.
 #[derive(Clone, Copy)]
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Vec<Damage> {
         journal::DAMAGES,
         seen::DAMAGES,
         operators::DAMAGES,
+        webhooks::DAMAGES,
     ]
     .concat()
 }

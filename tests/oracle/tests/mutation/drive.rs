@@ -60,6 +60,12 @@ impl Drive {
         }
         let [ada, ben, cleo, dan] = learners.try_into().ok().unwrap();
 
+        // Whoever wants to hear of it; nobody listens there, so that what they are told stays in the queue.
+        self.listens(&ada, &["order.fulfilled", "order.refunded"]).await;
+        let creator = self.log_in(OPERATOR.0, OPERATOR.1).await;
+        self.listens(&creator, &["sale.completed", "sale.refunded"]).await;
+        self.listens(&dan, &["order.cancelled"]).await;
+
         // From the wallet: two lines at once, one that is given back, one that costs nothing, and one too many.
         self.bought(&ada, &courses[..2], "wallet", None).await;
         let returned = self.bought(&ada, &courses[2..3], "wallet", None).await;
@@ -108,6 +114,39 @@ impl Drive {
         // A client that was told and asked again, and one that never heard the answer.
         self.twice(&dan, &courses[4..]).await;
         self.unheard(&dan, &courses[1..2]).await;
+    }
+
+    /// Three endpoints: one that hears of these events, one that is disabled and one that is deleted.
+    async fn listens(&self, learner: &Learner, events: &[&str]) {
+        const ENDPOINTS: &str = "/v1/me/webhook-endpoints";
+        let body = json!({"url": "http://127.0.0.1:9/hooks", "events": events});
+        for (method, change) in [
+            ("POST", json!(null)),
+            ("PATCH", json!({"enabled": false})),
+            ("DELETE", json!(null)),
+        ] {
+            let created = self.ordered(learner, ENDPOINTS, &body).await;
+            assert_eq!(created.status, 201, "{}", created.json());
+            let id = created.json()["id"].as_str().unwrap().to_owned();
+            let path = match method {
+                "POST" => format!("{ENDPOINTS}/{id}/rotate-secret"),
+                _ => format!("{ENDPOINTS}/{id}"),
+            };
+            let change = if change.is_null() {
+                String::new()
+            } else {
+                change.to_string()
+            };
+            let ask = Ask {
+                method,
+                path: &path,
+                token: Some(&learner.token),
+                body: &change,
+                ..Ask::default()
+            };
+            let changed = self.node.ask(ask).await.unwrap();
+            assert!(changed.status < 300, "{method} {}", changed.status);
+        }
     }
 
     /// Publishes courses at these prices, as an operator whose doing no history holds.
