@@ -10,6 +10,7 @@ mod adjustments;
 mod alipay;
 mod authorisation;
 mod browse;
+mod callbacks;
 mod catalog;
 mod cluster;
 mod commerce;

@@ -4,6 +4,7 @@
 //! machines, or of one machine on two days, say little. `make bench` and `make bench-peers` prepare private stores and
 //! run this; the flow is seed → measure → print → check the books.
 
+mod callbacks;
 mod control;
 mod entities;
 mod http;
@@ -93,6 +94,8 @@ enum Part {
     Reads,
     /// Durable purchases
     Purchases,
+    /// Grants after a provider's callback
+    Callbacks,
     /// Activation and memory of entities
     Entities,
     /// The cost of metrics, traces and logs
@@ -157,6 +160,9 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
             keep(purchases::run(&site, &seeded, &database).await?)?;
         }
         site.process.end().await?;
+    }
+    if wanted(Part::Callbacks) {
+        keep(callbacks::run(place, &seeded, &database).await?)?;
     }
     report::save(&place.out, "bench", load_before, &sections)
 }

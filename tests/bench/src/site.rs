@@ -73,6 +73,10 @@ impl Place {
             ("http.listen", address.to_string()),
             ("tokens.access_ttl_s", LIFETIME.as_secs().to_string()),
             ("http.rate.credentials.requests", "0".to_owned()),
+            (
+                "providers.sandbox.callback_url",
+                format!("http://{address}/callbacks/sandbox"),
+            ),
         ];
         for (key, value) in always.iter().chain(settings) {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);

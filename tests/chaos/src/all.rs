@@ -28,6 +28,7 @@ const SHAPE: Shape = Shape {
     price: 100,
     // Ten minutes of this can be repeated by the oracle within the minutes that it may take.
     pace: Duration::from_millis(120),
+    through_provider: 10,
 };
 /// Between two faults.
 const PAUSE_MAX: Duration = Duration::from_secs(5);

@@ -23,8 +23,6 @@ use crate::site;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Clocks may differ by a second, so the oracle counts what happened just before a history as part of it.
 const APART: Duration = Duration::from_millis(1500);
-/// Every so many purchases one is paid through the provider.
-const THROUGH_PROVIDER: usize = 10;
 
 /// What a load is made of.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +37,8 @@ pub struct Shape {
     pub price: i64,
     /// Between two purchases of one client.
     pub pace: Duration,
+    /// Every so many purchases one is paid through the provider.
+    pub through_provider: usize,
 }
 
 /// What became of requests so far.
@@ -114,6 +114,7 @@ impl Prepared {
                 tally: tally.clone(),
                 stop: stop.clone(),
                 pace: self.shape.pace,
+                through_provider: self.shape.through_provider,
             };
             clients.spawn(one.buy_all(buyers.to_vec(), courses.clone()));
         }
@@ -155,6 +156,7 @@ struct One {
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
     pace: Duration,
+    through_provider: usize,
 }
 
 impl One {
@@ -179,7 +181,7 @@ impl One {
         course: &str,
         number: usize,
     ) -> Result<bool, Failure> {
-        let body = if number.is_multiple_of(THROUGH_PROVIDER) {
+        let body = if number.is_multiple_of(self.through_provider) {
             json!({"items": [{"course_id": course}], "payment_method": "sandbox", "payment_token": "tok_ok"})
         } else {
             order(course)

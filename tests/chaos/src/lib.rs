@@ -12,6 +12,7 @@
 //! ownership         what the tables say of members and owners
 //! prober, windows   canaries for single shards; for how long a shard was not served
 //! pinning           which core runs what, where one measures the other
+//! sandbox           the payment provider, told how to fail
 //! buying, judge     clients that buy and write down what they were told; the oracle's word on it
 //! healthy           a client at a steady pace, to see what others cost it
 //! hostile           row 13: clients that nobody wants
@@ -34,6 +35,7 @@ pub mod prober;
 pub mod process;
 pub mod proxy;
 pub mod rows;
+mod sandbox;
 pub mod site;
 pub mod stores;
 pub mod verdict;

@@ -2,6 +2,8 @@
 //!
 //! Each trial has stores and servers to itself, begins with empty ones and ends with the oracle's word.
 
+mod callbacks;
+mod charged_once;
 mod clock;
 mod cluster;
 mod cut_off;
@@ -28,12 +30,14 @@ use crate::verdict::{Check, Outcome, Verdict};
 use crate::{all, hostile};
 
 /// Rows and promises, as the table of promises words them.
-const ROWS: [(u8, &str); 10] = [
+const ROWS: [(u8, &str); 12] = [
     (1, "acknowledged is durable"),
+    (2, "nobody is charged twice"),
     (3, "idempotent"),
     (5, "the ledger always balances"),
     (6, "one writer per entity"),
     (7, "a frozen peer is seen"),
+    (8, "webhooks in any order"),
     (9, "overload keeps goodput"),
     (10, "planned change is invisible"),
     (11, "full disk"),
@@ -144,10 +148,12 @@ pub async fn run_all(
 async fn try_row(row: u8, trial: &Trial<'_>) -> Result<Outcome, Failure> {
     match row {
         1 => durable(trial).await.map(Outcome::Tried),
+        2 => charged_once::run(trial).await.map(Outcome::Tried),
         3 => idempotent::run(trial).await.map(Outcome::Tried),
         5 => ledger::run(trial).await.map(Outcome::Tried),
         6 => one_writer(trial).await.map(Outcome::Tried),
         7 => frozen::run(trial).await.map(Outcome::Tried),
+        8 => callbacks::run(trial).await.map(Outcome::Tried),
         9 => overload::run(trial).await,
         10 => planned::run(trial).await,
         11 => disk::run(trial).await,

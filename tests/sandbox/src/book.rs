@@ -3,13 +3,17 @@
 //! Pure and in memory; [`crate::store`] makes the facts durable. Invariants: one charge per key for good; a closed
 //! key is never charged; the successful refunds of a charge never exceed it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::views::{charge_event, event};
+pub(crate) use self::views::{view_of_charge, view_of_dispute, view_of_refund};
 use crate::tokens::Token;
 use crate::wire::Wire;
+
+mod views;
 
 /// The client's name for one attempt, from `Idempotency-Key`.
 pub(crate) type Key = String;
@@ -61,6 +65,14 @@ pub(crate) struct RefundOrder {
     pub(crate) reference: String,
 }
 
+/// A charge that its payer disputes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Dispute {
+    pub(crate) id: String,
+    pub(crate) charge_id: String,
+    pub(crate) created_at: String,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,6 +99,10 @@ pub(crate) enum Fact {
     Closed { key: Key },
     /// A refund was attempted.
     Refunded(Arc<Refund>),
+    /// The payer of a charge disputed it.
+    Disputed(Arc<Dispute>),
+    /// A callback is never sent, on purpose.
+    Withheld { event: String },
     /// A callback was acknowledged.
     Delivered { event: String },
 }
@@ -142,6 +158,9 @@ pub(crate) struct Book {
     refund_by_key: HashMap<Key, usize>,
     /// Successful refunds in minor units, by charge.
     refunded: HashMap<String, i64>,
+    disputes: Vec<Arc<Dispute>>,
+    dispute_by_charge: HashMap<String, usize>,
+    /// Callbacks that are not to be sent any more.
     delivered: BTreeSet<String>,
 }
 
@@ -159,6 +178,20 @@ impl Book {
     /// All refunds, oldest first.
     pub(crate) fn refunds(&self) -> &[Arc<Refund>] {
         &self.refunds
+    }
+
+    /// All disputes, oldest first, each with its charge.
+    pub(crate) fn disputes(&self) -> Vec<(Arc<Dispute>, Arc<Charge>)> {
+        self.disputes
+            .iter()
+            .filter_map(|dispute| Some((Arc::clone(dispute), self.charge_of_id(&dispute.charge_id)?)))
+            .collect()
+    }
+
+    fn charge_of_id(&self, id: &str) -> Option<Arc<Charge>> {
+        self.charge_by_id
+            .get(id)
+            .map(|index| Arc::clone(&self.charges[*index]))
     }
 
     /// The order of a key, if one was placed.
@@ -189,8 +222,13 @@ impl Book {
     pub(crate) fn undelivered(&self) -> Vec<Event> {
         let charges = self.charges.iter().filter_map(|charge| charge_event(charge));
         let refunds = self.refunds.iter().filter_map(|refund| self.refund_event(refund));
+        let disputes = self
+            .disputes
+            .iter()
+            .filter_map(|dispute| self.dispute_event(dispute));
         charges
             .chain(refunds)
+            .chain(disputes)
             .filter(|event| !self.delivered.contains(&event.id))
             .collect()
     }
@@ -309,6 +347,29 @@ impl Book {
         }
     }
 
+    /// Decides a dispute: the one the charge already has, or a new one.
+    pub(crate) fn dispute(&self, charge_id: &str, now: String) -> Decided<Result<Arc<Dispute>, Refusal>> {
+        let charged = self.charge_of_id(charge_id);
+        if charged.is_none_or(|charge| charge.state != State::Succeeded) {
+            return Decided::refused(Refusal::ChargeNotFound);
+        }
+        if let Some(index) = self.dispute_by_charge.get(charge_id) {
+            return Decided {
+                fact: None,
+                answer: Ok(Arc::clone(&self.disputes[*index])),
+            };
+        }
+        let dispute = Arc::new(Dispute {
+            id: format!("dp_{:08x}{:08x}", self.instance, self.disputes.len() + 1),
+            charge_id: charge_id.to_owned(),
+            created_at: now,
+        });
+        Decided {
+            fact: Some(Fact::Disputed(Arc::clone(&dispute))),
+            answer: Ok(dispute),
+        }
+    }
+
     fn refund_failure(&self, charge: &Charge, order: &RefundOrder) -> Option<&'static str> {
         let refunded = self.refunded.get(&charge.id).copied().unwrap_or(0);
         if charge.state != State::Succeeded {
@@ -351,11 +412,27 @@ impl Book {
                 self.refunds.push(Arc::clone(refund));
                 self.refund_event(refund)
             }
-            Fact::Delivered { event } => {
+            Fact::Disputed(dispute) => {
+                self.dispute_by_charge
+                    .insert(dispute.charge_id.clone(), self.disputes.len());
+                self.disputes.push(Arc::clone(dispute));
+                self.dispute_event(dispute)
+            }
+            Fact::Withheld { event } | Fact::Delivered { event } => {
                 self.delivered.insert(event.clone());
                 None
             }
         }
+    }
+
+    fn dispute_event(&self, dispute: &Dispute) -> Option<Event> {
+        let charge = self.charge_of_id(&dispute.charge_id)?;
+        // The other formats have their own ways to tell, which nobody speaks here yet.
+        if charge.order.wire != Wire::Sandbox {
+            return None;
+        }
+        let view = view_of_dispute(dispute, &charge);
+        event(&dispute.id, &charge.order, "dispute.opened", &view, 1)
     }
 
     fn refund_event(&self, refund: &Refund) -> Option<Event> {
@@ -376,72 +453,6 @@ impl<T> Decided<Result<T, Refusal>> {
             answer: Err(refusal),
         }
     }
-}
-
-/// What clients see of a charge.
-pub(crate) fn view_of_charge(charge: &Charge) -> BTreeMap<&'static str, serde_json::Value> {
-    BTreeMap::from([
-        ("id", charge.id.as_str().into()),
-        ("key", charge.key.as_str().into()),
-        ("state", serde_json::json!(charge.state)),
-        ("decline_code", charge.decline_code.clone().into()),
-        ("amount", charge.order.amount.into()),
-        ("currency", charge.order.currency.as_str().into()),
-        ("reference", charge.order.reference.as_str().into()),
-        ("created_at", charge.created_at.as_str().into()),
-    ])
-}
-
-/// What clients see of a refund.
-pub(crate) fn view_of_refund(refund: &Refund) -> BTreeMap<&'static str, serde_json::Value> {
-    BTreeMap::from([
-        ("id", refund.id.as_str().into()),
-        ("key", refund.key.as_str().into()),
-        ("state", serde_json::json!(refund.state)),
-        ("failure_code", refund.failure_code.clone().into()),
-        ("charge_id", refund.order.charge_id.as_str().into()),
-        ("amount", refund.order.amount.into()),
-        ("currency", refund.order.currency.as_str().into()),
-        ("reference", refund.order.reference.as_str().into()),
-        ("created_at", refund.created_at.as_str().into()),
-    ])
-}
-
-fn charge_event(charge: &Charge) -> Option<Event> {
-    let kind = if charge.state == State::Succeeded {
-        "charge.succeeded"
-    } else {
-        "charge.declined"
-    };
-    event(
-        &charge.id,
-        &charge.order,
-        kind,
-        &view_of_charge(charge),
-        charge.order.token.callback_copies(),
-    )
-}
-
-fn event(
-    subject: &str,
-    order: &ChargeOrder,
-    kind: &str,
-    data: &BTreeMap<&'static str, serde_json::Value>,
-    copies: u32,
-) -> Option<Event> {
-    let url = order.callback_url.clone()?;
-    // Of refunds Alipay says all there is in its answer.
-    if order.wire == Wire::Alipay && kind.starts_with("refund.") {
-        return None;
-    }
-    let body = serde_json::json!({ "type": kind, "data": data }).to_string();
-    Some(Event {
-        id: format!("evt_{subject}"),
-        url,
-        body: body.into(),
-        copies,
-        wire: order.wire,
-    })
 }
 
 #[cfg(test)]

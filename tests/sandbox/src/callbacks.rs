@@ -1,16 +1,19 @@
 //! Delivers callbacks: signed, in parallel, retried with back-off, remembered until they are acknowledged.
 //!
+//! How often, how late and how truthfully each is sent is what [`crate::faults`] says.
+//!
 //! One task owns the schedule. An event that is still refused after its last try stays undelivered in the file and is
 //! taken up again at the next start. Only loopback addresses are dialled, and redirects are never followed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Request, Uri};
+use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -21,6 +24,7 @@ use tracing::{debug, warn};
 
 use crate::book::{Decided, Event, Fact};
 use crate::clock;
+use crate::faults::{Counts, Faults, Manner};
 use crate::signature::sign;
 use crate::store::Store;
 use crate::wire::keys::Keys;
@@ -36,10 +40,23 @@ const IN_FLIGHT_MAX: usize = 64;
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// An event and how often it was tried.
+/// How old the signature of a callback is that is too old.
+const OLD_S: u64 = 3_600;
+
+/// One sending of an event and how often it was tried.
 struct Attempt {
     event: Event,
+    manner: Manner,
     tries: u32,
+}
+
+/// What every delivery needs.
+struct Sender {
+    client: HttpClient,
+    store: Arc<Store>,
+    secret: Arc<str>,
+    keys: Option<Arc<Keys>>,
+    faults: Arc<Faults>,
 }
 
 /// Runs for the life of the process: what an earlier one left behind (`pending`) first, then whatever is committed.
@@ -47,18 +64,26 @@ pub(crate) async fn run(
     store: Arc<Store>,
     secret: Arc<str>,
     keys: Option<Arc<Keys>>,
+    faults: Arc<Faults>,
     pending: Vec<Event>,
     mut committed: mpsc::UnboundedReceiver<Event>,
 ) {
     let client = Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .build_http();
+    let sender = Arc::new(Sender {
+        client,
+        store,
+        secret,
+        keys,
+        faults,
+    });
     let mut due: BTreeMap<(Instant, u64), Attempt> = BTreeMap::new();
     let mut sequence = 0_u64;
-    let mut in_flight: JoinSet<Result<String, Attempt>> = JoinSet::new();
+    let mut in_flight: JoinSet<Option<Attempt>> = JoinSet::new();
     for event in pending {
         sequence += 1;
-        due.insert((Instant::now(), sequence), Attempt { event, tries: 0 });
+        due.insert((Instant::now(), sequence), Attempt::truly(event));
     }
 
     loop {
@@ -66,12 +91,7 @@ pub(crate) async fn run(
             && let Some(entry) = due.first_entry()
             && entry.key().0 <= Instant::now()
         {
-            in_flight.spawn(deliver(
-                client.clone(),
-                Arc::clone(&secret),
-                keys.clone(),
-                entry.remove(),
-            ));
+            in_flight.spawn(deliver(Arc::clone(&sender), entry.remove()));
         }
         let next = due
             .first_key_value()
@@ -80,18 +100,23 @@ pub(crate) async fn run(
         tokio::select! {
             event = committed.recv() => {
                 let Some(event) = event else { return };
-                sequence += 1;
-                due.insert((Instant::now(), sequence), Attempt { event, tries: 0 });
+                let sendings = sender.faults.callback(event.copies);
+                if sendings.is_empty() {
+                    in_flight.spawn(withhold(Arc::clone(&sender), event.id.clone()));
+                }
+                for sending in sendings {
+                    sequence += 1;
+                    let attempt = Attempt { event: event.clone(), manner: sending.manner, tries: 0 };
+                    due.insert((Instant::now() + sending.after, sequence), attempt);
+                }
             }
             Some(ended) = in_flight.join_next() => match ended {
-                Ok(Ok(event)) => {
-                    store.commit(|_| Decided { fact: Some(Fact::Delivered { event }), answer: () }).await;
-                }
-                Ok(Err(attempt)) if attempt.tries < TRIES_MAX => {
+                Ok(None) => {}
+                Ok(Some(attempt)) if attempt.tries < TRIES_MAX => {
                     sequence += 1;
                     due.insert((Instant::now() + pause(attempt.tries), sequence), attempt);
                 }
-                Ok(Err(attempt)) => warn!(event.id = attempt.event.id, "callback undelivered until the next start"),
+                Ok(Some(attempt)) => warn!(event.id = attempt.event.id, "callback undelivered until the next start"),
                 Err(cause) => warn!(%cause, "a delivery ended without a result"),
             },
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
@@ -106,50 +131,96 @@ fn pause(tries: u32) -> Duration {
         .min(PAUSE_MAX)
 }
 
-/// Sends all copies of one event; its id when every one was acknowledged.
-async fn deliver(
-    client: HttpClient,
-    secret: Arc<str>,
-    keys: Option<Arc<Keys>>,
-    mut attempt: Attempt,
-) -> Result<String, Attempt> {
+impl Attempt {
+    /// The first try of an event that is told as it happened.
+    fn truly(event: Event) -> Self {
+        Attempt {
+            event,
+            manner: Manner::True,
+            tries: 0,
+        }
+    }
+}
+
+/// Sends an event once, and remembers what nobody needs to be told any more; the attempt if it is to be repeated.
+async fn deliver(sender: Arc<Sender>, mut attempt: Attempt) -> Option<Attempt> {
     attempt.tries += 1;
-    for _ in 0..attempt.event.copies {
-        let sent = timeout(
-            ATTEMPT_TIMEOUT,
-            send(&client, &secret, keys.as_deref(), &attempt.event),
-        )
-        .await;
-        if !matches!(sent, Ok(Some(()))) {
+    let sent = timeout(ATTEMPT_TIMEOUT, send(&sender, &attempt)).await;
+    let acknowledged = matches!(sent, Ok(Some(status)) if status.is_success());
+    let Counts {
+        callbacks_acknowledged,
+        forged_refused,
+        forged_accepted,
+        old_refused,
+        old_accepted,
+        ..
+    } = &sender.faults.counts;
+    let counter = match attempt.manner {
+        Manner::True if acknowledged => callbacks_acknowledged,
+        Manner::Forged if acknowledged => forged_accepted,
+        Manner::Old if acknowledged => old_accepted,
+        // A refusal is an answer; whoever is away has refused nothing.
+        Manner::Forged if matches!(sent, Ok(Some(status)) if status.is_client_error()) => forged_refused,
+        Manner::Old if matches!(sent, Ok(Some(status)) if status.is_client_error()) => old_refused,
+        Manner::True | Manner::Forged | Manner::Old => {
             debug!(
                 event.id = attempt.event.id,
                 tries = attempt.tries,
                 "callback not acknowledged"
             );
-            return Err(attempt);
+            return Some(attempt);
         }
-    }
-    Ok(attempt.event.id)
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+    let event = attempt.event.id;
+    let fact = match attempt.manner {
+        Manner::True => Fact::Delivered { event },
+        Manner::Forged | Manner::Old => Fact::Withheld { event },
+    };
+    remember(&sender.store, fact).await;
+    None
 }
 
-/// Sends one copy; `Some` when it was acknowledged with 2xx.
-async fn send(client: &HttpClient, secret: &str, keys: Option<&Keys>, event: &Event) -> Option<()> {
+/// Never sends an event, now or after a restart.
+async fn withhold(sender: Arc<Sender>, event: String) -> Option<Attempt> {
+    remember(&sender.store, Fact::Withheld { event }).await;
+    None
+}
+
+async fn remember(store: &Store, fact: Fact) {
+    store
+        .commit(|_| Decided {
+            fact: Some(fact),
+            answer: (),
+        })
+        .await;
+}
+
+/// Sends an event once; how it was answered, if it was.
+async fn send(sender: &Sender, attempt: &Attempt) -> Option<StatusCode> {
+    let Attempt { event, manner, .. } = attempt;
     let request = match event.wire {
-        Wire::Sandbox => own(secret, event)?,
-        Wire::Wechat | Wire::Alipay => wire::callback(keys?, event, Mischief::default())?,
+        Wire::Sandbox => own(&sender.secret, event, *manner)?,
+        Wire::Wechat | Wire::Alipay => {
+            let mischief = Mischief {
+                forged: *manner == Manner::Forged,
+                age_s: if *manner == Manner::Old { OLD_S } else { 0 },
+                ..Mischief::default()
+            };
+            wire::callback(sender.keys.as_deref()?, event, mischief)?
+        }
     };
-    client
-        .request(request)
-        .await
-        .ok()?
-        .status()
-        .is_success()
-        .then_some(())
+    Some(sender.client.request(request).await.ok()?.status())
 }
 
 /// The callback of an event in the sandbox's own form.
-fn own(secret: &str, event: &Event) -> Option<Request<Full<Bytes>>> {
-    let timestamp = clock::seconds();
+fn own(secret: &str, event: &Event, manner: Manner) -> Option<Request<Full<Bytes>>> {
+    let now = clock::seconds();
+    let (secret, timestamp) = match manner {
+        Manner::True => (secret.to_owned(), now),
+        Manner::Forged => (format!("not {secret}"), now),
+        Manner::Old => (secret.to_owned(), now.saturating_sub(OLD_S)),
+    };
     Request::post(loopback(&event.url)?)
         .header("content-type", "application/json")
         .header("webhook-id", &event.id)

@@ -19,13 +19,20 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use crate::book::{ChargeOrder, Closing, Decided, RefundOrder, Refusal, view_of_charge, view_of_refund};
+use self::lists::{list_charges, list_disputes, list_refunds, settlement_of};
+use crate::admin;
+use crate::book::{
+    ChargeOrder, Closing, Decided, RefundOrder, Refusal, State, view_of_charge, view_of_refund,
+};
 use crate::callbacks::loopback;
 use crate::clock;
+use crate::faults::{AnswerFault, Faults};
 use crate::store::Store;
 use crate::tokens::Answer;
 use crate::wire::keys::Keys;
 use crate::wire::{Wire, alipay, payer, wechat};
+
+mod lists;
 
 const BODY_BYTES_MAX: usize = 16 * 1024;
 const KEY_BYTES_MAX: usize = 128;
@@ -36,8 +43,16 @@ const CONNECTIONS_MAX: usize = 4096;
 /// The largest amount in minor units: sums of all charges stay far inside 64 bits.
 const AMOUNT_MAX: i64 = 100_000_000_000;
 
+/// What answers are made of.
+#[derive(Clone)]
+pub(crate) struct Provider {
+    pub(crate) store: Arc<Store>,
+    pub(crate) keys: Option<Arc<Keys>>,
+    pub(crate) faults: Arc<Faults>,
+}
+
 /// Serves connections until the listener fails for good.
-pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>, keys: Option<Arc<Keys>>) {
+pub(crate) async fn serve(listener: TcpListener, provider: Provider) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let permit = Arc::clone(&connections)
@@ -55,9 +70,9 @@ pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>, keys: Option
         };
         // Answers are small and awaited: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
-        let (store, keys) = (Arc::clone(&store), keys.clone());
+        let provider = provider.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&store), keys.clone(), request));
+            let service = service_fn(move |request| answer(provider.clone(), request));
             let ended = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -73,13 +88,13 @@ pub(crate) async fn serve(listener: TcpListener, store: Arc<Store>, keys: Option
 }
 
 /// An answer, or the loss of it.
-type Handled = Result<Response<Full<Bytes>>, Fault>;
+pub(crate) type Handled = Result<Response<Full<Bytes>>, Fault>;
 
 /// Why no ordinary answer is given.
-enum Fault {
+pub(crate) enum Fault {
     /// The request is refused.
     Refused(StatusCode, &'static str, String),
-    /// The connection is dropped, as the token asked.
+    /// The connection is dropped, on purpose.
     Lost,
 }
 
@@ -89,39 +104,80 @@ struct DroppedOnPurpose;
 
 impl std::fmt::Display for DroppedOnPurpose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the answer was lost, as the token asked")
+        f.write_str("the answer was lost, on purpose")
     }
 }
 
 impl std::error::Error for DroppedOnPurpose {}
 
 async fn answer(
-    store: Arc<Store>,
-    keys: Option<Arc<Keys>>,
+    provider: Provider,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, DroppedOnPurpose> {
-    match route(&store, keys.as_deref(), request).await {
-        Ok(response) => Ok(response),
-        Err(Fault::Refused(status, code, detail)) => Ok(json(
+    let handled = match faulty(&provider, request).await {
+        Ok(response) => return Ok(response),
+        Err(fault) => fault,
+    };
+    match handled {
+        Fault::Refused(status, code, detail) => Ok(json(
             status,
             &serde_json::json!({ "code": code, "detail": detail }),
         )),
-        Err(Fault::Lost) => Err(DroppedOnPurpose),
+        Fault::Lost => Err(DroppedOnPurpose),
     }
 }
 
-async fn route(store: &Store, keys: Option<&Keys>, request: Request<Incoming>) -> Handled {
+/// Answers, unless the answer is to fail.
+async fn faulty(provider: &Provider, request: Request<Incoming>) -> Handled {
+    let Provider { store, keys, faults } = provider;
+    let path = request.uri().path();
+    if path.starts_with("/admin/") {
+        return admin::answer(store, faults, request).await;
+    }
+    // Lists and files are for independent checks, which have to know.
+    let fails = request.method() == Method::POST || path.contains("/by-key/");
+    let fault = if fails && path.starts_with("/v1/") {
+        faults.answer()
+    } else {
+        AnswerFault::None
+    };
+    let failed = || {
+        Fault::Refused(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the provider fails on purpose".into(),
+        )
+    };
+    if fault == AnswerFault::ErrorBefore {
+        return Err(failed());
+    }
+    let handled = route(provider, keys.as_deref(), request).await;
+    match fault {
+        AnswerFault::None | AnswerFault::ErrorBefore => handled,
+        AnswerFault::Lost => Err(Fault::Lost),
+        AnswerFault::ErrorAfter => Err(failed()),
+        AnswerFault::Stall(pause) => {
+            tokio::time::sleep(pause).await;
+            handled
+        }
+    }
+}
+
+async fn route(provider: &Provider, keys: Option<&Keys>, request: Request<Incoming>) -> Handled {
+    let store = provider.store.as_ref();
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match (request.method(), segments.as_slice()) {
         (&Method::GET, ["livez"]) => Ok(json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))),
-        (&Method::POST, ["v1", "charges"]) => charge(store, request).await,
+        (&Method::POST, ["v1", "charges"]) => charge(store, &provider.faults, request).await,
         (&Method::GET, ["v1", "charges"]) => list_charges(store).await,
         (&Method::GET, ["v1", "charges", "by-key", key]) => find_charge(store, key).await,
         (&Method::POST, ["v1", "charges", "by-key", key, "close"]) => close(store, key).await,
         (&Method::POST, ["v1", "refunds"]) => refund(store, request).await,
         (&Method::GET, ["v1", "refunds"]) => list_refunds(store).await,
         (&Method::GET, ["v1", "refunds", "by-key", key]) => find_refund(store, key).await,
+        (&Method::GET, ["v1", "disputes"]) => list_disputes(store).await,
+        (&Method::GET, ["v1", "settlements", day]) => settlement_of(provider, day).await,
         (_, ["v3", ..]) if keys.is_some() => wechat(store, keys, request).await,
         (_, ["gateway.do"]) if keys.is_some() => alipay(store, keys, request).await,
         (&Method::POST, ["payer", wire, number]) => match payer::pay(store, wire, number).await {
@@ -189,7 +245,7 @@ struct ChargeBody {
 }
 
 /// `POST /v1/charges`: charges once per key.
-async fn charge(store: &Store, request: Request<Incoming>) -> Handled {
+async fn charge(store: &Store, faults: &Faults, request: Request<Incoming>) -> Handled {
     let key = key_of(&request)?;
     let body: ChargeBody = body_of(request).await?;
     let order = order_of(body)?;
@@ -209,6 +265,10 @@ async fn charge(store: &Store, request: Request<Incoming>) -> Handled {
         return Ok(json(StatusCode::CONFLICT, &closed_view(&key)));
     }
     let charged = charged.map_err(refused)?;
+    if is_new && charged.state == State::Succeeded && faults.disputes() {
+        let disputed = store.commit(|book| book.dispute(&charged.id, clock::now())).await;
+        disputed.map_err(refused)?;
+    }
     if is_new {
         match order.token.answer() {
             Answer::Prompt => {}
@@ -315,20 +375,6 @@ async fn find_refund(store: &Store, key: &str) -> Handled {
     Ok(json(StatusCode::OK, &view_of_refund(&refund)))
 }
 
-/// `GET /v1/charges`: every charge, oldest first, for independent checks.
-async fn list_charges(store: &Store) -> Handled {
-    let charges = store.read(|book| book.charges().to_vec()).await;
-    let data: Vec<_> = charges.iter().map(|charge| view_of_charge(charge)).collect();
-    Ok(json(StatusCode::OK, &serde_json::json!({ "data": data })))
-}
-
-/// `GET /v1/refunds`: every refund, oldest first, for independent checks.
-async fn list_refunds(store: &Store) -> Handled {
-    let refunds = store.read(|book| book.refunds().to_vec()).await;
-    let data: Vec<_> = refunds.iter().map(|refund| view_of_refund(refund)).collect();
-    Ok(json(StatusCode::OK, &serde_json::json!({ "data": data })))
-}
-
 fn key_of(request: &Request<Incoming>) -> Result<String, Fault> {
     let key = request
         .headers()
@@ -372,7 +418,7 @@ fn check_text(field: &str, text: &str) -> Result<(), Fault> {
 }
 
 /// Reads a JSON body within its limits.
-async fn body_of<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Fault> {
+pub(crate) async fn body_of<T: for<'de> Deserialize<'de>>(request: Request<Incoming>) -> Result<T, Fault> {
     let body = bytes_of(request.into_body()).await?;
     serde_json::from_slice(&body).map_err(|cause| bad("body_malformed", cause.to_string()))
 }
@@ -393,15 +439,15 @@ async fn bytes_of(body: Incoming) -> Result<Bytes, Fault> {
     Ok(body.to_bytes())
 }
 
-fn bad(code: &'static str, detail: impl Into<String>) -> Fault {
+pub(crate) fn bad(code: &'static str, detail: impl Into<String>) -> Fault {
     Fault::Refused(StatusCode::BAD_REQUEST, code, detail.into())
 }
 
-fn not_found(code: &'static str) -> Fault {
+pub(crate) fn not_found(code: &'static str) -> Fault {
     Fault::Refused(StatusCode::NOT_FOUND, code, "there is no such thing".into())
 }
 
-fn refused(refusal: Refusal) -> Fault {
+pub(crate) fn refused(refusal: Refusal) -> Fault {
     match refusal {
         Refusal::KeyReused => Fault::Refused(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -413,7 +459,7 @@ fn refused(refusal: Refusal) -> Fault {
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     let bytes = serde_json::to_vec(value).expect("views have text keys only");
     let mut response = Response::new(Full::new(Bytes::from(bytes)));
     *response.status_mut() = status;

@@ -2,7 +2,8 @@
 //!
 //! A process of its own with its own durable file and none of the product's code, so that what it says about money
 //! is independent evidence. It charges and refunds at most once per key, signs and retries its callbacks, and its
-//! test tokens misbehave on request (slow answers, lost answers, repeated callbacks). With keys it speaks the wire formats
+//! test tokens misbehave on request (slow answers, lost answers, repeated callbacks). `/admin` makes answers, callbacks and settlement files fail at
+//! rates that are drawn from a seed, and opens disputes. With keys it speaks the wire formats
 //! of WeChat Pay and Alipay as well, over the same book.
 //!
 //! ```text
@@ -10,10 +11,13 @@
 //!                └ after the fsync → callbacks (signed, retried, remembered until delivered)
 //! ```
 
+mod admin;
 mod book;
 mod callbacks;
 mod clock;
+mod faults;
 mod http;
+mod settlement;
 mod signature;
 mod store;
 mod tokens;
@@ -66,12 +70,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         None => None,
     };
     let store = Arc::new(store::Store::open(&arguments.file, events)?);
+    let faults = Arc::new(faults::Faults::default());
     // Taken before the first request, so that nothing is both pending and freshly committed.
     let pending = store.read(book::Book::undelivered).await;
     tokio::spawn(callbacks::run(
         Arc::clone(&store),
         arguments.secret.into(),
         keys.clone(),
+        Arc::clone(&faults),
         pending,
         committed,
     ));
@@ -81,7 +87,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Every answer was durable before it was given, so stopping needs no ceremony.
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        () = http::serve(listener, store, keys) => {}
+        () = http::serve(listener, http::Provider { store, keys, faults }) => {}
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
     }

@@ -27,6 +27,7 @@ const SHAPE: Shape = Shape {
     courses: 800,
     price: 100,
     pace: Duration::from_millis(40),
+    through_provider: 10,
 };
 /// A start balances the shards, and so does every return of a node.
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(30);

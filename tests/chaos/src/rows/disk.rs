@@ -25,6 +25,7 @@ const SHAPE: Shape = Shape {
     courses: 800,
     price: 100,
     pace: Duration::ZERO,
+    through_provider: 10,
 };
 const BEFORE: Duration = Duration::from_secs(5);
 const FULL: Duration = Duration::from_secs(15);

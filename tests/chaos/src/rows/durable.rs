@@ -16,6 +16,7 @@ const SHAPE: Shape = Shape {
     courses: 800,
     price: 100,
     pace: Duration::ZERO,
+    through_provider: 10,
 };
 const LASTS: Duration = Duration::from_secs(60);
 const KILL_EVERY: Duration = Duration::from_secs(3);

@@ -16,6 +16,7 @@ const SHAPE: Shape = Shape {
     courses: 800,
     price: 130,
     pace: Duration::ZERO,
+    through_provider: 10,
 };
 const LASTS: Duration = Duration::from_secs(20);
 const KILL_EVERY: Duration = Duration::from_secs(4);

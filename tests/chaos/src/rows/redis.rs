@@ -19,6 +19,7 @@ const SHAPE: Shape = Shape {
     courses: 800,
     price: 100,
     pace: Duration::ZERO,
+    through_provider: 10,
 };
 /// Before, between and after.
 const PHASE: Duration = Duration::from_secs(5);

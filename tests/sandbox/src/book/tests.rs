@@ -132,3 +132,35 @@ fn an_acknowledged_callback_is_not_pending_any_more() {
 
     assert!(book.undelivered().is_empty());
 }
+
+#[test]
+fn a_charge_is_disputed_once_and_only_if_it_took_money() {
+    let mut book = Book::default();
+    let charged = charge(&mut book, "k", &order(100, Token::Ok)).unwrap();
+    let declined = charge(&mut book, "d", &order(100, Token::Declined)).unwrap();
+
+    let first = book.dispute(&charged.id, "now".into());
+    book.apply(&first.fact.unwrap());
+    let second = book.dispute(&charged.id, "later".into());
+
+    assert!(second.fact.is_none());
+    assert_eq!(first.answer, second.answer);
+    assert_eq!(book.disputes().len(), 1);
+    for id in [&declined.id, "ch_of_nobody"] {
+        assert_eq!(
+            book.dispute(id, "now".into()).answer,
+            Err(Refusal::ChargeNotFound)
+        );
+    }
+}
+
+#[test]
+fn a_withheld_callback_is_never_sent() {
+    let mut book = Book::default();
+    charge(&mut book, "k", &order(100, Token::Ok)).unwrap();
+    let event = book.undelivered().remove(0).id;
+
+    book.apply(&Fact::Withheld { event });
+
+    assert!(book.undelivered().is_empty());
+}
