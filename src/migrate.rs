@@ -52,6 +52,7 @@ const MIGRATIONS: &[Migration] = migrations![
     15 "0015_churn",
     16 "0016_discounts",
     17 "0017_webhooks",
+    18 "0018_sales",
 ];
 
 /// Why the database was left as it was.

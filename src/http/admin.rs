@@ -109,7 +109,7 @@ pub async fn cluster(api: &Api, request: Request) -> Result<Reply, Problem> {
 /// 403 `http.forbidden`; 404 `http.entity_not_found`.
 #[utoipa::path(get, path = "/admin/v1/entities/{kind}/{id}", tag = "operators",
     params(
-        ("kind" = String, Path, description = "account, session, course, buyer, payment or profile"),
+        ("kind" = String, Path, description = "account, session, course, buyer, payment, adjustment, sale or profile"),
         ("id" = String, Path, description = "its id"),
     ),
     responses((status = 200, description = "What is known of it", body = serde_json::Value)))]

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! commerce            quotes, orders, cancellation, refunds
+//! commerce/reserving  what an order reserves before it is placed
+//! commerce/sales      flash sales
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/callbacks  what providers report
 //! commerce/oversight  the trial balance and the statement of an account, for operators
@@ -17,7 +19,9 @@
 mod adjustments;
 mod callbacks;
 mod oversight;
+mod reserving;
 mod sagas;
+mod sales;
 mod timeline;
 mod wallet;
 mod wire;
@@ -36,11 +40,12 @@ pub use self::adjustments::*;
 pub use self::callbacks::*;
 pub use self::oversight::*;
 pub use self::sagas::*;
+pub use self::sales::*;
 pub use self::timeline::*;
 pub use self::wallet::*;
 use self::wire::{
-    ItemBody, OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest,
-    checked_text, checked_token,
+    OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest, checked_text,
+    checked_token,
 };
 use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 
@@ -63,7 +68,8 @@ const REASON_CHARS_MAX: usize = 500;
 pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
     let QuoteRequest { items, coupon_code } = request.json().await?;
-    let lines = lines(api, &items, coupon_code.as_deref())?;
+    let courses: Vec<CourseId> = items.iter().map(|item| item.course_id).collect();
+    let lines = lines(api, &courses, coupon_code.as_deref())?;
     let total = order::total(&lines).map_err(|error| Problem::from_error(&error))?;
 
     let question = Question::Owned {
@@ -102,10 +108,14 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
         (status = 202, body = OrderBody, description = "the payment is under way",
             headers(("Location" = String, description = "the order"))),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
+        (status = 404, body = ProblemBody, description = "`commerce.sale_not_found`"),
         (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
-            `commerce.course_in_pending_order`, `commerce.own_course`, `commerce.price_changed`"),
+            `commerce.course_in_pending_order`, `commerce.own_course`, `commerce.price_changed`, \
+            `commerce.sale_sold_out`, `commerce.sale_not_started`, `commerce.sale_ended`, `commerce.sale_slot_reserved`, \
+            `commerce.sale_slot_sold`, `commerce.reservation_expired`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
+            `commerce.sale_of_another_course`, `commerce.too_many_reservations`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
             `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`"),
     )
@@ -121,19 +131,14 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     } = request.json().await?;
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
-    let lines = match lines(api, &items, coupon_code.as_deref()) {
+    let courses: Vec<CourseId> = items.iter().map(|item| item.course_id).collect();
+    let lines = match lines(api, &courses, coupon_code.as_deref()) {
         Ok(lines) => lines,
         // What is not for sale any more may have been sold under this very key.
-        Err(refused) => {
-            return match api.platform.buyers.recorded(&request.context()).await? {
-                Some(Answer::Order(order)) => Ok(placed(&order)),
-                _ => Err(refused),
-            };
-        }
+        Err(refused) => return repeated(api, &request, refused).await,
     };
     let (settings, now) = (&api.settings.commerce, clock::now());
-
-    let command = Command::PlaceOrder(Box::new(PlaceOrder {
+    let mut place = PlaceOrder {
         order_id: ids::new(),
         payment_id: ids::new(),
         buyer,
@@ -144,18 +149,38 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         expires_at: now.plus(*settings.order_ttl_s),
         refundable_until: now.plus(*settings.refund_window_s),
         reservations: vec![],
-        reserved_until: None,
-    }));
-    // The order's id is drawn anew for a repeated request; the answer that was stored has the first one.
-    let Command::PlaceOrder(place) = &command else {
-        return Err(unexpected());
+        reserved_until: Some(now.plus(*settings.reservation_ttl_s)),
     };
-    let question = Question::Order {
-        order_id: place.order_id,
-    };
-    let order = asked(api, &request, command, question).await?;
+    let context = request.context();
+    if let Err(refused) = reserving::reserve(api, &context, &items, &mut place).await {
+        return if reserving::may_be_repeated(&refused) {
+            repeated(api, &request, refused).await
+        } else {
+            Err(refused)
+        };
+    }
 
-    Ok(placed(&order))
+    let order_id = place.order_id;
+    let reserved = (!place.reservations.is_empty()).then(|| place.clone());
+    let (command, question) = (Command::PlaceOrder(Box::new(place)), Question::Order { order_id });
+    let answered = api.platform.buyers.ask(buyer, command, question, &context).await;
+    if let Some(place) = reserved
+        && reserving::is_not_placed(&answered, order_id)
+    {
+        reserving::release(api, &place);
+    }
+    match answered? {
+        Answer::Order(order) => Ok(placed(&order)),
+        _ => Err(unexpected()),
+    }
+}
+
+/// Answers a request that cannot be carried out any more as its first time was answered, if it was.
+async fn repeated(api: &Api, request: &Request, refused: Problem) -> Result<Reply, Problem> {
+    match api.platform.buyers.recorded(&request.context()).await? {
+        Some(Answer::Order(order)) => Ok(placed(&order)),
+        _ => Err(refused),
+    }
 }
 
 /// 202 while the order waits for its payment, 201 once it is settled.
@@ -367,28 +392,28 @@ fn method(api: &Api, name: &str) -> Result<Method, Problem> {
 }
 
 /// The lines of a cart at the catalog's prices.
-fn lines(api: &Api, items: &[ItemBody], coupon_code: Option<&str>) -> Result<Vec<Line>, Problem> {
+fn lines(api: &Api, courses: &[CourseId], coupon_code: Option<&str>) -> Result<Vec<Line>, Problem> {
     if coupon_code.is_some() {
         return Err(Problem::from_error(&Error::Coupon(coupon::Refusal::Unknown))
             .at("/coupon_code", "there is no such coupon"));
     }
-    if items.len() > order::LINES_MAX {
+    if courses.len() > order::LINES_MAX {
         return Err(Problem::from_error(&Error::TooManyLines));
     }
     let share_bps = api.settings.commerce.share_bps;
-    let line = |(index, item): (usize, &ItemBody)| {
+    let line = |(index, course_id): (usize, &CourseId)| {
         let entry = api
             .platform
             .catalog
-            .get(item.course_id)
+            .get(*course_id)
             .filter(|entry| is_sold(entry));
         let entry = entry.ok_or_else(|| {
             let pointer = format!("/items/{index}/course_id");
             Problem::from_error(&Error::CourseNotForSale).at(pointer, "this course is not for sale")
         })?;
-        Ok(line_of(item.course_id, &entry, share_bps))
+        Ok(line_of(*course_id, &entry, share_bps))
     };
-    items.iter().enumerate().map(line).collect()
+    courses.iter().enumerate().map(line).collect()
 }
 
 fn is_sold(entry: &Entry) -> bool {

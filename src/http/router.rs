@@ -78,6 +78,8 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/orders/{id}"                                 commerce::get_order,        Caller,   Accepted, Read,      Usual;
         POST   "/v1/orders/{id}/cancel"                          commerce::cancel_order,     Caller,   Accepted, Purchase,  Usual;
         POST   "/v1/orders/{id}/refunds"                         commerce::refund_order,     Caller,   Required, Purchase,  Limit::Purchase;
+        POST   "/v1/sales"                                       commerce::create_sale,      Caller,   Accepted, Read,      Usual;
+        GET    "/v1/sales/{id}"                                  commerce::get_sale,         Public,   Accepted, Read,      Usual;
         GET    "/v1/me/orders"                                   commerce::list_orders,      Caller,   Accepted, Read,      Usual;
         GET    "/v1/me/wallet"                                   commerce::wallet,           Caller,   Accepted, Read,      Usual;
         POST   "/v1/me/wallet/top-ups"                           commerce::top_up,           Caller,   Required, Purchase,  Limit::Purchase;

@@ -129,6 +129,8 @@ pub struct Commerce {
     pub share_bps: u16,
     /// Life of an order that is not paid.
     pub order_ttl_s: Seconds,
+    /// How long something is kept for an order that is not placed yet.
+    pub reservation_ttl_s: Seconds,
     /// How long after the purchase an order may be refunded.
     pub refund_window_s: Seconds,
     /// Largest single top-up, minor units.
@@ -164,6 +166,11 @@ impl Commerce {
             "commerce.order_ttl_s",
             *self.order_ttl_s,
             Duration::from_secs(1)..=DAY,
+        );
+        checks.duration(
+            "commerce.reservation_ttl_s",
+            *self.reservation_ttl_s,
+            Duration::from_secs(1)..=Duration::from_mins(10),
         );
         checks.duration(
             "commerce.refund_window_s",

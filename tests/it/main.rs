@@ -29,6 +29,7 @@ mod recommend;
 mod refunds;
 mod repetition;
 mod sagas;
+mod sales;
 mod stripe;
 mod tracing;
 mod webhooks;

@@ -31,7 +31,7 @@ use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
     Adjustments, Answer as BuyerAnswer, Buyers, ClosingSettings, CommercePorts, CommerceQueries, Gateway,
-    Inbox, InboxSettings, Payments, Question as BuyerQuestion,
+    Inbox, InboxSettings, Payments, Question as BuyerQuestion, Sales,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
@@ -140,6 +140,8 @@ pub struct Platform {
     pub subscribers: Region<Subscribers>,
     /// Tells them.
     pub webhooks: Arc<Courier>,
+    /// The flash sales.
+    pub sales: Region<Sales>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -292,6 +294,7 @@ impl Platform {
         let webhooks = Courier::new(settings.webhooks, database.clone(), subscribers.clone())?;
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let adjustments = Region::open(node.clone(), Adjustments::new(settings.snapshot_every));
+        let sales = Region::open(node.clone(), Sales::new(settings.snapshot_every));
         let identity = Identity {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
@@ -309,6 +312,7 @@ impl Platform {
             buyers: buyers.clone(),
             payments: payments.clone(),
             adjustments: adjustments.clone(),
+            sales: sales.clone(),
             gateway: gateway.clone(),
             webhooks: webhooks.queue().clone(),
             ask_timeout: settings.ask_timeout,
@@ -356,6 +360,7 @@ impl Platform {
             Arc::new(payments.clone()),
             Arc::new(adjustments.clone()),
             Arc::new(subscribers.clone()),
+            Arc::new(sales.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
@@ -369,6 +374,7 @@ impl Platform {
             adjustments,
             subscribers,
             webhooks,
+            sales,
             profiles,
             identity,
             keys,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use lyceum_kernel::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
@@ -90,6 +91,11 @@ pub enum DeliveryError {
     Fault(String),
     /// It can never succeed.
     Refused(String),
+    /// Its time has not come: it is delivered then, and this was no attempt.
+    NotYet {
+        /// When.
+        until: Timestamp,
+    },
 }
 
 /// Delivers messages; receivers must bear repetition.
@@ -293,6 +299,15 @@ impl Relay {
             Err(DeliveryError::Refused(reason)) => self.bury(id, &reason).await,
             Err(DeliveryError::Fault(reason)) if delivery.faults + 1 >= self.settings.faults_max => {
                 self.bury(id, &reason).await
+            }
+            Err(DeliveryError::NotYet { until }) => {
+                // At least the shortest pause, so that nobody turns in circles over a time that is past.
+                const LATER: &str = "UPDATE outbox SET due_at = greatest(to_timestamp($2::bigint / 1000.0), \
+                    now() + $3::bigint * interval '1 millisecond') WHERE id = $1";
+                let (until, pause) = (until.as_millis(), self.pause(0));
+                self.database.execute(LATER, &[&id, &until, &pause]).await?;
+                self.underway().remove(&delivery.id);
+                Ok(())
             }
             Err(error @ (DeliveryError::Fault(_) | DeliveryError::Unavailable)) => {
                 const PUT_OFF: &str = "UPDATE outbox SET attempts = least(attempts + 1, 32767), faults = faults + $3, \

@@ -4,7 +4,7 @@ use lyceum_domain::commerce::order::{CloseReason, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState, Refund};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, SaleId};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,18 @@ pub(in crate::http) struct ItemBody {
     pub(super) course_id: CourseId,
 }
 
+/// One course of an order.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct OrderItemBody {
+    /// The course.
+    #[schema(value_type = String, example = "crs_01h455vb4pex5vsknk084sn02q")]
+    pub(super) course_id: CourseId,
+    /// The flash sale of this course that it is bought in, at the price of the sale.
+    #[schema(value_type = Option<String>)]
+    pub(super) sale_id: Option<SaleId>,
+}
+
 /// Asks what a cart costs.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +55,7 @@ pub(in crate::http) struct QuoteRequest {
 pub(in crate::http) struct OrderRequest {
     /// From 1 to 20 different courses.
     #[schema(min_items = 1, max_items = 20)]
-    pub(super) items: Vec<ItemBody>,
+    pub(super) items: Vec<OrderItemBody>,
     /// A coupon.
     pub(super) coupon_code: Option<String>,
     /// The total of the quote that was agreed to: the order is refused if it costs anything else by now.

@@ -3,8 +3,8 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SessionKind, UserKind,
-    WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
+    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SaleKind, SessionKind,
+    UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -20,13 +20,14 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 9] = [
+const AFTER_SEGMENT: [(&str, &str); 10] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
     ("orders", OrderKind::PREFIX),
     // A checkout is named by its order, the saga of a payment by the payment.
     ("sagas", "(ord|pay)"),
+    ("sales", SaleKind::PREFIX),
     ("sessions", SessionKind::PREFIX),
     ("top-ups", PaymentKind::PREFIX),
     ("users", UserKind::PREFIX),
@@ -34,7 +35,7 @@ const AFTER_SEGMENT: [(&str, &str); 9] = [
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 11] = [
+const BY_NAME: [(&str, &str); 12] = [
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
     ("creator", UserKind::PREFIX),
@@ -45,6 +46,7 @@ const BY_NAME: [(&str, &str); 11] = [
     ("order_id", OrderKind::PREFIX),
     ("owner", UserKind::PREFIX),
     ("payment_id", PaymentKind::PREFIX),
+    ("sale_id", SaleKind::PREFIX),
     ("user_id", UserKind::PREFIX),
 ];
 

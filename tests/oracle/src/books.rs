@@ -23,10 +23,12 @@ mod course;
 mod payment;
 mod posting;
 mod record;
+mod sale;
 mod subscriber;
 
 pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use posting::Posting;
+pub(crate) use sale::FOLLOWS_ORDERS;
 
 /// The kinds of entities whose events are read, as numbered in the journal.
 const ACCOUNT: i16 = 1;
@@ -35,11 +37,12 @@ const BUYER: i16 = 4;
 const PAYMENT: i16 = 5;
 const ADJUSTMENT: i16 = 7;
 const SUBSCRIBER: i16 = 20;
+const SALE: i16 = 8;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment, an adjustment or a subscriber is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber or a sale is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -61,6 +64,8 @@ pub(crate) struct Order {
     /// Whether access was ever granted.
     pub(crate) fulfilled: bool,
     pub(crate) refund: Option<Refund>,
+    /// The sales of which it reserved a slot.
+    pub(crate) sales: Vec<Uuid>,
 }
 
 /// One line of an order.
@@ -128,6 +133,7 @@ pub(crate) struct Books {
     postings: HashMap<(Uuid, i16), Posting>,
     adjustments: HashMap<Uuid, adjustment::Adjustment>,
     endpoints: HashMap<Uuid, subscriber::Endpoint>,
+    sales: HashMap<Uuid, sale::Sale>,
     accounts: HashMap<Uuid, account::Account>,
     courses: HashMap<Uuid, course::Course>,
     /// What buyers were shown, by course and version.
@@ -148,7 +154,7 @@ impl Books {
             .query_raw(
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
-                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER][..]],
+                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE][..]],
             )
             .await?;
         let mut rows = std::pin::pin!(rows);
@@ -165,6 +171,7 @@ impl Books {
                         BUYER => buyer::apply(&mut books, entity, event_type, event),
                         ADJUSTMENT => adjustment::apply(&mut books, entity, event_type, event),
                         SUBSCRIBER => subscriber::apply(&mut books, entity, event_type, event),
+                        SALE => sale::apply(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
                     };
                     carried_out.is_some()
@@ -189,6 +196,7 @@ impl Books {
         report.count("ledger transactions", books.postings.len());
         report.count("adjustments", books.adjustments.len());
         report.count("webhook endpoints", books.endpoints.len());
+        report.count("sales", books.sales.len());
         Ok(books)
     }
 
@@ -202,6 +210,7 @@ impl Books {
         report: &mut Report,
     ) -> Result<(), Failure> {
         compare::tables(self, snapshot, report).await?;
+        sale::examine(self, report);
         record::examine(self, snapshot, report).await
     }
 }

@@ -160,7 +160,12 @@ async fn lengths(client: &Client) -> Result<(i64, i64), Failure> {
 #[must_use]
 pub fn rules() -> Vec<Rule> {
     let mut rules: Vec<Rule> = invariants::all().map(|invariant| invariant.rule).collect();
-    rules.extend([rest::REACHED, books::READABLE, books::RECORDED]);
+    rules.extend([
+        rest::REACHED,
+        books::READABLE,
+        books::RECORDED,
+        books::FOLLOWS_ORDERS,
+    ]);
     rules.extend(books::TABLE_RULES);
     rules.extend(provider::RULES);
     rules.extend(claims::RULES);

@@ -12,6 +12,7 @@ mod commerce;
 mod journal;
 mod ledger;
 mod operators;
+mod sales;
 mod webhooks;
 
 /// Something that must be true of the tables.
@@ -44,6 +45,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(journal::INVARIANTS)
         .chain(operators::INVARIANTS)
         .chain(webhooks::INVARIANTS)
+        .chain(sales::INVARIANTS)
 }
 
 const fn invariant(name: &'static str, holds: Holds, says: &'static str, query: &'static str) -> Invariant {

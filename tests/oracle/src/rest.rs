@@ -1,6 +1,6 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every message that is due or was tried in vain, and every callback of the
+//! Under way is every saga that has not ended, every slot that is kept for an order, every message that is due or was tried in vain, and every callback of the
 //! provider that was taken in and not worked through. A message that is due later and was never tried is a timer and may
 //! stay; so may a callback that the provider knows nothing of, since it was refused.
 
@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(200);
 
 const UNDER_WAY: &str = "\
     SELECT format('saga %s %s is %s, due %s', kind, id, state, due_at) AS what FROM sagas \
+    UNION ALL \
+    SELECT format('slot of order %s in sale %s', order_id, sale_id) FROM sale_slots WHERE state = 'reserved' \
     UNION ALL \
     SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
     WHERE due_at <= now() OR attempts > 0";

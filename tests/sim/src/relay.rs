@@ -161,6 +161,10 @@ impl Node {
             | CommerceFlow::Announce(_) => {
                 return self.finish(core, id);
             }
+            // Nor does an order reserve anything elsewhere.
+            CommerceFlow::SettleReservation { .. } | CommerceFlow::CheckReservation { .. } => {
+                return self.finish(core, id);
+            }
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let retry = ToBuyer::RetryRefund {
                     order_id: order,

@@ -24,6 +24,7 @@ pub mod oversight;
 pub mod payment;
 pub mod refund;
 pub mod reservation;
+pub mod sale;
 pub mod wallet;
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
 pub use refund::{Refund, RefundOutcome, RefundState};
 pub use reservation::{Fate, Outcome, Reservation};
+pub use sale::Sale;
 
 /// The one currency that wallets and orders are kept in; money of another is refused where it enters.
 pub const SETTLEMENT_CURRENCY: Currency = Currency::CNY;
@@ -114,6 +116,9 @@ pub enum Error {
     /// The amount is zero or beyond what a wallet or an order may hold.
     #[error("the amount is out of range")]
     AmountOutOfRange,
+    /// A flash sale refuses.
+    #[error(transparent)]
+    Sale(#[from] sale::Refusal),
     /// A redeem code refuses.
     #[error(transparent)]
     Code(#[from] batch::Refusal),
@@ -217,6 +222,7 @@ impl Coded for Error {
             Error::CurrencyUnsupported => "commerce.currency_unsupported",
             Error::AmountOutOfRange => "commerce.amount_out_of_range",
             Error::Bundle(refusal) => refusal.code(),
+            Error::Sale(refusal) => refusal.code(),
             Error::Code(refusal) => refusal.code(),
             Error::Coupon(refusal) => refusal.code(),
             Error::PaymentMethodUnknown => "commerce.payment_method_unknown",
@@ -257,6 +263,7 @@ impl Coded for Error {
             | Error::RefundExceedsCapture
             | Error::ReservationExpired => Class::Conflict,
             Error::Bundle(refusal) => refusal.class(),
+            Error::Sale(refusal) => refusal.class(),
             Error::Code(refusal) => refusal.class(),
             Error::Coupon(refusal) => refusal.class(),
             Error::InsufficientFunds => Class::PaymentRequired,
@@ -288,6 +295,7 @@ impl Coded for Error {
         match self {
             Error::WrongState { current } => Some(current.clone()),
             Error::Bundle(refusal) => refusal.current_state(),
+            Error::Sale(refusal) => refusal.current_state(),
             Error::Code(refusal) => refusal.current_state(),
             Error::Coupon(refusal) => refusal.current_state(),
             Error::CourseAlreadyOwned => Some(Cow::Borrowed("owned")),
@@ -324,6 +332,7 @@ mod tests {
             Error::CurrencyUnsupported,
             Error::AmountOutOfRange,
             Error::Bundle(bundle::Refusal::NotFound),
+            Error::Sale(sale::Refusal::NotFound),
             Error::Code(batch::Refusal::Unknown),
             Error::Coupon(coupon::Refusal::Unknown),
             Error::PaymentMethodUnknown,

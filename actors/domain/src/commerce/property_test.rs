@@ -12,7 +12,7 @@ use super::order::{Line, Method, OrderState, PlaceOrder, Provider};
 use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
 use super::refund::RefundOutcome;
-use super::reservation::{Fate, Outcome, Reservation};
+use super::reservation::{CLOCKS_APART_MAX, Fate, Outcome, Reservation};
 use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, SaleId, UserId};
 
 const USER: UserId = UserId::from_u128(1);
@@ -292,7 +292,8 @@ fn check_fates(buyer: &Buyer, settled: &mut BTreeMap<OrderId, Outcome>, now: Tim
         let bare = buyer
             .order(order_id)
             .is_ok_and(|order| order.placement.reservations.is_empty());
-        let fate = buyer.fate(order_id, reserved, now);
+        // There is one clock here, so that an order is final as soon as it cannot be placed.
+        let fate = buyer.fate(order_id, reserved, now.plus(CLOCKS_APART_MAX));
         if bare {
             continue;
         }

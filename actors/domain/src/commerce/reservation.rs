@@ -11,6 +11,8 @@
 //! Invariants: an order is not placed after `reserved_until`, so "there is no such order" after it is final; a capture that
 //! arrives after the order has ended finds the reservations gone, and goes back.
 
+use std::time::Duration;
+
 use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,10 @@ use crate::ids::{OrderId, SaleId};
 
 /// How many reservations one order may carry: each is a message when the order ends.
 pub const RESERVATIONS_MAX: usize = 4;
+
+/// How far the clocks of two nodes may be apart: for so long after `reserved_until` an order that is not known is not given up, since
+/// its buyer may just have come from a node whose clock is behind.
+pub const CLOCKS_APART_MAX: Duration = Duration::from_secs(2);
 
 /// Something that is kept for an order by another entity. Stored with the order, so names and fields are never changed, only added.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,10 +68,9 @@ impl Buyer {
     /// It is judged by the clock that places orders: an order that may still be placed is open.
     pub fn fate(&self, order_id: OrderId, reserved_until: Timestamp, now: Timestamp) -> Fate {
         let Ok(order) = self.order(order_id) else {
-            return if now < reserved_until {
-                Fate::Open {
-                    until: reserved_until,
-                }
+            let final_from = reserved_until.plus(CLOCKS_APART_MAX);
+            return if now < final_from {
+                Fate::Open { until: final_from }
             } else {
                 Fate::Settled(Outcome::Returned)
             };

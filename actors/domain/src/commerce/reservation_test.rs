@@ -12,7 +12,7 @@ use super::buyer_test::{
 use super::ledger::{Account, posting};
 use super::order::{Line, Method, OrderState, PlaceOrder};
 use super::payment::Settlement;
-use super::reservation::{Fate, Outcome, RESERVATIONS_MAX, Reservation};
+use super::reservation::{CLOCKS_APART_MAX, Fate, Outcome, RESERVATIONS_MAX, Reservation};
 use crate::ids::{OrderId, SaleId};
 
 fn until() -> Timestamp {
@@ -102,10 +102,11 @@ fn an_order_is_not_placed_once_its_reservations_may_be_gone() {
 #[test]
 fn an_unknown_order_is_open_until_it_can_be_placed_no_more() {
     let buyer = Buyer::default();
-    let before = Timestamp::from_millis(until().as_millis() - 1);
+    let final_from = until().plus(CLOCKS_APART_MAX);
 
-    assert_eq!(fate(&buyer, 1, before), Fate::Open { until: until() });
-    assert_eq!(fate(&buyer, 1, until()), Fate::Settled(Outcome::Returned));
+    assert_eq!(fate(&buyer, 1, NOW), Fate::Open { until: final_from });
+    assert_eq!(fate(&buyer, 1, until()), Fate::Open { until: final_from });
+    assert_eq!(fate(&buyer, 1, final_from), Fate::Settled(Outcome::Returned));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lyceum_domain::commerce::access::Grant;
 use lyceum_domain::commerce::oversight::Return;
 use lyceum_domain::commerce::wallet::TopUp;
-use lyceum_domain::commerce::{Buyer, Error, Event, Order, RefundState};
+use lyceum_domain::commerce::{Buyer, Error, Event, Fate, Order, RefundState};
 use lyceum_domain::ids::{CourseId, OrderId, PaymentId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Kind};
@@ -74,6 +74,13 @@ pub enum Question {
         /// Which.
         order_id: OrderId,
     },
+    /// What became of what is kept for an order elsewhere.
+    Fate {
+        /// The order.
+        order_id: OrderId,
+        /// Until when it could be placed.
+        reserved_until: Timestamp,
+    },
     /// The wallet.
     Wallet,
     /// One top-up.
@@ -110,6 +117,8 @@ pub enum Answer {
     Order(Box<Order>),
     /// To [`Question::Orders`].
     Orders(Vec<Order>),
+    /// To [`Question::Fate`].
+    Fate(Fate),
     /// To [`Question::WayBack`].
     WayBack(Vec<Return>),
     /// To [`Question::Wallet`].
@@ -159,6 +168,10 @@ impl Entity for Buyers {
                 Answer::Orders(state.orders(before).take(limit.into()).cloned().collect())
             }
             Question::WayBack { order_id } => Answer::WayBack(state.order(order_id)?.way_back()?),
+            Question::Fate {
+                order_id,
+                reserved_until,
+            } => Answer::Fate(state.fate(order_id, reserved_until, now)),
             Question::Wallet => Answer::Wallet {
                 balance: state.wallet().balance(),
                 held: state.wallet().held(),

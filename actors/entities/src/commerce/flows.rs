@@ -10,7 +10,9 @@ use std::time::Duration;
 use lyceum_domain::commerce::adjustment;
 use lyceum_domain::commerce::ledger::Entry;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
-use lyceum_domain::commerce::{Command, Error, Provider, Purpose, RefundOutcome, Settlement};
+use lyceum_domain::commerce::{
+    Command, Error, Fate, Outcome, Provider, Purpose, RefundOutcome, Reservation, Settlement,
+};
 use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
@@ -20,6 +22,7 @@ use super::adjustments::{AdjustmentQuestion, Adjustments};
 use super::buyers::{Buyers, Question};
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
+use super::sales::Sales;
 use crate::flows::undelivered;
 use crate::meters::PAYMENT_AMOUNT_MISMATCH_TOTAL;
 use crate::webhooks::{Announcement, DeliveryQueue};
@@ -149,6 +152,28 @@ pub enum CommerceFlow {
     },
     /// Somebody wants to hear of what has happened.
     Announce(Announcement),
+    /// What is kept for an order is spent, or given back.
+    SettleReservation {
+        /// Whose.
+        user: UserId,
+        /// Which order.
+        order: OrderId,
+        /// What is kept.
+        reservation: Reservation,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The time in which an order could be placed is over: its buyer is asked what became of it.
+    CheckReservation {
+        /// Whose.
+        user: UserId,
+        /// Which order.
+        order: OrderId,
+        /// What is kept for it.
+        reservation: Reservation,
+        /// Until when the order could be placed.
+        reserved_until: Timestamp,
+    },
     /// A failed refund has waited long enough.
     RetryRefund {
         /// Whose.
@@ -169,6 +194,8 @@ pub struct CommercePorts {
     pub payments: Region<Payments>,
     /// The adjustments of the ledger.
     pub adjustments: Region<Adjustments>,
+    /// The flash sales.
+    pub sales: Region<Sales>,
     /// The providers.
     pub gateway: Gateway,
     /// Events on their way to whoever hears of them.
@@ -299,6 +326,21 @@ impl CommerceFlow {
                 .enqueue(&announcement)
                 .await
                 .map_err(|_| DeliveryError::Unavailable),
+            CommerceFlow::SettleReservation {
+                user,
+                order,
+                reservation,
+                outcome,
+            } => ports.settle(user, order, &reservation, outcome).await,
+            CommerceFlow::CheckReservation {
+                user,
+                order,
+                reservation,
+                reserved_until,
+            } => match ports.fate(user, order, reserved_until).await? {
+                Fate::Settled(outcome) => ports.settle(user, order, &reservation, outcome).await,
+                Fate::Open { until } => Err(DeliveryError::NotYet { until }),
+            },
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let command = Command::RetryRefund {
                     order_id: order,

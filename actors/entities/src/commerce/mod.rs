@@ -24,8 +24,12 @@ mod payments;
 pub mod providers;
 mod queries;
 mod receiver;
+mod reserved;
+#[cfg(test)]
+mod reserved_test;
 mod rows;
 mod sagas;
+mod sales;
 mod sandbox;
 #[cfg(test)]
 mod testing;
@@ -42,5 +46,6 @@ pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
+pub use sales::{SaleAnswer, SaleQuestion, SaleView, Sales};
 pub use sandbox::{Sandbox, SandboxSettings};
 pub use timeline::{Moment, Position};

@@ -3,7 +3,7 @@
 use lyceum_domain::commerce::order::Stage;
 use lyceum_domain::commerce::payment::{self, Payment, RefundKey, SendState};
 use lyceum_domain::commerce::{
-    Buyer, Event, Intervention, Method, Purpose, RefundOutcome, RefundState, Settlement,
+    Buyer, Event, Intervention, Method, Outcome, Purpose, RefundOutcome, RefundState, Settlement,
 };
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
@@ -57,7 +57,20 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                 },
             );
         }
-        Event::FulfilmentFailed { order_id, .. } | Event::RefundRequested { order_id, .. } => {
+        Event::Purchased(placement) => {
+            settle_reservations(user, state, placement.order_id, Outcome::Consumed, now, effects);
+        }
+        Event::OrderFulfilled { order_id, .. } => {
+            settle_reservations(user, state, *order_id, Outcome::Consumed, now, effects);
+        }
+        Event::OrderClosed { order_id, .. } => {
+            settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
+        }
+        Event::FulfilmentFailed { order_id, .. } => {
+            settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
+            refund_payment(user, state, *order_id, now, effects);
+        }
+        Event::RefundRequested { order_id, .. } => {
             refund_payment(user, state, *order_id, now, effects);
         }
         Event::RefundMoved {
@@ -121,12 +134,32 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
             effects.message(now, &CommerceFlow::RefuseAdjustment { adjustment, code });
         }
         Event::Intervened { .. }
-        | Event::Purchased(_)
-        | Event::OrderFulfilled { .. }
-        | Event::OrderClosed { .. }
         | Event::RefundedToWallet { .. }
         | Event::TopUpSettled { .. }
         | Event::Imported { .. } => {}
+    }
+}
+
+/// Tells whoever keeps something for an order what became of it.
+fn settle_reservations(
+    user: UserId,
+    state: &Buyer,
+    order_id: OrderId,
+    outcome: Outcome,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
+    let Ok(order) = state.order(order_id) else { return };
+    for reservation in &order.placement.reservations {
+        effects.message(
+            now,
+            &CommerceFlow::SettleReservation {
+                user,
+                order: order_id,
+                reservation: reservation.clone(),
+                outcome,
+            },
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
-use lyceum_domain::ids::{AdjustmentId, CourseId, PaymentId, UserId};
+use lyceum_domain::ids::{AdjustmentId, CourseId, PaymentId, SaleId, UserId};
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Adjustments, Buyers, Payments};
+use crate::commerce::{Adjustments, Buyers, Payments, Sales};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 use crate::webhooks::Subscribers;
@@ -61,6 +61,10 @@ impl Platform {
                 let id = id.parse::<AdjustmentId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Adjustments::KIND, id, id, self.adjustments.explain(id)))
             }
+            "sale" => {
+                let id = id.parse::<SaleId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Sales::KIND, id, id, self.sales.explain(id)))
+            }
             "payment" => match id.parse::<PaymentId>() {
                 Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
                     let id = payment.as_u128();
@@ -102,6 +106,7 @@ impl Platform {
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
             kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
             kind if kind == Subscribers::KIND => self.committed::<Subscribers>(entity).await?,
+            kind if kind == Sales::KIND => self.committed::<Sales>(entity).await?,
             kind => self.written_behind(kind, entity).await,
         };
         let shard = shard_of(placement);

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::posting::{self, TOP_UP, UNFULFILLED};
-use super::{Books, Line, Order, Refund, TopUp, adjustment, id, money, state_name};
+use super::{Books, Line, Order, Refund, TopUp, adjustment, id, money, sale, state_name};
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
     match event_type {
@@ -136,6 +136,7 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
         currency,
         fulfilled: false,
         refund: None,
+        sales: sale::reserved_by(value)?,
     };
     Some((id("ord", &value["order_id"])?, order))
 }

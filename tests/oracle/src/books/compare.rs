@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, course, subscriber};
+use super::{Books, Posting, account, adjustment, course, sale, subscriber};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -41,6 +41,14 @@ const LEDGER: Rule = table(
     "Every event that moves money has its transaction to the minor unit, and no other transaction exists.",
 );
 
+const SALES: Rule = table(
+    "books.sales_follow_the_journal",
+    "Every flash sale is in its table as its events say, and no other.",
+);
+const SLOTS: Rule = table(
+    "books.slots_follow_the_journal",
+    "Every slot of a flash sale is in its table as the events say, and no other.",
+);
 const ADJUSTMENTS: Rule = table(
     "books.adjustments_follow_the_journal",
     "Every adjustment is in its table as its events say, and no other.",
@@ -63,7 +71,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 11] = [
+pub(crate) const RULES: [Rule; 13] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -72,6 +80,8 @@ pub(crate) const RULES: [Rule; 11] = [
     LEDGER,
     ADJUSTMENTS,
     ENDPOINTS,
+    SALES,
+    SLOTS,
     ACCOUNTS,
     COURSES,
     VERSIONS,
@@ -134,6 +144,8 @@ pub(super) async fn tables(
         report,
     )
     .await?;
+    texts(SALES, sale::sales(books), sale::SALES_SQL, snapshot, report).await?;
+    texts(SLOTS, sale::slots(books), sale::SLOTS_SQL, snapshot, report).await?;
     texts(ACCOUNTS, account::rows(books), account::SQL, snapshot, report).await?;
     texts(COURSES, course::rows(books), course::SQL, snapshot, report).await?;
     texts(

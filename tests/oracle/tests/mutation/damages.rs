@@ -10,6 +10,7 @@ mod journal;
 mod ledger;
 mod operators;
 mod people;
+mod sales;
 mod seen;
 mod webhooks;
 
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Damage> {
         seen::DAMAGES,
         operators::DAMAGES,
         webhooks::DAMAGES,
+        sales::DAMAGES,
     ]
     .concat()
 }

@@ -51,7 +51,7 @@ impl Drive {
 
     /// Every kind of purchase, payment and refund.
     pub(crate) async fn everything(&self) {
-        let courses = self.courses(&[1_990, 2_990, 4_999, 0, 3_333]).await;
+        let courses = self.courses(&[1_990, 2_990, 4_999, 0, 3_333, 5_000]).await;
         let mut learners = Vec::new();
         for name in ["ada", "ben", "cleo", "dan"] {
             let learner = self.register(name).await;
@@ -80,7 +80,7 @@ impl Drive {
         let declined = self
             .bought(&ben, &courses[2..3], "sandbox", Some("tok_declined"))
             .await;
-        self.bought(&ben, &courses[4..], "sandbox", Some("tok_twice"))
+        self.bought(&ben, &courses[4..5], "sandbox", Some("tok_twice"))
             .await;
         self.bought(&cleo, &courses[..1], "sandbox", Some("tok_lost_reply"))
             .await;
@@ -110,9 +110,11 @@ impl Drive {
         }
         self.becomes(&dan, &retried, "fulfilled").await;
         self.put_right(&ada).await;
+        self.in_a_flash_sale(&operator, [&ada, &cleo, &dan], &courses[5])
+            .await;
 
         // A client that was told and asked again, and one that never heard the answer.
-        self.twice(&dan, &courses[4..]).await;
+        self.twice(&dan, &courses[4..5]).await;
         self.unheard(&dan, &courses[1..2]).await;
     }
 
@@ -179,6 +181,30 @@ impl Drive {
             self.until(&operator, &path, |answer| answer.status == 200).await;
         }
         courses
+    }
+
+    /// Three slots: one is paid from the wallet, one through the provider, and one comes back unpaid.
+    async fn in_a_flash_sale(&self, operator: &Learner, learners: [&Learner; 3], course: &str) {
+        let body = json!({
+            "course_id": course, "price": {"amount": 1_000, "currency": "CNY"}, "stock": 3,
+            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z",
+        });
+        let sale = self.ordered(operator, "/v1/sales", &body).await;
+        assert_eq!(sale.status, 201, "{}", sale.json());
+        let sale = sale.json()["id"].as_str().unwrap().to_owned();
+        let ways = [
+            ("wallet", None, "fulfilled"),
+            ("sandbox", Some("tok_ok"), "fulfilled"),
+            ("sandbox", Some("tok_declined"), "cancelled"),
+        ];
+        for (learner, (method, token, state)) in learners.into_iter().zip(ways) {
+            let item = json!({"course_id": course, "sale_id": sale});
+            let body = json!({"items": [item], "payment_method": method, "payment_token": token}).to_string();
+            let answer = self.ask("buy", Some(learner), "/v1/orders", &body).await;
+            assert!([201, 202].contains(&answer.status), "{}", answer.json());
+            let order = answer.json()["id"].as_str().unwrap().to_owned();
+            self.becomes(learner, &order, state).await;
+        }
     }
 
     /// Two operators adjust the ledger: a wallet, an account of nobody, and what the second does not want.

@@ -1,0 +1,167 @@
+//! What a slot of a sale writes and sends, and what its buyer says about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyceum_domain::commerce::order::{Line, PlaceOrder, no_discount};
+use lyceum_domain::commerce::sale::{self, Terms};
+use lyceum_domain::commerce::{
+    Buyer, Command, Method, Outcome, Provider, Purpose, Reservation, Sale, Settlement,
+};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, SaleId, UserId};
+use lyceum_kernel::{Aggregate, Currency, Money, Timestamp};
+use lyceum_runtime::{Effects, Entity};
+
+use super::{Buyers, CommerceFlow, Sales};
+
+const USER: UserId = UserId::from_u128(1);
+const ORDER: OrderId = OrderId::from_u128(2);
+const PAYMENT: PaymentId = PaymentId::from_u128(3);
+const SALE: SaleId = SaleId::from_u128(4);
+const COURSE: CourseId = CourseId::from_u128(7);
+const NOW: Timestamp = Timestamp::EPOCH;
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.plus(Duration::from_secs(seconds))
+}
+
+fn cny(amount: i64) -> Money {
+    Money::new(amount, Currency::CNY).unwrap()
+}
+
+fn act<E: Entity>(
+    binding: &E,
+    key: E::Key,
+    state: &mut E::State,
+    command: lyceum_runtime::CommandOf<E>,
+) -> Effects {
+    let events = state.decide(command, NOW).map_err(|_| "refused").unwrap();
+    for event in &events {
+        state.apply(event);
+    }
+    let mut effects = Effects::default();
+    binding.effects(key, state, &events, NOW, &mut effects);
+    effects
+}
+
+fn tables(effects: &Effects) -> Vec<&'static str> {
+    effects.rows().map(|(table, _)| table).collect()
+}
+
+fn flows(effects: &Effects) -> Vec<(Timestamp, CommerceFlow)> {
+    effects
+        .messages()
+        .map(|(due, payload)| (due, serde_json::from_str(payload).unwrap()))
+        .collect()
+}
+
+/// An order through the provider that has a slot.
+fn place() -> Command {
+    Command::PlaceOrder(Box::new(PlaceOrder {
+        order_id: ORDER,
+        payment_id: PAYMENT,
+        buyer: USER,
+        lines: vec![Line {
+            course_id: COURSE,
+            course_version: 1,
+            title: "Postgres internals".into(),
+            price: cny(19_900),
+            creator: UserId::from_u128(9),
+            share_bps: 7_000,
+            discount: no_discount(),
+        }],
+        expected_total: None,
+        method: Method::Provider(Provider::Sandbox),
+        payment_token: Some("tok_ok".into()),
+        expires_at: later(60),
+        refundable_until: later(60),
+        reservations: vec![Reservation::Slot { sale_id: SALE }],
+        reserved_until: Some(later(10)),
+    }))
+}
+
+fn settled(effects: &Effects) -> Vec<Outcome> {
+    let flows = flows(effects).into_iter();
+    flows
+        .filter_map(|(_, flow)| match flow {
+            CommerceFlow::SettleReservation {
+                user,
+                order,
+                reservation,
+                outcome,
+            } => {
+                let slot = Reservation::Slot { sale_id: SALE };
+                assert_eq!((user, order, reservation), (USER, ORDER, slot));
+                Some(outcome)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_slot_is_written_counted_and_asked_about_when_its_order_can_be_placed_no_more() {
+    let (binding, mut sale) = (Sales::new(100), Sale::default());
+    let terms = Terms {
+        course_id: COURSE,
+        price: cny(5_000),
+        stock: 2,
+        starts_at: NOW,
+        ends_at: later(60),
+    };
+    let opened = act(&binding, SALE, &mut sale, sale::Command::Open { terms, by: USER });
+    assert_eq!(tables(&opened), ["sales"]);
+
+    let reserve = sale::Command::Reserve {
+        order_id: ORDER,
+        user: USER,
+        course_id: COURSE,
+        until: later(10),
+    };
+    let reserved = act(&binding, SALE, &mut sale, reserve);
+
+    assert_eq!(tables(&reserved), ["sales", "sale_slots"]);
+    let flows = flows(&reserved);
+    assert_eq!(flows.len(), 1);
+    assert_eq!(flows[0].0, later(10));
+    assert!(matches!(
+        flows[0].1,
+        CommerceFlow::CheckReservation { order, reserved_until, .. }
+            if order == ORDER && reserved_until == later(10)
+    ));
+    let settle = sale::Command::Settle {
+        order_id: ORDER,
+        user: USER,
+        outcome: Outcome::Consumed,
+    };
+    let sold = act(&binding, SALE, &mut sale, settle);
+    assert_eq!(tables(&sold), ["sales", "sale_slots"]);
+    assert!(sold.messages().next().is_none());
+}
+
+#[test]
+fn an_order_that_is_fulfilled_consumes_its_slot_and_one_that_ends_otherwise_returns_it() {
+    for (outcome, expected) in [
+        (Settlement::Succeeded, Outcome::Consumed),
+        (Settlement::Closed, Outcome::Returned),
+        (
+            Settlement::Declined {
+                code: "declined".into(),
+            },
+            Outcome::Returned,
+        ),
+    ] {
+        let (binding, mut buyer) = (Buyers::new(Arc::new(|_, _, _| ()), 100), Buyer::default());
+        let placed = act(&binding, USER, &mut buyer, place());
+        assert!(settled(&placed).is_empty(), "it is not decided yet");
+
+        let settle = Command::SettlePayment {
+            payment_id: PAYMENT,
+            purpose: Purpose::Order(ORDER),
+            outcome,
+        };
+        let ended = act(&binding, USER, &mut buyer, settle);
+
+        assert_eq!(settled(&ended), [expected]);
+    }
+}

@@ -1,0 +1,123 @@
+//! What an order reserves before it is placed, and gives back if it is not.
+//!
+//! ```text
+//! lines ─ reserve each ─▶ place ─▶ the order
+//!              └ refused      └ refused: released at once
+//! ```
+//!
+//! Whatever is lost on the way is returned by the entity that reserved it, once the order can be placed no more.
+
+use std::time::Duration;
+
+use lyceum_domain::commerce::order::no_discount;
+use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, sale};
+use lyceum_domain::ids::{OrderId, SaleId};
+use lyceum_entities::commerce::{Answer, SaleAnswer, SaleQuestion};
+use lyceum_kernel::{Class, Coded};
+use lyceum_runtime::{AskError, Context};
+
+use super::unexpected;
+use super::wire::OrderItemBody;
+use crate::http::{Api, Problem};
+
+/// After which a buyer who found too many others waiting for a sale comes again: a full mailbox is worked off in less.
+const WAITING_ROOM: Duration = Duration::from_secs(1);
+
+/// Reserves what the items of an order ask for, and prices its lines by it. What was reserved before a refusal is released.
+///
+/// # Errors
+/// What a sale refuses, by the item that asked for it; 503 `commerce.sale_crowded` where too many others wait.
+pub(super) async fn reserve(
+    api: &Api,
+    context: &Context,
+    items: &[OrderItemBody],
+    place: &mut PlaceOrder,
+) -> Result<(), Problem> {
+    for (index, item) in items.iter().enumerate() {
+        let Some(sale_id) = item.sale_id else { continue };
+        if let Err(problem) = slot(api, context, sale_id, index, place).await {
+            release(api, place);
+            return Err(problem);
+        }
+    }
+    Ok(())
+}
+
+/// Reserves a slot of a sale for one line.
+async fn slot(
+    api: &Api,
+    context: &Context,
+    sale_id: SaleId,
+    index: usize,
+    place: &mut PlaceOrder,
+) -> Result<(), Problem> {
+    let (Some(until), Some(line)) = (place.reserved_until, place.lines.get_mut(index)) else {
+        return Err(unexpected());
+    };
+    let command = sale::Command::Reserve {
+        order_id: place.order_id,
+        user: place.buyer,
+        course_id: line.course_id,
+        until,
+    };
+    let question = SaleQuestion::Slot { user: place.buyer };
+    // The order is the operation: a repeated request is another order until it is known to be a repetition, and what its
+    // first time has reserved is not its own.
+    let context = Context {
+        operation: None,
+        ..*context
+    };
+    match api.platform.sales.ask(sale_id, command, question, &context).await {
+        Ok(SaleAnswer::Slot { price }) => {
+            line.discount = line.price.minus(price).unwrap_or(no_discount());
+            place.reservations.push(Reservation::Slot { sale_id });
+            Ok(())
+        }
+        Ok(_) => Err(unexpected()),
+        Err(AskError::Overloaded) => Err(Problem::new(
+            Class::Unavailable,
+            "commerce.sale_crowded",
+            "Too many buyers are waiting for this sale. Nothing was changed.",
+        )
+        .retry_after(WAITING_ROOM)),
+        Err(AskError::Refused(refusal)) => {
+            let detail = refusal.to_string();
+            Err(Problem::from_error(&refusal).at(format!("/items/{index}/sale_id"), detail))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives back what was reserved for an order that is not placed. Nobody waits for it: if it is lost, a timer does the same later.
+pub(super) fn release(api: &Api, place: &PlaceOrder) {
+    for reservation in &place.reservations {
+        match reservation {
+            Reservation::Slot { sale_id } => {
+                let command = sale::Command::Settle {
+                    order_id: place.order_id,
+                    user: place.buyer,
+                    outcome: Outcome::Returned,
+                };
+                api.platform.sales.tell(*sale_id, command);
+            }
+        }
+    }
+}
+
+/// Whether it is certain that this order was not placed, and will not be.
+pub(super) fn is_not_placed(answered: &Result<Answer, AskError<Error>>, order_id: OrderId) -> bool {
+    match answered {
+        // A repeated request was answered with the order of its first time.
+        Ok(Answer::Order(order)) => order.placement.order_id != order_id,
+        Err(AskError::Refused(_) | AskError::Overloaded | AskError::KeyReused) => true,
+        // Whatever else came of it, the buyer is asked later.
+        Ok(_) | Err(_) => false,
+    }
+}
+
+/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot by it.
+pub(super) fn may_be_repeated(problem: &Problem) -> bool {
+    let had = [sale::Refusal::SlotReserved, sale::Refusal::SlotSold];
+    had.into_iter()
+        .any(|refusal| problem.code() == Error::Sale(refusal).code())
+}
