@@ -10,11 +10,13 @@ mod entities;
 mod http;
 mod link;
 mod load;
+mod peer_sales;
 mod peers;
 mod process;
 mod purchases;
 mod reads;
 mod report;
+mod sales;
 mod seed;
 mod sight;
 mod site;
@@ -64,6 +66,9 @@ enum Command {
         place: Place,
         #[command(flatten)]
         peers: PeerArgs,
+        /// Only these parts, purchases and sales; may be repeated
+        #[arg(long)]
+        only: Vec<Part>,
     },
     /// Answers every request with one recorded answer, by hyper alone
     Control {
@@ -96,6 +101,8 @@ enum Part {
     Purchases,
     /// Grants after a provider's callback
     Callbacks,
+    /// Flash sales
+    Sales,
     /// Activation and memory of entities
     Entities,
     /// The cost of metrics, traces and logs
@@ -108,7 +115,7 @@ enum Part {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { place, only } => run(&place, &only).await,
-        Command::Peers { place, peers } => beside_peers(&place, &peers).await,
+        Command::Peers { place, peers, only } => beside_peers(&place, &peers, &only).await,
         Command::Control { listen, answer } => control::serve(listen, &answer).await,
         Command::Peer { link, h2c } => link::serve(link, h2c).await,
     };
@@ -151,13 +158,16 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
     if wanted(Part::Sight) {
         keep(sight::run(place, &seeded).await?)?;
     }
-    if wanted(Part::Reads) || wanted(Part::Purchases) {
+    if wanted(Part::Reads) || wanted(Part::Purchases) || wanted(Part::Sales) {
         let site = place.start(&[]).await?;
         if wanted(Part::Reads) {
             keep(reads::run(place, &site, &seeded).await?)?;
         }
         if wanted(Part::Purchases) {
             keep(purchases::run(&site, &seeded, &database).await?)?;
+        }
+        if wanted(Part::Sales) {
+            keep(sales::run(&site, &seeded, &database).await?)?;
         }
         site.process.end().await?;
     }
@@ -167,15 +177,24 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
     report::save(&place.out, "bench", load_before, &sections)
 }
 
-async fn beside_peers(place: &Place, peers: &PeerArgs) -> Result<(), Failure> {
+async fn beside_peers(place: &Place, peers: &PeerArgs, only: &[Part]) -> Result<(), Failure> {
     fs::create_dir_all(&place.out)?;
     let load_before = report::other_work();
     let database = place.connect().await?;
     progress("seeding");
     let seeded = seed::seed(place, &database).await?;
     let site = place.start(&[]).await?;
-    let section = peers::run(place, &site, &seeded, &database, peers).await?;
+    let wanted = |part| only.is_empty() || only.contains(&part);
+    let mut sections = Vec::new();
+    if wanted(Part::Purchases) {
+        sections.push(peers::run(place, &site, &seeded, &database, peers).await?);
+    }
+    if wanted(Part::Sales) {
+        sections.push(peer_sales::run(place, &site, &seeded, &database, peers).await?);
+    }
     site.process.end().await?;
-    report::print(&section)?;
-    report::save(&place.out, "peers", load_before, &[section])
+    for section in &sections {
+        report::print(section)?;
+    }
+    report::save(&place.out, "peers", load_before, &sections)
 }

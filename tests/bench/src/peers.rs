@@ -42,10 +42,10 @@ const COURSES: usize = 10_000;
 pub(crate) struct PeerArgs {
     /// The peer's binary
     #[arg(long)]
-    peer: PathBuf,
+    pub(crate) peer: PathBuf,
     /// The peers' schema
     #[arg(long)]
-    schema: PathBuf,
+    pub(crate) schema: PathBuf,
 }
 
 /// Measures Lyceum's purchases beside those of its peers.
@@ -62,7 +62,7 @@ pub(crate) async fn run(
     let (url, books) = seed(place, database, &args.schema).await?;
     let mut peers = Vec::new();
     for mode in MODES {
-        peers.push(Peer::start(place, &args.peer, mode, &url).await?);
+        peers.push(Peer::start(place, &args.peer, mode, "conditional", &url).await?);
     }
     let mut ours = Purchases::new(seeded)?;
     let mut theirs = PeerPurchases::new()?;
@@ -104,7 +104,12 @@ fn compared(connections: usize, samples: &[Vec<Sample>]) -> Vec<Line> {
     [ours].into_iter().chain(theirs).collect()
 }
 
-async fn seed(place: &Place, database: &Client, schema: &Path) -> Result<(String, Client), Failure> {
+/// Makes the peers' own database; answers its address and a connection to it.
+pub(crate) async fn seed(
+    place: &Place,
+    database: &Client,
+    schema: &Path,
+) -> Result<(String, Client), Failure> {
     database
         .batch_execute(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))
         .await?;
@@ -125,19 +130,27 @@ async fn seed(place: &Place, database: &Client, schema: &Path) -> Result<(String
 }
 
 /// One peer that serves.
-struct Peer {
-    process: Process,
-    address: SocketAddr,
+pub(crate) struct Peer {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl Peer {
-    async fn start(place: &Place, program: &Path, mode: &'static str, url: &str) -> Result<Self, Failure> {
+    /// Starts one whose orders reach Postgres and take from a stock in these ways.
+    pub(crate) async fn start(
+        place: &Place,
+        program: &Path,
+        mode: &'static str,
+        stock: &str,
+        url: &str,
+    ) -> Result<Self, Failure> {
         let address = free_address()?;
         let port = address.port().to_string();
         let workers = crate::report::cores().to_string();
         let environment = [
             ("PORT", port.as_str()),
             ("ORDER_MODE", mode),
+            ("STOCK_MODE", stock),
             ("PG_URL", url),
             ("WORKERS", workers.as_str()),
         ];
