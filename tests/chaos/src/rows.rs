@@ -13,6 +13,7 @@ mod frozen;
 mod idempotent;
 mod ledger;
 mod overload;
+mod oversold;
 mod planned;
 mod redis;
 mod restarted;
@@ -30,10 +31,11 @@ use crate::verdict::{Check, Outcome, Verdict};
 use crate::{all, hostile};
 
 /// Rows and promises, as the table of promises words them.
-const ROWS: [(u8, &str); 12] = [
+const ROWS: [(u8, &str); 13] = [
     (1, "acknowledged is durable"),
     (2, "nobody is charged twice"),
     (3, "idempotent"),
+    (4, "never oversold"),
     (5, "the ledger always balances"),
     (6, "one writer per entity"),
     (7, "a frozen peer is seen"),
@@ -150,6 +152,7 @@ async fn try_row(row: u8, trial: &Trial<'_>) -> Result<Outcome, Failure> {
         1 => durable(trial).await.map(Outcome::Tried),
         2 => charged_once::run(trial).await.map(Outcome::Tried),
         3 => idempotent::run(trial).await.map(Outcome::Tried),
+        4 => oversold::run(trial).await.map(Outcome::Tried),
         5 => ledger::run(trial).await.map(Outcome::Tried),
         6 => one_writer(trial).await.map(Outcome::Tried),
         7 => frozen::run(trial).await.map(Outcome::Tried),
