@@ -113,6 +113,9 @@ impl Drive {
         self.in_a_flash_sale(&operator, [&ada, &cleo, &dan], &courses[5])
             .await;
 
+        // Long after a first request, so that it is known whose it is on a slow machine too.
+        self.top_up(&ada, 1_000).await;
+
         // A client that was told and asked again, and one that never heard the answer.
         self.twice(&dan, &courses[4..5]).await;
         self.unheard(&dan, &courses[1..2]).await;
