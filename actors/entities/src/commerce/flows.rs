@@ -96,6 +96,13 @@ pub enum CommerceFlow {
         /// Which.
         order: OrderId,
     },
+    /// An order was paid by another payment than this one, which was captured as well.
+    GivePaymentBack {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
+    },
     /// A buyer wants money back from a payment.
     RefundPayment {
         /// Whose.
@@ -262,6 +269,11 @@ impl CommerceFlow {
             }
             CommerceFlow::ExpireOrder { user, order } => {
                 ports.tell_buyer(user, Command::Expire { order_id: order }).await
+            }
+            CommerceFlow::GivePaymentBack { user, payment } => {
+                ports
+                    .tell_payment(user, payment, payment::Command::GiveBack)
+                    .await
             }
             CommerceFlow::RefundPayment {
                 user,
