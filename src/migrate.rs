@@ -53,6 +53,8 @@ const MIGRATIONS: &[Migration] = migrations![
     16 "0016_discounts",
     17 "0017_webhooks",
     18 "0018_sales",
+    19 "0019_refunds",
+    20 "0020_payments",
 ];
 
 /// Why the database was left as it was.

@@ -141,6 +141,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "actors/entities/src/commerce/closing.rs",
             "actors/entities/src/commerce/oversight.rs",
             "actors/entities/src/commerce/queries.rs",
+            "actors/entities/src/commerce/refunds.rs",
             "actors/entities/src/commerce/timeline.rs",
             "actors/entities/src/operators/",
             "actors/entities/src/webhooks/queue.rs",

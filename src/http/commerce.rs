@@ -1,7 +1,9 @@
 //! Commerce over HTTP: quotes, orders, refunds, wallets, callbacks, and what operators see of the money.
 //!
 //! ```text
-//! commerce            quotes, orders, cancellation, refunds
+//! commerce            quotes, orders, cancellation
+//! commerce/payments   another payment of an order that waits for one
+//! commerce/refunds    refunds of what was bought, and what operators decide about them
 //! commerce/reserving  what an order reserves before it is placed
 //! commerce/sales      flash sales
 //! commerce/wallet     the wallet, its statement, top-ups
@@ -19,6 +21,8 @@
 mod adjustments;
 mod callbacks;
 mod oversight;
+mod payments;
+mod refunds;
 mod reserving;
 mod sagas;
 mod sales;
@@ -39,18 +43,14 @@ use lyceum_runtime::{clock, ids};
 pub use self::adjustments::*;
 pub use self::callbacks::*;
 pub use self::oversight::*;
+pub use self::payments::*;
+pub use self::refunds::*;
 pub use self::sagas::*;
 pub use self::sales::*;
 pub use self::timeline::*;
 pub use self::wallet::*;
-use self::wire::{
-    OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, RefundBody, RefundRequest, checked_text,
-    checked_token,
-};
+use self::wire::{OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, checked_token};
 use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
-
-/// The longest reason of a refund, characters.
-const REASON_CHARS_MAX: usize = 500;
 
 /// `POST /v1/quotes`: prices a cart for the caller, without reserving anything.
 ///
@@ -216,9 +216,10 @@ pub async fn get_order(api: &Api, request: Request) -> Result<Reply, Problem> {
         .await?
     {
         Answer::Order(order) => {
-            let asked = match (&order.stage, order.placement.method) {
+            let payment = order.payment();
+            let asked = match (&order.stage, payment.method) {
                 (Stage::AwaitingPayment { .. }, Method::Provider(provider)) => {
-                    payer_action(api, &request, order.placement.payment_id, provider).await?
+                    payer_action(api, &request, payment.payment_id, provider).await?
                 }
                 _ => None,
             };
@@ -319,49 +320,6 @@ pub async fn cancel_order(api: &Api, request: Request) -> Result<Reply, Problem>
     Ok(match order.state() {
         OrderState::Pending => Reply::accepted(format!("/v1/orders/{order_id}"), &body),
         _ => Reply::ok(&body),
-    })
-}
-
-/// `POST /v1/orders/{id}/refunds`: returns the money of an order and takes its access back.
-///
-/// # Errors
-/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`; 422 `commerce.refund_window_closed`,
-/// `commerce.partial_refund_unsupported`.
-#[utoipa::path(
-    post, path = "/v1/orders/{id}/refunds", tag = "commerce", request_body = RefundRequest,
-    params(
-        ("id" = String, Path, description = "the order"),
-        ("Idempotency-Key" = String, Header, description = "names the refund; repeating it returns nothing more"),
-    ),
-    responses(
-        (status = 201, body = RefundBody, description = "the money is back in the wallet",
-            headers(("Location" = String, description = "the order"))),
-        (status = 202, body = RefundBody, description = "the provider is asked to return the money",
-            headers(("Location" = String, description = "the order"))),
-        (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
-        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`"),
-        (status = 422, body = ProblemBody, description = "`commerce.refund_window_closed`, \
-            `commerce.partial_refund_unsupported`"),
-    )
-)]
-pub async fn refund_order(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    let order_id: OrderId = request.path("id")?;
-    let RefundRequest { reason, amount } = request.json().await?;
-    let reason = checked_text(reason, REASON_CHARS_MAX, "/reason")?;
-
-    let command = Command::RequestRefund {
-        order_id,
-        refund_id: ids::new(),
-        reason,
-        amount,
-    };
-    let order = asked(api, &request, command, Question::Order { order_id }).await?;
-
-    let location = format!("/v1/orders/{order_id}");
-    let body = order.refund().map(RefundBody::of).ok_or_else(unexpected)?;
-    Ok(match order.state() {
-        OrderState::Refunded => Reply::created(location, &body),
-        _ => Reply::accepted(location, &body),
     })
 }
 

@@ -78,6 +78,9 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/orders/{id}"                                 commerce::get_order,        Caller,   Accepted, Read,      Usual;
         POST   "/v1/orders/{id}/cancel"                          commerce::cancel_order,     Caller,   Accepted, Purchase,  Usual;
         POST   "/v1/orders/{id}/refunds"                         commerce::refund_order,     Caller,   Required, Purchase,  Limit::Purchase;
+        POST   "/v1/orders/{id}/payments"                        commerce::pay_order,        Caller,   Required, Purchase,  Limit::Purchase;
+        POST   "/v1/orders/{id}/refunds/preview"                 commerce::preview_refund,   Caller,   Accepted, Read,      Usual;
+        POST   "/v1/orders/{id}/refunds/{refund_id}/cancel"      commerce::cancel_refund,    Caller,   Accepted, Purchase,  Usual;
         POST   "/v1/sales"                                       commerce::create_sale,      Caller,   Accepted, Read,      Usual;
         GET    "/v1/sales/{id}"                                  commerce::get_sale,         Public,   Accepted, Read,      Usual;
         GET    "/v1/me/orders"                                   commerce::list_orders,      Caller,   Accepted, Read,      Usual;
@@ -95,6 +98,10 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/admin/v1/sagas/{id}/retry"                      commerce::retry_saga,       OPERATOR, Accepted, Purchase,  Usual;
         POST   "/admin/v1/sagas/{id}/compensate"                 commerce::compensate_saga,  OPERATOR, Required, Purchase,  Usual;
         POST   "/admin/v1/sagas/{id}/reconcile"                  commerce::reconcile_saga,   OPERATOR, Accepted, Purchase,  Usual;
+        GET    "/admin/v1/refunds"                               commerce::refunds,          OPERATOR, Accepted, Read,      Usual;
+        GET    "/admin/v1/refunds/{id}"                          commerce::refund,           OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/refunds/{id}/approve"                  commerce::approve_refund,   OPERATOR, Required, Purchase,  Usual;
+        POST   "/admin/v1/refunds/{id}/reject"                   commerce::reject_refund,    OPERATOR, Accepted, Purchase,  Usual;
         GET    "/admin/v1/orders/{id}/timeline"                  commerce::order_timeline,   OPERATOR, Accepted, Read,      Usual;
         GET    "/admin/v1/ledger/trial-balance"                  commerce::trial_balance,    OPERATOR, Accepted, Read,      Usual;
         GET    "/admin/v1/ledger/entries"                        commerce::ledger_entries,   OPERATOR, Accepted, Read,      Usual;

@@ -133,6 +133,10 @@ pub struct Commerce {
     pub reservation_ttl_s: Seconds,
     /// How long after the purchase an order may be refunded.
     pub refund_window_s: Seconds,
+    /// Largest refund that needs no operator, minor units.
+    pub refund_automatic_max: u64,
+    /// Whether what a provider took may be refunded to the wallet.
+    pub refund_to_wallet: bool,
     /// Largest single top-up, minor units.
     pub top_up_max: u64,
     /// Largest entry of a manual adjustment, minor units.
@@ -183,6 +187,11 @@ impl Commerce {
             Duration::from_secs(1)..=DAY,
         );
         checks.secret("commerce.content_secret", &self.content_secret, 16);
+        checks.range(
+            "commerce.refund_automatic_max",
+            self.refund_automatic_max,
+            0..=100_000_000_000,
+        );
         checks.range("commerce.top_up_max", self.top_up_max, 1..=1_000_000_000_000);
         checks.range(
             "commerce.adjustment_amount_max",

@@ -76,6 +76,7 @@ impl Belongings {
             .replace("{id}", id)
             .replace("{lesson_id}", &self.lesson)
             .replace("{delivery_id}", "whd_01h455vb4pex5vsknk084sn02q")
+            .replace("{refund_id}", "ref_01h455vb4pex5vsknk084sn02q")
             .replace("{kind}", "buyer")
             .replace("{node}", "lyceum")
             .replace("{shard}", "7")
@@ -90,6 +91,8 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("put", _) => json!({"title": "Mine", "kind": "article"}),
         ("post", "/v1/courses/{id}/schedule") => json!({"at": "2999-01-01T00:00:00Z"}),
         ("post", "/v1/orders/{id}/refunds") => json!({"reason": "mine"}),
+        ("post", "/v1/orders/{id}/refunds/preview") => json!({}),
+        ("post", "/v1/orders/{id}/payments") => json!({"payment_method": "wallet"}),
         ("post", "/v1/orders") => json!({"items": course, "payment_method": "wallet"}),
         ("post", "/v1/sales") => json!({
             "course_id": "crs_01h455vb4pex5vsknk084sn02q", "price": cny(1), "stock": 1,
@@ -110,6 +113,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", "/admin/v1/sagas/{id}/reconcile") => json!({"note": "mine"}),
         ("post", template) if template.starts_with("/admin/v1/sagas/") => json!({"reason": "mine"}),
         ("post", template) if template.starts_with("/admin/v1/adjustments/") => json!({"reason": "mine"}),
+        ("post", template) if template.starts_with("/admin/v1/refunds/") => json!({"reason": "mine"}),
         ("post", "/admin/v1/shards/{shard}/move") => json!({"reason": "mine", "to": "lyceum"}),
         ("post", template) if template.starts_with("/admin/v1/nodes/") => json!({"reason": "mine"}),
         _ => return None,

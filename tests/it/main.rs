@@ -20,6 +20,7 @@ mod databases;
 mod edge;
 mod faults;
 mod harness;
+mod late;
 mod ledger;
 mod metrics;
 mod nodes;

@@ -1,15 +1,16 @@
 //! Bodies of requests and answers of commerce.
 
-use lyceum_domain::commerce::order::{CloseReason, Stage};
+use lyceum_domain::commerce::order::{CloseReason, OrderPayment, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
-use lyceum_domain::commerce::{Line, Order, OrderState, Refund};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, SaleId};
+use lyceum_domain::commerce::{Line, Order, OrderState};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, SaleId};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::refunds::RefundBody;
 use crate::http::{Problem, shapes};
 
 /// The longest payment token, bytes.
@@ -71,18 +72,6 @@ pub(in crate::http) struct OrderRequest {
     pub(super) payment_token: Option<String>,
 }
 
-/// Asks for a refund.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct RefundRequest {
-    /// Why, in up to 500 characters.
-    #[schema(min_length = 1, max_length = 500)]
-    pub(super) reason: String,
-    /// The order's total, or left out.
-    #[schema(value_type = Option<shapes::Money>)]
-    pub(super) amount: Option<Money>,
-}
-
 /// Asks for money in the wallet.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -142,7 +131,7 @@ impl QuoteLine {
 pub(in crate::http) struct OrderBody {
     #[schema(value_type = String, example = "ord_01h455vb4pex5vsknk084sn02q")]
     id: OrderId,
-    /// `pending`, `fulfilled`, `refunding`, `refunded`, `cancelled` or `expired`.
+    /// `pending`, `fulfilled`, `refunding`, `refunded`, `partially_refunded`, `cancelled` or `expired`.
     #[schema(value_type = String)]
     state: OrderState,
     /// Why it ended without payment: `cancelled`, `expired` or `payment_declined`.
@@ -187,7 +176,8 @@ struct PaymentBody {
     #[schema(value_type = String)]
     id: PaymentId,
     method: &'static str,
-    /// `processing`, `requires_action`, `succeeded`, `declined` or `cancelled`.
+    /// `processing`, `requires_action`, `succeeded`, `declined`, `cancelled` (also one that gave way to another), or `surplus`: captured
+    /// beside the one that paid, so that its money goes back.
     state: &'static str,
     #[schema(value_type = shapes::Money)]
     amount: Money,
@@ -212,20 +202,6 @@ struct NextAction {
     parameters: Option<String>,
 }
 
-/// A refund.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct RefundBody {
-    #[schema(value_type = String)]
-    id: RefundId,
-    /// `processing`, `unknown`, `failed` (it is tried again) or `succeeded`.
-    state: &'static str,
-    #[schema(value_type = shapes::Money)]
-    amount: Money,
-    reason: String,
-    #[schema(value_type = String, format = DateTime)]
-    requested_at: Timestamp,
-}
-
 /// A state that an order reached.
 #[derive(Debug, Serialize, ToSchema)]
 struct Milestone {
@@ -240,9 +216,7 @@ impl OrderBody {
         let placement = &order.placement;
         let reason = match &order.stage {
             Stage::Closed { reason } | Stage::Closing { reason, .. } => Some(*reason),
-            Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => {
-                None
-            }
+            Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Unfulfilled => None,
         };
         let expires_at = match &order.stage {
             Stage::AwaitingPayment { expires_at } => Some(*expires_at),
@@ -255,21 +229,22 @@ impl OrderBody {
             price: line.price,
             discount: discount(line),
         };
+        let payment = |payment: OrderPayment| PaymentBody {
+            id: payment.payment_id,
+            method: payment.method.name(),
+            state: payment_state(order, payment),
+            amount: placement.total,
+            next_action: None,
+        };
         OrderBody {
             id: placement.order_id,
             state: order.state(),
             reason,
             items: placement.lines.iter().map(line).collect(),
             total: placement.total,
-            payment_method: placement.method.name(),
-            payments: vec![PaymentBody {
-                id: placement.payment_id,
-                method: placement.method.name(),
-                state: payment_state(&order.stage),
-                amount: placement.total,
-                next_action: None,
-            }],
-            refunds: order.refund().map(RefundBody::of).into_iter().collect(),
+            payment_method: order.payment().method.name(),
+            payments: order.payments().map(payment).collect(),
+            refunds: order.refunds.iter().map(RefundBody::of).collect(),
             timeline: order
                 .timeline
                 .iter()
@@ -285,7 +260,7 @@ impl OrderBody {
 
     /// The order, with what its payer has to do.
     pub(super) fn asking(mut self, action: Option<PayerAction>) -> Self {
-        if let (Some(payment), Some(action)) = (self.payments.first_mut(), action) {
+        if let (Some(payment), Some(action)) = (self.payments.last_mut(), action) {
             payment.state = REQUIRES_ACTION;
             payment.next_action = Some(action);
         }
@@ -298,27 +273,21 @@ fn discount(line: &Line) -> Option<Money> {
     Some(line.discount).filter(|discount| !discount.is_zero())
 }
 
-/// What is known of an order's payment.
-fn payment_state(stage: &Stage) -> &'static str {
-    match stage {
+/// What the order knows of one of its payments.
+fn payment_state(order: &Order, payment: OrderPayment) -> &'static str {
+    if order.surplus.contains(&payment.payment_id) {
+        return "surplus";
+    }
+    if order.payment() != payment {
+        return "cancelled";
+    }
+    match order.stage {
         Stage::AwaitingPayment { .. } | Stage::Closing { .. } => "processing",
-        Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => "succeeded",
+        Stage::Fulfilled | Stage::Unfulfilled => "succeeded",
         Stage::Closed {
             reason: CloseReason::PaymentDeclined,
         } => "declined",
         Stage::Closed { .. } => "cancelled",
-    }
-}
-
-impl RefundBody {
-    pub(super) fn of(refund: &Refund) -> Self {
-        RefundBody {
-            id: refund.refund_id,
-            state: refund.state.name(),
-            amount: refund.amount,
-            reason: refund.reason.clone(),
-            requested_at: refund.requested_at,
-        }
     }
 }
 

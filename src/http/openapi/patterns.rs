@@ -3,8 +3,8 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, SaleKind, SessionKind,
-    UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
+    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, RefundKind, SaleKind,
+    SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -20,11 +20,12 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 10] = [
+const AFTER_SEGMENT: [(&str, &str); 11] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
     ("orders", OrderKind::PREFIX),
+    ("refunds", RefundKind::PREFIX),
     // A checkout is named by its order, the saga of a payment by the payment.
     ("sagas", "(ord|pay)"),
     ("sales", SaleKind::PREFIX),
@@ -35,7 +36,7 @@ const AFTER_SEGMENT: [(&str, &str); 10] = [
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 12] = [
+const BY_NAME: [(&str, &str); 13] = [
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
     ("creator", UserKind::PREFIX),
@@ -43,6 +44,7 @@ const BY_NAME: [(&str, &str); 12] = [
     ("delivery_id", WebhookDeliveryKind::PREFIX),
     ("event_id", WebhookEventKind::PREFIX),
     ("lesson_id", LessonKind::PREFIX),
+    ("refund_id", RefundKind::PREFIX),
     ("order_id", OrderKind::PREFIX),
     ("owner", UserKind::PREFIX),
     ("payment_id", PaymentKind::PREFIX),

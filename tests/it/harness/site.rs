@@ -290,6 +290,32 @@ impl Site {
             .collect()
     }
 
+    /// What the provider has given back, refund by refund, oldest first.
+    pub(crate) async fn refunds_sent(&self) -> Vec<i64> {
+        let list = Client::new(self.sandbox.address)
+            .get("/v1/refunds")
+            .await
+            .expect(200)
+            .json();
+        let refunds = list["data"].as_array().unwrap().iter();
+        refunds
+            .filter(|refund| refund["state"] == "succeeded")
+            .map(|refund| refund["amount"].as_i64().unwrap())
+            .collect()
+    }
+
+    /// Has the provider charge a payment without being asked, as a payer does who was given everything to pay with.
+    pub(crate) async fn charge_anyway(&self, payment: &str, amount: i64) {
+        let body = json!({
+            "amount": amount, "currency": "CNY", "token": "tok_ok", "reference": payment,
+            "callback_url": format!("http://{}/callbacks/sandbox", self.address),
+        });
+        Client::new(self.sandbox.address)
+            .post_as(&format!("{payment}-9"), "/v1/charges", &body)
+            .await
+            .expect(200);
+    }
+
     /// A client that is not logged in.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)

@@ -330,8 +330,11 @@ fn leads_to(told: &str, now: &str) -> bool {
         || match told {
             "pending" => true,
             // Money that arrives late revives an order, or goes back.
-            "cancelled" | "expired" | "fulfilled" => ["fulfilled", "refunding", "refunded"].contains(&now),
-            "refunding" => now == "refunded",
+            "cancelled" | "expired" | "fulfilled" => {
+                ["fulfilled", "refunding", "refunded", "partially_refunded"].contains(&now)
+            }
+            "refunding" => ["refunded", "partially_refunded"].contains(&now),
+            "partially_refunded" => ["refunding", "refunded"].contains(&now),
             _ => false,
         }
 }

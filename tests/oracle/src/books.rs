@@ -23,11 +23,13 @@ mod course;
 mod payment;
 mod posting;
 mod record;
+mod refund;
 mod sale;
 mod subscriber;
 
 pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use posting::Posting;
+pub(crate) use refund::Refund;
 pub(crate) use sale::FOLLOWS_ORDERS;
 
 /// The kinds of entities whose events are read, as numbered in the journal.
@@ -63,9 +65,33 @@ pub(crate) struct Order {
     pub(crate) currency: String,
     /// Whether access was ever granted.
     pub(crate) fulfilled: bool,
-    pub(crate) refund: Option<Refund>,
+    /// Oldest first.
+    pub(crate) refunds: Vec<Refund>,
     /// The sales of which it reserved a slot.
     pub(crate) sales: Vec<Uuid>,
+    /// Payments after the one that the order was placed with, and by what.
+    pub(crate) further: Vec<(Uuid, String)>,
+    /// Which of several payments paid.
+    pub(crate) paid: Option<Uuid>,
+    /// Payments that were captured beside it.
+    pub(crate) surplus: Vec<Uuid>,
+}
+
+impl Order {
+    /// The payment that paid the order, or else the latest, and by what.
+    pub(crate) fn pays(&self) -> (Uuid, &str) {
+        let further = || self.further.iter().map(|(id, method)| (*id, method.as_str()));
+        let paid = further().find(|(id, _)| Some(*id) == self.paid);
+        let first = (self.payment, self.method.as_str());
+        if self.paid.is_some() {
+            return paid.unwrap_or(first);
+        }
+        further().next_back().unwrap_or(first)
+    }
+
+    fn has_payment(&self, id: Uuid) -> bool {
+        self.payment == id || self.further.iter().any(|(further, _)| *further == id)
+    }
 }
 
 /// One line of an order.
@@ -85,14 +111,6 @@ impl Line {
     pub(crate) fn net(&self) -> i64 {
         self.price - self.discount
     }
-}
-
-/// The refund of an order.
-#[derive(Clone, Debug)]
-pub(crate) struct Refund {
-    pub(crate) id: Uuid,
-    pub(crate) attempt: i64,
-    pub(crate) state: String,
 }
 
 /// One top-up as its events tell it.
@@ -218,12 +236,11 @@ impl Books {
 impl Books {
     /// The courses that somebody may study by orders, each with its order, as clients name them.
     pub(crate) fn access_of(&self, user: Uuid) -> HashSet<(String, String)> {
-        let live = |order: &&Order| order.user == user && order.fulfilled && order.state != "refunded";
-        let orders = self.orders.iter().filter(|(_, order)| live(order));
+        let orders = self.orders.iter().filter(|(_, order)| order.user == user);
         orders
             .flat_map(|(id, order)| {
                 let order_id = typeid::write("ord", *id);
-                let lines = order.lines.iter();
+                let lines = order.lines.iter().filter(|line| order.grants(line));
                 lines.map(move |line| (typeid::write("crs", line.course), order_id.clone()))
             })
             .collect()

@@ -180,7 +180,7 @@ pub(crate) fn examine(
     let refunds: HashMap<Uuid, Uuid> = books
         .orders
         .iter()
-        .filter_map(|(order, held)| Some((held.refund.as_ref()?.id, *order)))
+        .flat_map(|(order, held)| held.refunds.iter().map(|refund| (refund.id, *order)))
         .collect();
     let owners: HashSet<Uuid> = accounts.values().copied().collect();
     let mut effects: HashMap<Effect, &Claim> = HashMap::new();
@@ -246,7 +246,11 @@ fn is_as_told(
         Effect::Refund(id) => refunds
             .get(&id)
             .and_then(|order| books.orders.get(order))
-            .is_some_and(|order| is_owner(order.user) && is_amount("amount", order.total, &order.currency)),
+            .is_some_and(|order| {
+                let refund = order.refunds.iter().find(|refund| refund.id == id);
+                let amount = refund.map_or(0, |refund| refund.amount);
+                is_owner(order.user) && is_amount("amount", amount, &order.currency)
+            }),
         Effect::Account(id) => {
             let name = response["username"].as_str().map(str::to_lowercase);
             name.and_then(|name| accounts.get(&name)) == Some(&id)

@@ -221,13 +221,17 @@ fn refunds(statement: &Statement, books: &Books, report: &mut Report) {
     // Refunds as the books know them: the charge and the amount, by what the provider calls them.
     let mut ours: HashMap<String, (&str, i64)> = HashMap::new();
     for order in books.orders.values() {
-        let refund = order.refund.as_ref().filter(|refund| refund.state == "succeeded");
         let charge = books
             .payments
-            .get(&order.payment)
+            .get(&order.pays().0)
             .and_then(|payment| payment.charge.as_deref());
-        if let (Some(refund), Some(charge)) = (refund, charge) {
-            ours.insert(typeid::write("ref", refund.id), (charge, order.total));
+        let Some(charge) = charge else { continue };
+        for refund in order
+            .refunds
+            .iter()
+            .filter(|refund| refund.succeeded() && !refund.to_wallet)
+        {
+            ours.insert(typeid::write("ref", refund.id), (charge, refund.amount));
         }
     }
     for refund in succeeded_refunds(statement) {

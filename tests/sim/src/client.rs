@@ -2,6 +2,7 @@
 
 use lyceum_domain::commerce::ledger::{Account, Entry};
 use lyceum_domain::commerce::order::no_discount;
+use lyceum_domain::commerce::refund::Wanted;
 use lyceum_domain::commerce::{self, Deed, Intervention, Line, Method, PlaceOrder, Provider};
 use lyceum_domain::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Currency, Money, Timestamp};
@@ -33,7 +34,10 @@ enum Wish {
         price: i64,
     },
     Cancel(u128),
-    Refund(u128),
+    /// Pays an order otherwise than it was begun.
+    Pay(u128, bool),
+    /// Wants money of an order back: so much of it, or everything.
+    Refund(u128, Option<i64>),
     /// Has an operator do something about an order.
     Intervene(u128, Intervention),
     /// Has two operators move the wallet.
@@ -113,8 +117,12 @@ impl Client {
         match (core.dice.below(12), order) {
             (0..=3, _) => Wish::Read,
             (4..=5, _) => Wish::TopUp(i64::try_from(core.dice.between(1, 40)).unwrap_or(1) * 100),
-            (6, Some(order)) => Wish::Cancel(order),
-            (7, Some(order)) => Wish::Refund(order),
+            (6, Some(order)) if core.dice.chance(1, 2) => Wish::Cancel(order),
+            (6, Some(order)) => Wish::Pay(order, core.dice.chance(1, 2)),
+            (7, Some(order)) => {
+                let part = core.dice.chance(2, 3).then(|| core.dice.between(1, 20) * 50);
+                Wish::Refund(order, part.and_then(|part| i64::try_from(part).ok()))
+            }
             (8, Some(order)) => Wish::Intervene(
                 order,
                 match core.dice.below(3) {
@@ -197,12 +205,29 @@ impl Client {
                     Question::Order(order),
                 )
             }
-            Some(Wish::Refund(order)) => {
+            Some(Wish::Pay(order, wallet)) => {
+                let command = commerce::Command::AddPayment {
+                    order_id: OrderId::from_u128(order),
+                    payment_id: PaymentId::from_u128(fresh + 3),
+                    method: if wallet {
+                        Method::Wallet
+                    } else {
+                        Method::Provider(Provider::Sandbox)
+                    },
+                    payment_token: Some("tok".to_owned()),
+                };
+                (Some(command), Question::Order(order))
+            }
+            Some(Wish::Refund(order, part)) => {
                 let command = commerce::Command::RequestRefund {
                     order_id: OrderId::from_u128(order),
                     refund_id: RefundId::from_u128(fresh + 2),
                     reason: String::new(),
-                    amount: None,
+                    wanted: Wanted {
+                        amount: part.map(money),
+                        ..Wanted::default()
+                    },
+                    requester: None,
                 };
                 (Some(command), Question::Order(order))
             }

@@ -110,6 +110,9 @@ impl Node {
             CommerceFlow::ExpireOrder { user, order } => {
                 to_buyer(user.as_u128(), ToBuyer::Expire { order_id: order })
             }
+            CommerceFlow::GivePaymentBack { user, payment } => {
+                to_payment(user.as_u128(), payment.as_u128(), ToPayment::GiveBack)
+            }
             CommerceFlow::RefundPayment {
                 user,
                 payment,

@@ -317,7 +317,7 @@ impl World {
             };
             let amount = state.terms().map_or(0, |terms| terms.amount.amount());
             let mut taken = match state.state() {
-                Charge::Succeeded { .. } => amount,
+                Charge::Succeeded { .. } | Charge::Surplus { .. } => amount,
                 _ => 0,
             };
             for refund in state.refunds() {

@@ -6,7 +6,7 @@
 //! come twice, late, or after the order was given up.
 //!
 //! Invariants: no part of the wallet is negative; a fulfilled order has a grant for each line and money behind
-//! it; an order that was captured is fulfilled or being refunded; an order is refunded at most once.
+//! it; an order that was captured is fulfilled or being refunded; its refunds never exceed what it cost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +17,17 @@ use super::access::{Access, Grant, Source};
 use super::ledger;
 use super::order::{CloseReason, Order, OrderState, Placement, Stage};
 use super::payment::Purpose;
-use super::refund::{Refund, RefundState};
+use super::refund::RefundState;
 use super::wallet::{TopUp, TopUpState, TopUps, Wallet};
 use super::{Error, Method};
-use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId};
 
 mod command;
 mod decide;
 mod event;
 mod oversee;
+mod payments;
+mod refunds;
 
 pub use command::{Command, ImportedPurchase};
 pub use event::Event;
@@ -63,6 +65,12 @@ impl Aggregate for Buyer {
                 purpose: Purpose::TopUp,
                 outcome,
             } => self.settle_top_up(payment_id, outcome, now),
+            Command::AddPayment {
+                order_id,
+                payment_id,
+                method,
+                payment_token,
+            } => self.add_payment(order_id, payment_id, method, payment_token, now),
             Command::Cancel { order_id } => self.cancel(order_id, now),
             Command::Expire { order_id } => match self.order(order_id)?.stage {
                 Stage::AwaitingPayment { .. } => Ok(vec![Event::OrderClosing {
@@ -77,40 +85,23 @@ impl Aggregate for Buyer {
                 order_id,
                 refund_id,
                 reason,
-                amount,
-            } => self.request_refund(order_id, refund_id, reason, amount, now),
+                wanted,
+                requester,
+            } => self.request_refund(order_id, refund_id, reason, &wanted, requester, now),
+            Command::DecideRefund {
+                order_id,
+                refund_id,
+                approved,
+                deed,
+            } => self.decide_refund(order_id, refund_id, approved, deed, now),
+            Command::CancelRefund { order_id, refund_id } => self.cancel_refund(order_id, refund_id, now),
             Command::SettleRefund {
                 order_id,
                 refund_id,
                 attempt,
                 outcome,
-            } => {
-                let refund = self.refund(order_id, refund_id)?;
-                let Some(state) = refund.reported(attempt, outcome, now) else {
-                    return Ok(vec![]);
-                };
-                Ok(vec![Event::RefundMoved {
-                    order_id,
-                    refund_id,
-                    attempt: refund.attempt,
-                    state,
-                    at: now,
-                }])
-            }
-            Command::RetryRefund { order_id, refund_id } => {
-                let refund = self.refund(order_id, refund_id)?;
-                if !refund.retried()? {
-                    return Ok(vec![]);
-                }
-                let (attempt, state) = (refund.attempt.saturating_add(1), RefundState::Processing);
-                Ok(vec![Event::RefundMoved {
-                    order_id,
-                    refund_id,
-                    attempt,
-                    state,
-                    at: now,
-                }])
-            }
+            } => self.settle_refund(order_id, refund_id, attempt, outcome, now),
+            Command::RetryRefund { order_id, refund_id } => self.retry_refund(order_id, refund_id, now),
             Command::StartTopUp {
                 payment_id,
                 amount,
@@ -164,7 +155,18 @@ impl Aggregate for Buyer {
                     Order::pending(Placement::clone(order), *expires_at),
                 );
             }
-            Event::OrderFulfilled { order_id, at } => {
+            Event::PaymentAdded {
+                order_id, payment, ..
+            } => self.note_payment(*order_id, *payment),
+            Event::PaymentSurplus {
+                order_id, payment_id, ..
+            } => {
+                if let Some(order) = self.orders.get_mut(order_id) {
+                    order.surplus.push(*payment_id);
+                }
+            }
+            Event::OrderFulfilled { order_id, paid, at } => {
+                self.note_paid(*order_id, *paid);
                 let order = self.enter(*order_id, Stage::Fulfilled, &[OrderState::Paid], *at);
                 let placement = order.map(|order| order.placement.clone());
                 if let Some(placement) = placement {
@@ -174,16 +176,18 @@ impl Aggregate for Buyer {
             Event::FulfilmentFailed {
                 order_id,
                 refund_id,
+                paid,
                 at,
             } => {
-                let reason = "access could not be granted any more";
-                self.begin_refund(
+                self.note_paid(*order_id, *paid);
+                self.enter(
                     *order_id,
-                    *refund_id,
-                    reason,
-                    *at,
+                    Stage::Unfulfilled,
                     &[OrderState::Paid, OrderState::FulfilFailed],
+                    *at,
                 );
+                let reason = "access could not be granted any more";
+                self.begin_refund(*order_id, *refund_id, reason, None, *at);
             }
             Event::OrderClosing { order_id, reason, at } => {
                 if let Some(order) = self.orders.get_mut(order_id) {
@@ -200,37 +204,38 @@ impl Aggregate for Buyer {
                 order_id,
                 refund_id,
                 reason,
+                terms,
                 at,
             } => {
-                self.begin_refund(*order_id, *refund_id, reason, *at, &[]);
-                if let Some(total) = self.orders.get(order_id).map(|order| order.placement.total) {
-                    self.wallet.credit(total);
-                }
-                self.finish_refund(*order_id, *at);
+                self.begin_refund(*order_id, *refund_id, reason, terms.as_deref(), *at);
+                self.move_refund(*order_id, *refund_id, 1, RefundState::Succeeded, *at);
             }
             Event::RefundRequested {
                 order_id,
                 refund_id,
                 reason,
+                terms,
                 at,
-            } => {
-                self.begin_refund(*order_id, *refund_id, reason, *at, &[]);
-            }
+            } => self.begin_refund(*order_id, *refund_id, reason, terms.as_deref(), *at),
+            Event::RefundDecided {
+                order_id,
+                refund_id,
+                approved,
+                deed,
+                at,
+            } => self.note_decision(*order_id, *refund_id, *approved, deed, *at),
+            Event::RefundCancelled {
+                order_id,
+                refund_id,
+                at,
+            } => self.move_refund(*order_id, *refund_id, 1, RefundState::Cancelled, *at),
             Event::RefundMoved {
                 order_id,
+                refund_id,
                 attempt,
                 state,
                 at,
-                ..
-            } => {
-                if let Some(refund) = self.orders.get_mut(order_id).and_then(Order::refund_mut) {
-                    refund.attempt = *attempt;
-                    refund.state = *state;
-                }
-                if *state == RefundState::Succeeded {
-                    self.finish_refund(*order_id, *at);
-                }
-            }
+            } => self.move_refund(*order_id, *refund_id, *attempt, *state, *at),
             Event::TopUpStarted {
                 payment_id,
                 amount,
@@ -342,23 +347,15 @@ impl Buyer {
         Ok(())
     }
 
-    fn refund(&self, order_id: OrderId, refund_id: RefundId) -> Result<&Refund, Error> {
-        let refund = self
-            .order(order_id)?
-            .refund()
-            .filter(|refund| refund.refund_id == refund_id);
-        refund.ok_or(Error::RefundNotFound)
-    }
-
     /// The balance with every purchase that may still be refunded into it.
     fn reachable(&self) -> i64 {
         let refundable = self
             .orders
             .values()
-            .filter(|order| order.placement.method == Method::Wallet && order.stage == Stage::Fulfilled);
+            .filter(|order| order.payment().method == Method::Wallet && order.stage == Stage::Fulfilled);
         self.wallet.balance().amount()
             + refundable
-                .map(|order| order.placement.total.amount())
+                .map(|order| order.placement.total.amount() - order.returned().amount())
                 .sum::<i64>()
     }
 }
@@ -388,42 +385,6 @@ impl Buyer {
                 revoked_at: None,
             };
             self.access.grant(line.course_id, grant);
-        }
-    }
-
-    fn begin_refund(
-        &mut self,
-        order_id: OrderId,
-        refund_id: RefundId,
-        reason: &str,
-        at: Timestamp,
-        passed: &[OrderState],
-    ) {
-        let Some(order) = self.orders.get(&order_id) else {
-            return;
-        };
-        let refund = Refund {
-            refund_id,
-            amount: order.placement.total,
-            reason: reason.to_owned(),
-            requested_at: at,
-            attempt: 1,
-            state: RefundState::Processing,
-        };
-        self.enter(order_id, Stage::Refunding(refund), passed, at);
-    }
-
-    fn finish_refund(&mut self, order_id: OrderId, at: Timestamp) {
-        let Some(order) = self.orders.get_mut(&order_id) else {
-            return;
-        };
-        let Some(mut refund) = order.refund().cloned() else {
-            return;
-        };
-        refund.state = RefundState::Succeeded;
-        order.enter(Stage::Refunded(refund), &[], at);
-        for line in &order.placement.lines {
-            self.access.revoke(line.course_id, Source::Order(order_id), at);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::order::{
     CloseReason, LINES_MAX, Line, Method, OPEN_ORDERS_MAX, OrderState, PlaceOrder, Provider, no_discount,
 };
 use super::payment::{Purpose, Settlement};
-use super::refund::RefundOutcome;
+use super::refund::{RefundOutcome, Wanted};
 use super::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
 
@@ -75,7 +75,8 @@ pub(super) fn request_refund(n: u128, refund: u128) -> Command {
         order_id,
         refund_id,
         reason: "not for me".into(),
-        amount: None,
+        wanted: Wanted::default(),
+        requester: Some(USER),
     }
 }
 

@@ -16,6 +16,8 @@ use super::refund::RefundState;
 use super::wallet::TopUpState;
 use crate::ids::UserId;
 
+mod refund;
+
 /// On which side of the books an account normally stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -287,8 +289,11 @@ pub(super) fn wallet_change(entries: &[Entry]) -> i64 {
 /// The posting of one event of a buyer, `state` being the buyer after it.
 pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction> {
     match event {
-        Event::Purchased(placement) => sale(user, placement),
-        Event::OrderFulfilled { order_id, .. } => sale(user, &state.order(*order_id).ok()?.placement),
+        Event::Purchased(placement) => sale(user, placement, placement.settles_at_once()),
+        Event::OrderFulfilled { order_id, .. } => {
+            let order = state.order(*order_id).ok()?;
+            sale(user, &order.placement, order.is_paid_at_once())
+        }
         Event::FulfilmentFailed { order_id, .. } => {
             let placement = &state.order(*order_id).ok()?.placement;
             captured_without_sale(
@@ -308,16 +313,7 @@ pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction
             ..
         } => {
             let order = state.order(*order_id).ok()?;
-            let original = if order.was_fulfilled() {
-                sale(user, &order.placement)?
-            } else {
-                captured_without_sale(user, 0, Step::Unfulfilled, order.placement.total)?
-            };
-            Some(Transaction {
-                source: refund_id.as_u128(),
-                step: Step::Refund,
-                ..original.reversed()
-            })
+            refund::returned(user, order, order.refund(*refund_id)?)
         }
         Event::TopUpSettled {
             payment_id,
@@ -345,9 +341,13 @@ pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction
             ..
         } => Some(adjustment::transaction(*adjustment_id, entries.clone())),
         Event::OrderPlaced { .. }
+        | Event::PaymentAdded { .. }
+        | Event::PaymentSurplus { .. }
         | Event::OrderClosing { .. }
         | Event::OrderClosed { .. }
         | Event::RefundRequested { .. }
+        | Event::RefundDecided { .. }
+        | Event::RefundCancelled { .. }
         | Event::RefundMoved { .. }
         | Event::TopUpStarted { .. }
         | Event::TopUpSettled { .. }
@@ -386,8 +386,8 @@ pub fn payment_posting(
 }
 
 /// A sale: from the wallet, or the provider, to the creators and the platform.
-fn sale(user: UserId, placement: &Placement) -> Option<Transaction> {
-    let payer = if placement.settles_at_once() {
+fn sale(user: UserId, placement: &Placement, from_wallet: bool) -> Option<Transaction> {
+    let payer = if from_wallet {
         Entry {
             account: Account::UserWallet,
             owner: Some(user),

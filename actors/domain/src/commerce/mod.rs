@@ -55,7 +55,7 @@ pub use coupon::Coupon;
 pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
 pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
-pub use refund::{Refund, RefundOutcome, RefundState};
+pub use refund::{Refund, RefundOutcome, RefundState, RefundTerms};
 pub use reservation::{Fate, Outcome, Reservation};
 pub use sale::Sale;
 
@@ -143,9 +143,21 @@ pub enum Error {
     /// The time for a refund is over.
     #[error("the time in which the order can be refunded is over")]
     RefundWindowClosed,
-    /// Only the whole order can be refunded.
-    #[error("an order is refunded as a whole: the amount must be its total")]
-    PartialRefundUnsupported,
+    /// The order has too many payments.
+    #[error("an order has at most {max} payments", max = order::PAYMENTS_MAX)]
+    TooManyPayments,
+    /// The order has no such line.
+    #[error("the order has no line with this course")]
+    RefundItemUnknown,
+    /// The order has too many refunds.
+    #[error("an order has at most {max} refunds", max = refund::REFUNDS_MAX)]
+    TooManyRefunds,
+    /// Money cannot go where it is wanted.
+    #[error("a refund cannot go there")]
+    RefundDestinationUnsupported,
+    /// Whoever asked for a refund wants to decide about it.
+    #[error("somebody else than the one who asked for it must decide")]
+    RefundSameOperator,
     /// Refunds would exceed what was captured.
     #[error("refunds cannot exceed what was captured")]
     RefundExceedsCapture,
@@ -229,7 +241,11 @@ impl Coded for Error {
             Error::PaymentTokenRequired => "commerce.payment_token_required",
             Error::WrongState { .. } => "commerce.wrong_state",
             Error::RefundWindowClosed => "commerce.refund_window_closed",
-            Error::PartialRefundUnsupported => "commerce.partial_refund_unsupported",
+            Error::TooManyPayments => "commerce.too_many_payments",
+            Error::RefundItemUnknown => "commerce.refund_item_unknown",
+            Error::TooManyRefunds => "commerce.too_many_refunds",
+            Error::RefundDestinationUnsupported => "commerce.refund_destination_unsupported",
+            Error::RefundSameOperator => "commerce.refund_same_operator",
             Error::RefundExceedsCapture => "commerce.refund_exceeds_capture",
             Error::AmountMismatch => "commerce.amount_mismatch",
             Error::SignatureInvalid => "commerce.signature_invalid",
@@ -269,7 +285,9 @@ impl Coded for Error {
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
             Error::CallbackMalformed => Class::Malformed,
-            Error::AccessRequired | Error::AdjustmentSameOperator => Class::Forbidden,
+            Error::AccessRequired | Error::AdjustmentSameOperator | Error::RefundSameOperator => {
+                Class::Forbidden
+            }
             Error::OrderEmpty
             | Error::TooManyLines
             | Error::DuplicateCourse
@@ -281,7 +299,10 @@ impl Coded for Error {
             | Error::PaymentMethodUnknown
             | Error::PaymentTokenRequired
             | Error::RefundWindowClosed
-            | Error::PartialRefundUnsupported
+            | Error::TooManyPayments
+            | Error::RefundItemUnknown
+            | Error::TooManyRefunds
+            | Error::RefundDestinationUnsupported
             | Error::AmountMismatch
             | Error::AdjustmentUnbalanced
             | Error::AdjustmentEntries
@@ -339,7 +360,11 @@ mod tests {
             Error::PaymentTokenRequired,
             Error::wrong_state("pending"),
             Error::RefundWindowClosed,
-            Error::PartialRefundUnsupported,
+            Error::TooManyPayments,
+            Error::RefundItemUnknown,
+            Error::TooManyRefunds,
+            Error::RefundDestinationUnsupported,
+            Error::RefundSameOperator,
             Error::RefundExceedsCapture,
             Error::AmountMismatch,
             Error::SignatureInvalid,

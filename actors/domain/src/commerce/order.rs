@@ -1,8 +1,9 @@
 //! An order and its checkout saga.
 //!
 //! `pending → paid | cancelled | expired`; `paid → fulfilling → fulfilled | fulfil_failed → refunding`;
-//! `fulfilled → refunding → refunded`. Access is granted in the decision that learns of the payment, so `paid`,
-//! `fulfilling` and `fulfil_failed` are passed through and show in the timeline only. While it is pending the
+//! `fulfilled → refunding → refunded | partially_refunded`; `partially_refunded → refunding`. Access is granted in the decision
+//! that learns of the payment, so `paid`, `fulfilling` and `fulfil_failed` are passed through and show in the timeline only.
+//! What is done about its refunds says which of the last four an order is in. While it is pending the
 //! saga either awaits its payment or is closing it: a cancelled or expired order first asks the payment to close,
 //! since the money may be captured already.
 
@@ -14,7 +15,14 @@ use serde::{Deserialize, Serialize};
 use super::refund::{Refund, RefundState};
 use super::reservation::Reservation;
 use super::{Error, SETTLEMENT_CURRENCY};
-use crate::ids::{CourseId, OrderId, PaymentId, UserId};
+use crate::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+
+mod payments;
+#[cfg(test)]
+mod payments_test;
+mod stored;
+
+pub use payments::{OrderPayment, PAYMENTS_MAX};
 
 /// How many courses one order may contain: it bounds the size of an event and of a commit.
 pub const LINES_MAX: usize = 20;
@@ -248,12 +256,10 @@ pub enum Stage {
         /// Since when.
         since: Timestamp,
     },
-    /// Paid, and access granted.
+    /// Paid, and access granted; its refunds say what has become of that since.
     Fulfilled,
-    /// Money is on its way back.
-    Refunding(Refund),
-    /// Money is back, access is gone.
-    Refunded(Refund),
+    /// Captured when access could not be granted any more; its refund returns everything.
+    Unfulfilled,
     /// Ended without payment.
     Closed {
         /// Why.
@@ -272,6 +278,7 @@ pub enum OrderState {
     FulfilFailed,
     Refunding,
     Refunded,
+    PartiallyRefunded,
     Cancelled,
     Expired,
 }
@@ -286,6 +293,7 @@ impl OrderState {
             OrderState::FulfilFailed => "fulfil_failed",
             OrderState::Refunding => "refunding",
             OrderState::Refunded => "refunded",
+            OrderState::PartiallyRefunded => "partially_refunded",
             OrderState::Cancelled => "cancelled",
             OrderState::Expired => "expired",
         }
@@ -294,6 +302,7 @@ impl OrderState {
 
 /// One order of one buyer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "stored::StoredOrder")]
 pub struct Order {
     /// What was agreed.
     pub placement: Placement,
@@ -301,6 +310,17 @@ pub struct Order {
     pub stage: Stage,
     /// When it reached which state, oldest first.
     pub timeline: Vec<(OrderState, Timestamp)>,
+    /// Its refunds, oldest first; at most [`REFUNDS_MAX`](super::refund::REFUNDS_MAX).
+    pub refunds: Vec<Refund>,
+    /// The payments after the one it was placed with, oldest first; fewer than [`PAYMENTS_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<OrderPayment>,
+    /// Which of several payments paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_by: Option<PaymentId>,
+    /// Payments that were captured beside the one that paid; their money goes back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub surplus: Vec<PaymentId>,
 }
 
 impl Order {
@@ -311,6 +331,10 @@ impl Order {
             placement,
             stage: Stage::AwaitingPayment { expires_at },
             timeline,
+            refunds: vec![],
+            further: vec![],
+            paid_by: None,
+            surplus: vec![],
         }
     }
 
@@ -322,6 +346,10 @@ impl Order {
             placement,
             stage: Stage::Fulfilled,
             timeline: passed.map(|state| (state, at)).to_vec(),
+            refunds: vec![],
+            further: vec![],
+            paid_by: None,
+            surplus: vec![],
         }
     }
 
@@ -329,10 +357,20 @@ impl Order {
     pub fn state(&self) -> OrderState {
         match &self.stage {
             Stage::AwaitingPayment { .. } | Stage::Closing { .. } => OrderState::Pending,
-            Stage::Fulfilled => OrderState::Fulfilled,
-            Stage::Refunding(_) => OrderState::Refunding,
-            Stage::Refunded(_) => OrderState::Refunded,
             Stage::Closed { reason } => reason.state(),
+            Stage::Fulfilled | Stage::Unfulfilled => {
+                if self.under_way().next().is_some() {
+                    OrderState::Refunding
+                } else if self.is_wholly_returned() {
+                    OrderState::Refunded
+                } else if self.stage == Stage::Unfulfilled {
+                    OrderState::FulfilFailed
+                } else if self.returns().next().is_none() {
+                    OrderState::Fulfilled
+                } else {
+                    OrderState::PartiallyRefunded
+                }
+            }
         }
     }
 
@@ -341,13 +379,22 @@ impl Order {
         match &self.stage {
             Stage::AwaitingPayment { .. } => "awaiting_payment",
             Stage::Closing { .. } => "closing",
-            Stage::Fulfilled => "completed",
-            Stage::Refunding(refund) => match refund.state {
-                RefundState::Unknown => "refund_unknown",
-                RefundState::Failed { .. } => "refund_failed",
-                RefundState::Processing | RefundState::Succeeded => "refunding",
-            },
-            Stage::Refunded(_) | Stage::Closed { .. } => "compensated",
+            Stage::Closed { .. } => "compensated",
+            // Of several refunds that are under way, the one that people have to know of first.
+            Stage::Fulfilled | Stage::Unfulfilled => {
+                let any = |is: fn(RefundState) -> bool| self.under_way().any(|refund| is(refund.state));
+                if any(|state| matches!(state, RefundState::Failed { .. })) {
+                    "refund_failed"
+                } else if any(|state| state == RefundState::Unknown) {
+                    "refund_unknown"
+                } else if any(RefundState::is_under_way) {
+                    "refunding"
+                } else if self.is_wholly_returned() {
+                    "compensated"
+                } else {
+                    "completed"
+                }
+            }
         }
     }
 
@@ -356,23 +403,25 @@ impl Order {
         match &self.stage {
             Stage::AwaitingPayment { expires_at } => Some(*expires_at),
             Stage::Closing { since, .. } => Some(*since),
-            Stage::Refunding(refund) => match refund.state {
-                RefundState::Failed { retry_at } => Some(retry_at),
-                _ => Some(refund.requested_at),
-            },
-            Stage::Fulfilled | Stage::Refunded(_) | Stage::Closed { .. } => None,
+            Stage::Closed { .. } => None,
+            Stage::Fulfilled | Stage::Unfulfilled => {
+                let due = |refund: &Refund| match refund.state {
+                    RefundState::Failed { retry_at } => retry_at,
+                    _ => refund.requested_at,
+                };
+                self.under_way().map(due).min()
+            }
         }
     }
 
-    /// The refund, if one was asked for.
-    pub fn refund(&self) -> Option<&Refund> {
-        match &self.stage {
-            Stage::Refunding(refund) | Stage::Refunded(refund) => Some(refund),
-            Stage::AwaitingPayment { .. }
-            | Stage::Closing { .. }
-            | Stage::Fulfilled
-            | Stage::Closed { .. } => None,
-        }
+    /// The refunds that are approved and whose money is not back yet.
+    pub fn under_way(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.iter().filter(|refund| refund.state.is_under_way())
+    }
+
+    /// Whether its money was captured, whatever became of it since.
+    pub fn is_captured(&self) -> bool {
+        matches!(self.stage, Stage::Fulfilled | Stage::Unfulfilled)
     }
 
     /// Whether access was ever granted, so that the sale was posted.
@@ -382,14 +431,10 @@ impl Order {
             .any(|(state, _)| *state == OrderState::Fulfilled)
     }
 
-    pub(super) fn refund_mut(&mut self) -> Option<&mut Refund> {
-        match &mut self.stage {
-            Stage::Refunding(refund) | Stage::Refunded(refund) => Some(refund),
-            Stage::AwaitingPayment { .. }
-            | Stage::Closing { .. }
-            | Stage::Fulfilled
-            | Stage::Closed { .. } => None,
-        }
+    pub(super) fn refund_mut(&mut self, refund_id: RefundId) -> Option<&mut Refund> {
+        self.refunds
+            .iter_mut()
+            .find(|refund| refund.refund_id == refund_id)
     }
 
     /// Whether a course is on one of the lines.
@@ -408,6 +453,11 @@ impl Order {
     pub(super) fn enter(&mut self, stage: Stage, passed: &[OrderState], at: Timestamp) {
         self.stage = stage;
         self.timeline.extend(passed.iter().map(|state| (*state, at)));
+        self.note(at);
+    }
+
+    /// Notes the state it is in, if it is another than before.
+    pub(super) fn note(&mut self, at: Timestamp) {
         let reached = self.state();
         if self.timeline.last().is_none_or(|(state, _)| *state != reached) {
             self.timeline.push((reached, at));

@@ -117,11 +117,9 @@ impl Order {
     pub fn way_back(&self) -> Result<Vec<Return>, Error> {
         match &self.stage {
             Stage::AwaitingPayment { .. } => Ok(way_back(self.placement.total, ReturnStep::Fulfil)),
-            Stage::Closing { .. }
-            | Stage::Fulfilled
-            | Stage::Refunding(_)
-            | Stage::Refunded(_)
-            | Stage::Closed { .. } => Err(Error::wrong_state(self.saga())),
+            Stage::Closing { .. } | Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. } => {
+                Err(Error::wrong_state(self.saga()))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! the provider resolves it: by its callback, or by being asked with growing pauses. The provider key (payment
 //! and attempt number) stays the same after an ambiguous outcome, so that asking or charging again cannot charge
 //! twice, and changes after a definite decline. A capture is a fact whenever it is heard of; a second one is a
-//! surplus, which is returned.
+//! surplus, which is returned; so is the whole of a payment whose order was paid by another one: `succeeded → surplus`.
 //!
 //! Invariants: `processing`, `requires_action` and `unknown` always have a next action and a due time; refunds never exceed what was
 //! captured.
@@ -74,6 +74,7 @@ impl Aggregate for Payment {
                 outcome,
             } => self.report(attempt, step, outcome, now),
             Command::Close { purpose } => Ok(self.close(purpose, now)),
+            Command::GiveBack => Ok(self.give_back(now)),
             Command::Retry => self.retry(now),
             Command::Intervene { action, deed } => self.intervene(action, deed, now),
             Command::StartRefund {
@@ -165,6 +166,11 @@ impl Aggregate for Payment {
                 ..
             } => {
                 self.steps = next.step;
+                if self.is_own(charge_id) {
+                    self.state = State::Surplus {
+                        charge_id: charge_id.clone(),
+                    };
+                }
                 let amount = self.terms.as_ref().map(|terms| terms.amount).unwrap_or_default();
                 let refund = RefundKey::Surplus(*index);
                 self.refunds
@@ -264,6 +270,7 @@ impl Payment {
             | State::RequiresAction { .. }
             | State::Unknown(_)
             | State::Succeeded { .. }
+            | State::Surplus { .. }
             | State::Cancelled => false,
         };
         if begins {
@@ -286,7 +293,9 @@ impl Payment {
                 }]
             }
             // The buyer has been told how it ended.
-            State::Succeeded { .. } | State::Declined { .. } | State::Cancelled => vec![],
+            State::Succeeded { .. } | State::Surplus { .. } | State::Declined { .. } | State::Cancelled => {
+                vec![]
+            }
         }
     }
 
@@ -366,7 +375,8 @@ impl Payment {
     }
 
     fn captured(&self, charge_id: String, now: Timestamp) -> Vec<Event> {
-        let State::Succeeded { charge_id: first } = &self.state else {
+        let (State::Succeeded { charge_id: first } | State::Surplus { charge_id: first }) = &self.state
+        else {
             return vec![Event::Succeeded { charge_id, at: now }];
         };
         let surplus = self
@@ -374,8 +384,28 @@ impl Payment {
             .iter()
             .filter(|refund| matches!(refund.key, RefundKey::Surplus(_)));
         let known = *first == charge_id || surplus.clone().any(|refund| refund.charge_id == charge_id);
+        if known {
+            return vec![];
+        }
+        self.surplus(charge_id, now)
+    }
+
+    /// Gives the capture back, because the order was paid by another payment.
+    fn give_back(&self, now: Timestamp) -> Vec<Event> {
+        match &self.state {
+            State::Succeeded { charge_id } => self.surplus(charge_id.clone(), now),
+            // Redelivered; nothing else is ever asked to.
+            _ => vec![],
+        }
+    }
+
+    fn surplus(&self, charge_id: String, now: Timestamp) -> Vec<Event> {
+        let surplus = self
+            .refunds
+            .iter()
+            .filter(|refund| matches!(refund.key, RefundKey::Surplus(_)));
         let count = surplus.count();
-        if known || count >= SURPLUS_MAX {
+        if count >= SURPLUS_MAX {
             return vec![];
         }
         let index = u16::try_from(count).unwrap_or(u16::MAX);
@@ -385,6 +415,10 @@ impl Payment {
             next: self.first(Action::Send, now),
             at: now,
         }]
+    }
+
+    fn is_own(&self, charge_id: &str) -> bool {
+        matches!(&self.state, State::Succeeded { charge_id: own } if own == charge_id)
     }
 
     fn start_refund(

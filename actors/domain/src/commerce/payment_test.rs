@@ -370,6 +370,28 @@ fn a_second_capture_is_returned_once_however_often_it_is_heard_of() {
 }
 
 #[test]
+fn a_payment_that_another_was_faster_than_gives_its_own_capture_back_once() {
+    let mut payment = payment(&[start(1), heard(1, captured("ch_1"))]);
+
+    let events = payment.must(Command::GiveBack);
+
+    assert!(matches!(events[..], [Event::SurplusCaptured { index: 0, .. }]));
+    assert_eq!(payment.state().name(), "surplus");
+    assert_eq!(payment.act(Command::GiveBack), Ok(vec![]));
+    assert_eq!(payment.act(heard(1, captured("ch_1"))), Ok(vec![]));
+    assert_eq!(
+        payment.act(start_refund(1, 100)),
+        Err(Error::wrong_state("surplus")),
+        "it goes back as a whole already"
+    );
+    payment.refund_answered(RefundKey::Surplus(0), SendOutcome::Succeeded);
+    assert_eq!(
+        payment.refund(RefundKey::Surplus(0)).map(|refund| refund.state),
+        Ok(SendState::Succeeded)
+    );
+}
+
+#[test]
 fn every_refund_state_answers_every_report() {
     let begun = || payment(&[start(1), heard(1, captured("ch_1")), start_refund(1, 100)]);
     let mut unknown = begun();

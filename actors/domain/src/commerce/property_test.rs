@@ -11,7 +11,7 @@ use super::ledger::{Account, Entry, posting};
 use super::order::{Line, Method, OrderState, PlaceOrder, Provider};
 use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
-use super::refund::RefundOutcome;
+use super::refund::{Destination, RefundOutcome, RefundState, Wanted};
 use super::reservation::{CLOCKS_APART_MAX, Fate, Outcome, Reservation};
 use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, SaleId, UserId};
 
@@ -48,7 +48,8 @@ impl Random {
     fn command(&mut self, clock: i64) -> Command {
         let order_id = OrderId::from_u128(u128::from(self.below(40)));
         let payment_id = PaymentId::from_u128(order_id.as_u128());
-        let refund_id = RefundId::from_u128(order_id.as_u128() + u128::from(self.below(2)) * 1_000);
+        let another = PaymentId::from_u128(order_id.as_u128() + 300);
+        let refund_id = RefundId::from_u128(order_id.as_u128() + u128::from(self.below(4)) * 1_000);
         match self.below(14) {
             0..=2 => Command::PlaceOrder(Box::new(PlaceOrder {
                 order_id,
@@ -70,18 +71,32 @@ impl Random {
             3..=4 => {
                 let purpose = Purpose::Order(order_id);
                 Command::SettlePayment {
-                    payment_id,
+                    payment_id: if self.below(3) == 0 { another } else { payment_id },
                     purpose,
                     outcome: self.settlement(),
                 }
             }
+            5 if self.below(2) == 0 => Command::AddPayment {
+                order_id,
+                payment_id: another,
+                method: if self.below(3) == 0 {
+                    Method::Wallet
+                } else {
+                    Method::Provider(Provider::Sandbox)
+                },
+                payment_token: Some("tok".into()),
+            },
             5 => Command::Cancel { order_id },
             6 => Command::Expire { order_id },
-            7 => Command::RequestRefund {
-                order_id,
-                refund_id,
-                reason: String::new(),
-                amount: None,
+            7 => match self.below(4) {
+                0 => Command::DecideRefund {
+                    order_id,
+                    refund_id,
+                    approved: self.below(3) > 0,
+                    deed: deed(),
+                },
+                1 => Command::CancelRefund { order_id, refund_id },
+                _ => self.refund(order_id, refund_id),
             },
             8 => {
                 let outcome = match self.below(3) {
@@ -124,11 +139,7 @@ impl Random {
                     1 => Intervention::Compensate,
                     _ => Intervention::Reconcile,
                 },
-                deed: Deed {
-                    operator: UserId::from_u128(1_000),
-                    reason: "looked into".into(),
-                    node: "n1".into(),
-                },
+                deed: deed(),
             },
             12 => {
                 let amount = self.amount().amount() - 15_000;
@@ -162,6 +173,26 @@ impl Random {
         }
     }
 
+    fn refund(&mut self, order_id: OrderId, refund_id: RefundId) -> Command {
+        let wanted = Wanted {
+            amount: (self.below(2) == 0).then(|| self.amount().share(800)),
+            items: vec![],
+            destination: if self.below(3) == 0 {
+                Destination::Wallet
+            } else {
+                Destination::Original
+            },
+            automatic_max: Some(self.amount().share(2_000)),
+        };
+        Command::RequestRefund {
+            order_id,
+            refund_id,
+            reason: String::new(),
+            wanted,
+            requester: Some(USER),
+        }
+    }
+
     fn line(&mut self) -> Line {
         let price = self.amount().share(1_000);
         Line {
@@ -181,10 +212,20 @@ fn reserved_until(order_id: OrderId) -> i64 {
     i64::try_from(order_id.as_u128() % 40).expect("small") * 9
 }
 
+fn deed() -> Deed {
+    Deed {
+        operator: UserId::from_u128(1_000),
+        reason: "looked into".into(),
+        node: "n1".into(),
+    }
+}
+
 /// The balances of a ledger and the keys of its transactions.
 #[derive(Default)]
 struct Books {
     balances: BTreeMap<(Account, Option<UserId>), i64>,
+    /// The same, without the side that pays, by the order that was sold or refunded.
+    orders: BTreeMap<OrderId, BTreeMap<(Account, Option<UserId>), i64>>,
     keys: BTreeSet<(u128, i64)>,
 }
 
@@ -210,7 +251,20 @@ impl Books {
         );
         let key = (transaction.source, transaction.step.number());
         assert!(self.keys.insert(key), "a transaction is posted once: {event:?}");
+        let order_id = match event {
+            Event::Purchased(placement) => Some(placement.order_id),
+            Event::OrderFulfilled { order_id, .. }
+            | Event::RefundedToWallet { order_id, .. }
+            | Event::RefundMoved { order_id, .. } => Some(*order_id),
+            _ => None,
+        };
         for entry in transaction.entries {
+            if let (Some(order), Account::CreatorPayable | Account::PlatformRevenue) =
+                (order_id, entry.account)
+            {
+                let earned = self.orders.entry(order).or_default();
+                *earned.entry((entry.account, entry.owner)).or_default() += entry.amount;
+            }
             *self.balances.entry((entry.account, entry.owner)).or_default() += entry.amount;
         }
     }
@@ -239,6 +293,24 @@ fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
         let passed = |state| order.timeline.iter().filter(|(at, _)| *at == state).count();
         assert!(passed(OrderState::Paid) <= 1, "charged once");
         assert!(passed(OrderState::Refunded) <= 1, "refunded once");
+        let spoken_for = order.refunds.iter().filter(|refund| refund.state.holds());
+        let spoken_for: i64 = spoken_for.map(|refund| refund.amount.amount()).sum();
+        assert!(
+            spoken_for <= order.placement.total.amount(),
+            "refunds never exceed the capture"
+        );
+        let earned = books.orders.get(&order.placement.order_id);
+        let earned = || earned.into_iter().flatten();
+        assert!(
+            earned().all(|(_, amount)| *amount >= 0),
+            "nobody gives back more than they got"
+        );
+        if order.state() == OrderState::Refunded {
+            assert!(
+                earned().all(|(_, amount)| *amount == 0),
+                "sale and refunds add up to zero"
+            );
+        }
         for line in &order.placement.lines {
             let source = super::Source::Order(order.placement.order_id);
             let live = buyer
@@ -252,6 +324,9 @@ fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
                         "no money without grant"
                     );
                 }
+                OrderState::PartiallyRefunded => {
+                    assert_eq!(live, !order.is_returned(line), "access ends with its line");
+                }
                 OrderState::Refunding | OrderState::Paid | OrderState::FulfilFailed => {}
                 OrderState::Pending | OrderState::Cancelled | OrderState::Expired | OrderState::Refunded => {
                     assert!(!live, "no grant without money");
@@ -259,6 +334,13 @@ fn check(buyer: &Buyer, books: &Books, now: Timestamp) {
             }
         }
         if order.state() == OrderState::Refunding && passed(OrderState::Fulfilled) == 0 {
+            assert!(
+                order
+                    .refunds
+                    .iter()
+                    .all(|refund| refund.state != RefundState::Requested),
+                "what cannot be fulfilled needs no approval"
+            );
             owed += order.placement.total.amount();
         }
         let reserved = reserved_until(order.placement.order_id);
@@ -327,7 +409,7 @@ fn the_books_balance_and_no_money_is_without_access_or_refund_for_any_history() 
             check_fates(&buyer, &mut settled, now);
             if !matches!(
                 command,
-                Command::RequestRefund { .. } | Command::RetryRefund { .. } | Command::Intervene { .. }
+                Command::RetryRefund { .. } | Command::DecideRefund { .. } | Command::Intervene { .. }
             ) {
                 assert_eq!(
                     buyer.decide(command.clone(), now),

@@ -78,7 +78,7 @@ impl Buyer {
         match order.stage {
             Stage::AwaitingPayment { expires_at } => Fate::Open { until: expires_at },
             Stage::Closing { .. } => Fate::Open { until: now },
-            Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) | Stage::Closed { .. } => {
+            Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. } => {
                 Fate::Settled(if order.was_fulfilled() {
                     Outcome::Consumed
                 } else {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use lyceum_domain::commerce::access::Grant;
 use lyceum_domain::commerce::oversight::Return;
+use lyceum_domain::commerce::refund::{Preview, Wanted};
 use lyceum_domain::commerce::wallet::TopUp;
-use lyceum_domain::commerce::{Buyer, Error, Event, Fate, Order, RefundState};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, UserId};
+use lyceum_domain::commerce::{Buyer, Error, Event, Fate, Order, Refund, RefundState};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,20 @@ pub enum Question {
         /// How many, at most.
         limit: u16,
     },
+    /// One refund of an order.
+    Refund {
+        /// Of which.
+        order_id: OrderId,
+        /// Which.
+        refund_id: RefundId,
+    },
+    /// What a refund would do.
+    RefundPreview {
+        /// Of which order.
+        order_id: OrderId,
+        /// How much of what, and whereto.
+        wanted: Wanted,
+    },
     /// What compensating the checkout of an order would do.
     WayBack {
         /// Which.
@@ -119,6 +134,10 @@ pub enum Answer {
     Orders(Vec<Order>),
     /// To [`Question::Fate`].
     Fate(Fate),
+    /// To [`Question::Refund`].
+    Refund(Box<Refund>),
+    /// To [`Question::RefundPreview`].
+    RefundPreview(Box<Preview>),
     /// To [`Question::WayBack`].
     WayBack(Vec<Return>),
     /// To [`Question::Wallet`].
@@ -167,6 +186,15 @@ impl Entity for Buyers {
             Question::Orders { before, limit } => {
                 Answer::Orders(state.orders(before).take(limit.into()).cloned().collect())
             }
+            Question::Refund { order_id, refund_id } => {
+                let refund = state.order(order_id)?.refund(refund_id);
+                Answer::Refund(Box::new(refund.ok_or(Error::RefundNotFound)?.clone()))
+            }
+            Question::RefundPreview { order_id, wanted } => {
+                let order = state.order(order_id)?;
+                let terms = order.terms_of(&wanted, None)?;
+                Answer::RefundPreview(Box::new(order.preview(&terms)))
+            }
             Question::WayBack { order_id } => Answer::WayBack(state.order(order_id)?.way_back()?),
             Question::Fate {
                 order_id,
@@ -213,6 +241,22 @@ impl Entity for Buyers {
                 let details = serde_json::json!({"user": key, "saga": "checkout"});
                 audit::record(deed, action.name(), order_id.to_string(), &details, effects);
             }
+            if let Event::RefundDecided {
+                order_id,
+                refund_id,
+                approved,
+                deed,
+                ..
+            } = event
+            {
+                let action = if *approved {
+                    "approve_refund"
+                } else {
+                    "reject_refund"
+                };
+                let details = serde_json::json!({"user": key, "order": order_id});
+                audit::record(deed, action, refund_id.to_string(), &details, effects);
+            }
             let (trade, order_id) = match event {
                 Event::Purchased(placement) => (Trade::Bought, placement.order_id),
                 Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),
@@ -232,6 +276,9 @@ impl Entity for Buyers {
             if trade == Trade::Refunded {
                 courses.retain(|course| state.access().live(*course, now).is_none());
             }
+            if courses.is_empty() {
+                continue;
+            }
             let traded = self.traded.clone();
             effects.after_commit(move || traded(key, trade, &courses));
         }
@@ -240,6 +287,7 @@ impl Entity for Buyers {
     fn refusal(&self, constraint: &str) -> Option<Error> {
         match constraint {
             "grants_one_live_order" => Some(Error::CourseAlreadyOwned),
+            "refunds_two_people" => Some(Error::RefundSameOperator),
             "wallets_balance_check" | "wallets_held_check" => Some(Error::InsufficientFunds),
             _ => None,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lyceum_domain::commerce::adjustment;
 use lyceum_domain::commerce::ledger::Entry;
-use lyceum_domain::commerce::payment::{self, ChargeOutcome, RefundKey};
+use lyceum_domain::commerce::payment::{self, RefundKey};
 use lyceum_domain::commerce::{
     Command, Error, Fate, Outcome, Provider, Purpose, RefundOutcome, Reservation, Settlement,
 };
@@ -24,7 +24,8 @@ use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
 use crate::flows::undelivered;
-use crate::meters::PAYMENT_AMOUNT_MISMATCH_TOTAL;
+
+mod calls;
 use crate::webhooks::{Announcement, DeliveryQueue};
 
 /// A message of commerce.
@@ -95,6 +96,13 @@ pub enum CommerceFlow {
         user: UserId,
         /// Which.
         order: OrderId,
+    },
+    /// An order was paid by another payment than this one, which was captured as well.
+    GivePaymentBack {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        payment: PaymentId,
     },
     /// A buyer wants money back from a payment.
     RefundPayment {
@@ -263,6 +271,11 @@ impl CommerceFlow {
             CommerceFlow::ExpireOrder { user, order } => {
                 ports.tell_buyer(user, Command::Expire { order_id: order }).await
             }
+            CommerceFlow::GivePaymentBack { user, payment } => {
+                ports
+                    .tell_payment(user, payment, payment::Command::GiveBack)
+                    .await
+            }
             CommerceFlow::RefundPayment {
                 user,
                 payment,
@@ -420,77 +433,5 @@ impl CommercePorts {
             .read(key, question, &context)
             .await
             .map_err(undelivered)
-    }
-
-    async fn call(&self, user: UserId, payment: PaymentId, step: u32) -> Result<(), DeliveryError> {
-        let answer = self.read_payment(user, payment, PaymentQuestion::Charge).await?;
-        let PaymentAnswer::Charge(Some(job)) = answer else {
-            return Ok(());
-        };
-        if job.next.step != step {
-            return Ok(());
-        }
-        let outcome = self
-            .gateway
-            .charge(payment.to_string(), &job)
-            .await
-            .map_err(|_| DeliveryError::Unavailable)?;
-        let report = |outcome| payment::Command::Report {
-            attempt: job.attempt,
-            step: Some(job.next.step),
-            outcome,
-        };
-        match self.ask_payment(user, payment, report(outcome)).await {
-            Ok(()) => Ok(()),
-            Err(AskError::Refused(Error::AmountMismatch)) => {
-                PAYMENT_AMOUNT_MISMATCH_TOTAL
-                    .with([job.provider.name()])
-                    .increment();
-                // Nobody may take such a charge for ours: people have to look, and until then it is asked about.
-                tracing::error!(payment.id = %payment, "provider captured another amount than was asked for");
-                self.tell_payment(user, payment, report(ChargeOutcome::Unknown))
-                    .await
-            }
-            Err(error) => Err(undelivered(error)),
-        }
-    }
-
-    async fn call_for_refund(
-        &self,
-        user: UserId,
-        payment: PaymentId,
-        refund: RefundKey,
-        step: u32,
-    ) -> Result<(), DeliveryError> {
-        let answer = self
-            .read_payment(user, payment, PaymentQuestion::Refund { refund })
-            .await?;
-        let PaymentAnswer::Refund(Some(job)) = answer else {
-            return Ok(());
-        };
-        if job.next.step != step {
-            return Ok(());
-        }
-        let reference = match refund {
-            RefundKey::Order(refund_id) => refund_id.to_string(),
-            RefundKey::Surplus(_) => payment.to_string(),
-        };
-        let outcome = self
-            .gateway
-            .refund(reference, &job)
-            .await
-            .map_err(|_| DeliveryError::Unavailable)?;
-        let (attempt, step) = (job.attempt, Some(job.next.step));
-        self.tell_payment(
-            user,
-            payment,
-            payment::Command::ReportRefund {
-                refund,
-                attempt,
-                step,
-                outcome,
-            },
-        )
-        .await
     }
 }

@@ -24,6 +24,7 @@ mod payments;
 pub mod providers;
 mod queries;
 mod receiver;
+mod refunds;
 mod reserved;
 #[cfg(test)]
 mod reserved_test;
@@ -46,6 +47,7 @@ pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
+pub use refunds::RefundRow;
 pub use sales::{SaleAnswer, SaleQuestion, SaleView, Sales};
 pub use sandbox::{Sandbox, SandboxSettings};
 pub use timeline::{Moment, Position};

@@ -1,11 +1,11 @@
 //! The messages that events send: the next step of every saga, and its timers.
 
-use lyceum_domain::commerce::order::Stage;
+use lyceum_domain::commerce::order::{OrderPayment, Stage};
 use lyceum_domain::commerce::payment::{self, Payment, RefundKey, SendState};
 use lyceum_domain::commerce::{
     Buyer, Event, Intervention, Method, Outcome, Purpose, RefundOutcome, RefundState, Settlement,
 };
-use lyceum_domain::ids::{OrderId, UserId};
+use lyceum_domain::ids::{OrderId, RefundId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::Effects;
 
@@ -47,7 +47,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
         }
         Event::OrderClosing { order_id, .. } => {
             let Ok(order) = state.order(*order_id) else { return };
-            let (payment, purpose) = (order.placement.payment_id, Purpose::Order(*order_id));
+            let (payment, purpose) = (order.payment().payment_id, Purpose::Order(*order_id));
             effects.message(
                 now,
                 &CommerceFlow::ClosePayment {
@@ -57,21 +57,39 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                 },
             );
         }
+        Event::PaymentAdded {
+            order_id,
+            payment,
+            payment_token,
+        } => payment_added(user, state, *order_id, *payment, payment_token, now, effects),
+        Event::PaymentSurplus {
+            order_id, payment_id, ..
+        } => {
+            tracing::warn!(order.id = %order_id, payment.id = %payment_id, "an order was paid twice; the surplus goes back");
+            let payment = *payment_id;
+            effects.message(now, &CommerceFlow::GivePaymentBack { user, payment });
+        }
         Event::Purchased(placement) => {
             settle_reservations(user, state, placement.order_id, Outcome::Consumed, now, effects);
         }
         Event::OrderFulfilled { order_id, .. } => {
             settle_reservations(user, state, *order_id, Outcome::Consumed, now, effects);
+            close_others(user, state, *order_id, now, effects);
         }
         Event::OrderClosed { order_id, .. } => {
             settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
         }
-        Event::FulfilmentFailed { order_id, .. } => {
+        Event::FulfilmentFailed {
+            order_id, refund_id, ..
+        } => {
             settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
-            refund_payment(user, state, *order_id, now, effects);
+            close_others(user, state, *order_id, now, effects);
+            refund_payment(user, state, *order_id, *refund_id, now, effects);
         }
-        Event::RefundRequested { order_id, .. } => {
-            refund_payment(user, state, *order_id, now, effects);
+        Event::RefundRequested {
+            order_id, refund_id, ..
+        } => {
+            refund_payment(user, state, *order_id, *refund_id, now, effects);
         }
         Event::RefundMoved {
             order_id,
@@ -79,13 +97,17 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
             state: refund,
             ..
         } => match refund {
-            RefundState::Processing => refund_payment(user, state, *order_id, now, effects),
+            RefundState::Processing => refund_payment(user, state, *order_id, *refund_id, now, effects),
             RefundState::Failed { retry_at } => {
                 tracing::warn!(order.id = %order_id, refund.id = %refund_id, "refund failed and is tried again");
                 let (order, refund) = (*order_id, *refund_id);
                 effects.message(*retry_at, &CommerceFlow::RetryRefund { user, order, refund });
             }
-            RefundState::Unknown | RefundState::Succeeded => {}
+            RefundState::Requested
+            | RefundState::Rejected
+            | RefundState::Cancelled
+            | RefundState::Unknown
+            | RefundState::Succeeded => {}
         },
         Event::TopUpStarted {
             payment_id,
@@ -135,6 +157,8 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
         }
         Event::Intervened { .. }
         | Event::RefundedToWallet { .. }
+        | Event::RefundDecided { .. }
+        | Event::RefundCancelled { .. }
         | Event::TopUpSettled { .. }
         | Event::Imported { .. } => {}
     }
@@ -166,7 +190,7 @@ fn settle_reservations(
 /// Has the step of a checkout taken that is due: by its payment, which has it, and by the message that asks for it, in case that was lost.
 fn retry(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects: &mut Effects) {
     let Ok(order) = state.order(order_id) else { return };
-    let (payment, purpose) = (order.placement.payment_id, Purpose::Order(order_id));
+    let (payment, purpose) = (order.payment().payment_id, Purpose::Order(order_id));
     match &order.stage {
         Stage::Closing { .. } => effects.message(
             now,
@@ -176,28 +200,91 @@ fn retry(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects
                 purpose,
             },
         ),
-        Stage::Refunding(refund) => {
+        Stage::Fulfilled | Stage::Unfulfilled => {
             // A refund that has failed moves in the same decision, which asks for it anew.
-            if refund.state != RefundState::Processing {
-                refund_payment(user, state, order_id, now, effects);
+            for refund in order.under_way() {
+                if refund.state != RefundState::Processing {
+                    refund_payment(user, state, order_id, refund.refund_id, now, effects);
+                }
             }
         }
-        Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Refunded(_) | Stage::Closed { .. } => {}
+        Stage::AwaitingPayment { .. } | Stage::Closed { .. } => {}
     }
     effects.message(now, &CommerceFlow::RetryPayment { user, payment });
 }
 
-fn refund_payment(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects: &mut Effects) {
+/// Begins another payment of an order; those before it are asked to close.
+fn payment_added(
+    user: UserId,
+    state: &Buyer,
+    order_id: OrderId,
+    payment: OrderPayment,
+    token: &str,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
     let Ok(order) = state.order(order_id) else { return };
-    let Some(refund) = order.refund() else { return };
-    let (payment, attempt, amount) = (order.placement.payment_id, refund.attempt, refund.amount);
-    let refund = refund.refund_id;
+    let (Method::Provider(provider), Stage::AwaitingPayment { expires_at }) = (payment.method, &order.stage)
+    else {
+        return;
+    };
+    close_others(user, state, order_id, now, effects);
+    effects.message(
+        now,
+        &CommerceFlow::StartPayment {
+            user,
+            payment: payment.payment_id,
+            purpose: Purpose::Order(order_id),
+            provider,
+            amount: order.placement.total,
+            token: token.to_owned(),
+            expires_at: Some(*expires_at),
+        },
+    );
+}
+
+/// Asks every payment through a provider to close that does not pay the order.
+fn close_others(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects: &mut Effects) {
+    let Ok(order) = state.order(order_id) else { return };
+    let pays = order.payment();
+    for other in order.payments() {
+        if other != pays && other.method != Method::Wallet {
+            let (payment, purpose) = (other.payment_id, Purpose::Order(order_id));
+            effects.message(
+                now,
+                &CommerceFlow::ClosePayment {
+                    user,
+                    payment,
+                    purpose,
+                },
+            );
+        }
+    }
+}
+
+/// Asks the payment to return the money of a refund, if it is approved and that is where the money goes back to.
+fn refund_payment(
+    user: UserId,
+    state: &Buyer,
+    order_id: OrderId,
+    refund_id: RefundId,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
+    let Ok(order) = state.order(order_id) else { return };
+    let Some(refund) = order
+        .refund(refund_id)
+        .filter(|refund| refund.state.is_under_way())
+    else {
+        return;
+    };
+    let (payment, attempt, amount) = (order.payment().payment_id, refund.attempt, refund.amount);
     effects.message(
         now,
         &CommerceFlow::RefundPayment {
             user,
             payment,
-            refund,
+            refund: refund_id,
             attempt,
             amount,
         },

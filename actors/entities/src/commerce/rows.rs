@@ -2,9 +2,9 @@
 
 use lyceum_domain::commerce::access::Source;
 use lyceum_domain::commerce::buyer::ImportedPurchase;
-use lyceum_domain::commerce::order::{Order, Placement};
+use lyceum_domain::commerce::order::{Line, Order, Placement};
 use lyceum_domain::commerce::payment::{self, Payment, State};
-use lyceum_domain::commerce::{Buyer, Deed, Event, Intervention, Purpose, RefundState};
+use lyceum_domain::commerce::{Buyer, Deed, Event, Intervention, Method, Purpose, Refund, RefundState};
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Column, Effects, Table, row};
@@ -21,7 +21,7 @@ static ORDERS: Table = Table {
                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], \
                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) \
                 AS o(order_id, user_id, payment_id, method, state, saga, due_ms, lines, total, placed_ms, updated_ms) \
-                ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, saga = excluded.saga, \
+                ON CONFLICT (order_id) DO UPDATE SET payment_id = excluded.payment_id, method = excluded.method, state = excluded.state, saga = excluded.saga, \
                 due_at = excluded.due_at, updated_at = excluded.updated_at, \
                 since = CASE WHEN orders.saga = excluded.saga THEN orders.since ELSE excluded.since END",
     columns: &[
@@ -67,14 +67,14 @@ static GRANTS: Table = Table {
 static REFUNDS: Table = Table {
     name: "refunds",
     statement: "INSERT INTO refunds (refund_id, order_id, payment_id, user_id, method, amount, state, attempt, \
-                requested_at, updated_at) \
+                requested_at, updated_at, checker) \
                 SELECT refund_id, order_id, payment_id, user_id, method, amount, state, attempt, \
-                to_timestamp(requested_ms / 1000.0), to_timestamp(updated_ms / 1000.0) \
+                to_timestamp(requested_ms / 1000.0), to_timestamp(updated_ms / 1000.0), checker \
                 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], \
-                $8::bigint[], $9::bigint[], $10::bigint[]) \
-                AS r(refund_id, order_id, payment_id, user_id, method, amount, state, attempt, requested_ms, updated_ms) \
+                $8::bigint[], $9::bigint[], $10::bigint[], $11::uuid[]) \
+                AS r(refund_id, order_id, payment_id, user_id, method, amount, state, attempt, requested_ms, updated_ms, checker) \
                 ON CONFLICT (refund_id) DO UPDATE SET state = excluded.state, attempt = excluded.attempt, \
-                updated_at = excluded.updated_at",
+                updated_at = excluded.updated_at, checker = excluded.checker",
     columns: &[
         Column::Uuid,
         Column::Uuid,
@@ -86,6 +86,7 @@ static REFUNDS: Table = Table {
         Column::Int,
         Column::Time,
         Column::Time,
+        Column::Uuid,
     ],
     key: 1,
 };
@@ -151,34 +152,52 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
         Event::OrderPlaced { order, .. } => {
             order_row(user, state, order.order_id, now, effects);
         }
-        Event::OrderFulfilled { order_id, at } => {
+        Event::OrderFulfilled { order_id, at, .. } => {
             if let Some(order) = order_row(user, state, *order_id, now, effects) {
                 grant_rows(user, &order.placement, *at, None, effects);
             }
         }
-        Event::OrderClosing { order_id, .. } | Event::OrderClosed { order_id, .. } => {
+        Event::OrderClosing { order_id, .. }
+        | Event::OrderClosed { order_id, .. }
+        | Event::PaymentAdded { order_id, .. }
+        | Event::PaymentSurplus { order_id, .. } => {
             order_row(user, state, *order_id, now, effects);
         }
-        Event::FulfilmentFailed { order_id, .. }
-        | Event::RefundedToWallet { order_id, .. }
-        | Event::RefundRequested { order_id, .. }
-        | Event::RefundMoved { order_id, .. } => {
+        Event::FulfilmentFailed {
+            order_id, refund_id, ..
+        }
+        | Event::RefundedToWallet {
+            order_id, refund_id, ..
+        }
+        | Event::RefundRequested {
+            order_id, refund_id, ..
+        }
+        | Event::RefundDecided {
+            order_id, refund_id, ..
+        }
+        | Event::RefundCancelled {
+            order_id, refund_id, ..
+        }
+        | Event::RefundMoved {
+            order_id, refund_id, ..
+        } => {
             let Some(order) = order_row(user, state, *order_id, now, effects) else {
                 return;
             };
-            refund_row(user, order, now, effects);
-            let returned = order
-                .refund()
-                .is_some_and(|refund| refund.state == RefundState::Succeeded);
-            if returned && order.was_fulfilled() {
+            let Some(refund) = order.refund(*refund_id) else {
+                return;
+            };
+            refund_row(user, order, refund, now, effects);
+            if refund.state == RefundState::Succeeded && order.was_fulfilled() {
                 // The columns that are set at the grant are kept as they are.
-                grant_rows(
-                    user,
-                    &order.placement,
-                    order.placement.placed_at,
-                    Some(now),
-                    effects,
-                );
+                let (placement, at) = (&order.placement, order.placement.placed_at);
+                let returned = |line: &&Line| {
+                    order.is_returned(line)
+                        && refund.parts.iter().any(|part| part.course_id == line.course_id)
+                };
+                for line in placement.lines.iter().filter(returned) {
+                    grant_row(user, placement, line, at, Some(now), effects);
+                }
             }
         }
         Event::Imported { purchases } => {
@@ -212,14 +231,14 @@ fn order_row<'state>(
     effects: &mut Effects,
 ) -> Option<&'state Order> {
     let order = state.order(order_id).ok()?;
-    let placement = &order.placement;
+    let (placement, payment) = (&order.placement, order.payment());
     effects.row(
         &ORDERS,
         row![
             order_id,
             user,
-            placement.payment_id,
-            placement.method.name(),
+            payment.payment_id,
+            payment.method.name(),
             order.state().name(),
             order.saga(),
             order.due_at(),
@@ -244,21 +263,32 @@ fn grant_rows(
     effects: &mut Effects,
 ) {
     for line in &placement.lines {
-        effects.row(
-            &GRANTS,
-            row![
-                placement.order_id,
-                line.course_id,
-                "order",
-                user,
-                line.course_version,
-                line.net(),
-                granted_at,
-                revoked_at,
-                line.discount,
-            ],
-        );
+        grant_row(user, placement, line, granted_at, revoked_at, effects);
     }
+}
+
+fn grant_row(
+    user: UserId,
+    placement: &Placement,
+    line: &Line,
+    granted_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+    effects: &mut Effects,
+) {
+    effects.row(
+        &GRANTS,
+        row![
+            placement.order_id,
+            line.course_id,
+            "order",
+            user,
+            line.course_version,
+            line.net(),
+            granted_at,
+            revoked_at,
+            line.discount,
+        ],
+    );
 }
 
 fn import_row(user: UserId, purchase: &ImportedPurchase, effects: &mut Effects) {
@@ -279,22 +309,27 @@ fn import_row(user: UserId, purchase: &ImportedPurchase, effects: &mut Effects) 
     );
 }
 
-fn refund_row(user: UserId, order: &Order, now: Timestamp, effects: &mut Effects) {
-    let Some(refund) = order.refund() else { return };
-    let placement = &order.placement;
+fn refund_row(user: UserId, order: &Order, refund: &Refund, now: Timestamp, effects: &mut Effects) {
+    let (placement, payment) = (&order.placement, order.payment());
+    let through = if order.returns_to_wallet(refund) {
+        Method::Wallet
+    } else {
+        payment.method
+    };
     effects.row(
         &REFUNDS,
         row![
             refund.refund_id,
             placement.order_id,
-            placement.payment_id,
+            payment.payment_id,
             user,
-            placement.method.name(),
+            through.name(),
             refund.amount,
             refund.state.name(),
             refund.attempt,
             refund.requested_at,
             now,
+            refund.checker.as_ref().map(|deed| deed.operator),
         ],
     );
 }
@@ -333,7 +368,6 @@ pub(super) fn collect_payment(
         }
         payment::Event::RefundStarted { .. }
         | payment::Event::RefundMoved { .. }
-        | payment::Event::SurplusCaptured { .. }
         | payment::Event::Intervened { .. } => return,
         payment::Event::Cancelled { purpose, .. } => Some(*purpose),
         payment::Event::Started { .. }
@@ -344,6 +378,7 @@ pub(super) fn collect_payment(
         | payment::Event::Awaited { .. }
         | payment::Event::Pending { .. }
         | payment::Event::Succeeded { .. }
+        | payment::Event::SurplusCaptured { .. }
         | payment::Event::Declined { .. } => state.terms().map(|terms| terms.purpose),
     };
     let Some(purpose) = purpose else { return };
@@ -353,7 +388,7 @@ pub(super) fn collect_payment(
     };
     let terms = state.terms();
     let charge_id = match state.state() {
-        State::Succeeded { charge_id } => Some(charge_id),
+        State::Succeeded { charge_id } | State::Surplus { charge_id } => Some(charge_id),
         _ => None,
     };
     let next = state.state().next();

@@ -65,10 +65,14 @@ fn order_of(event: &Event) -> Option<OrderId> {
         Event::Purchased(order) | Event::OrderPlaced { order, .. } => Some(order.order_id),
         Event::OrderFulfilled { order_id, .. }
         | Event::FulfilmentFailed { order_id, .. }
+        | Event::PaymentAdded { order_id, .. }
+        | Event::PaymentSurplus { order_id, .. }
         | Event::OrderClosing { order_id, .. }
         | Event::OrderClosed { order_id, .. }
         | Event::RefundedToWallet { order_id, .. }
         | Event::RefundRequested { order_id, .. }
+        | Event::RefundDecided { order_id, .. }
+        | Event::RefundCancelled { order_id, .. }
         | Event::RefundMoved { order_id, .. }
         | Event::Intervened { order_id, .. } => Some(*order_id),
         Event::TopUpStarted { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lyceum_domain::commerce::ledger::{Account, Entry};
 use lyceum_domain::commerce::order::no_discount;
 use lyceum_domain::commerce::payment::{self, ChargeOutcome, Payment};
+use lyceum_domain::commerce::refund::Wanted;
 use lyceum_domain::commerce::{
     Adjustment, Buyer, Command, Deed, Intervention, Line, Method, PlaceOrder, Provider, Purpose, Settlement,
     adjustment,
@@ -131,7 +132,8 @@ fn a_wallet_refund_writes_its_reversal_and_revokes_the_grant() {
         order_id,
         refund_id,
         reason: "no".into(),
-        amount: None,
+        wanted: Wanted::default(),
+        requester: None,
     };
     let effects = act(&mut buyer, &binding, refund);
 

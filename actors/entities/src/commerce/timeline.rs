@@ -4,7 +4,7 @@
 //! refunds and grants. Moments of one millisecond keep the order of their ranks, so that a page can begin anywhere.
 
 use lyceum_domain::commerce::ledger::Step;
-use lyceum_domain::ids::{CourseId, OrderId, RefundId, UserId};
+use lyceum_domain::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::StoreError;
 use serde_json::Value;
@@ -52,7 +52,7 @@ const SOURCES: [&str; 8] = [
 const LEDGER: i32 = 4;
 const GRANT: i32 = 5;
 
-/// `$1` user, `$2` order, `$3` payment, `$4` the order's text, `$5` the texts that callbacks refer by, `$6` ids that postings stand for.
+/// `$1` user, `$2` order, `$3` its payments, `$4` the order's text, `$5` the texts that callbacks refer by, `$6` ids that postings stand for.
 ///
 /// An event of the buyer is the order's if it names it; those of the payment all are.
 const MOMENTS: &str = "WITH moments AS ( \
@@ -62,14 +62,14 @@ const MOMENTS: &str = "WITH moments AS ( \
     FROM events AS e CROSS JOIN LATERAL json_array_elements(e.events) WITH ORDINALITY AS j (event, place) \
     WHERE e.kind = 4 AND e.entity = $1 AND j.event::text LIKE '%' || $4 || '%' \
     UNION ALL \
-    SELECT (extract(epoch FROM e.at) * 1000)::bigint, 1, lpad(e.version::text, 12, '0') || '.' || lpad(j.place::text, 3, '0'), \
+    SELECT (extract(epoch FROM e.at) * 1000)::bigint, 1, e.entity::text || '.' || lpad(e.version::text, 12, '0') || '.' || lpad(j.place::text, 3, '0'), \
         j.event->>'type', j.event::text, NULL \
     FROM events AS e CROSS JOIN LATERAL json_array_elements(e.events) WITH ORDINALITY AS j (event, place) \
-    WHERE e.kind = 5 AND e.entity = $3 \
+    WHERE e.kind = 5 AND e.entity = ANY ($3) \
     UNION ALL \
     SELECT (extract(epoch FROM o.due_at) * 1000)::bigint, 2, o.id::text, o.payload->>'type', \
         json_build_object('attempts', o.attempts, 'faults', o.faults)::text, NULL \
-    FROM outbox AS o WHERE (o.kind = 5 AND o.entity = $3) \
+    FROM outbox AS o WHERE (o.kind = 5 AND o.entity = ANY ($3)) \
         OR (o.kind = 4 AND o.entity = $1 AND o.payload::text LIKE '%' || $4 || '%') \
     UNION ALL \
     SELECT (extract(epoch FROM p.received_at) * 1000)::bigint, 3, p.event_id, p.kind, \
@@ -93,7 +93,7 @@ const MOMENTS: &str = "WITH moments AS ( \
     UNION ALL \
     SELECT (extract(epoch FROM d.died_at) * 1000)::bigint, 7, d.id::text, d.payload->>'type', \
         json_build_object('attempts', d.attempts, 'refusal', d.reason)::text, NULL \
-    FROM dead_letters AS d WHERE (d.kind = 5 AND d.entity = $3) \
+    FROM dead_letters AS d WHERE (d.kind = 5 AND d.entity = ANY ($3)) \
         OR (d.kind = 4 AND d.entity = $1 AND d.payload::text LIKE '%' || $4 || '%')) \
     SELECT at_ms, rank, key, what, details, id FROM moments \
     WHERE (at_ms, rank, key COLLATE \"C\") > ($7, $8, $9) ORDER BY at_ms, rank, key COLLATE \"C\" LIMIT $10";
@@ -115,8 +115,17 @@ impl CommerceQueries {
         const REFUNDS: &str = "SELECT refund_id FROM refunds WHERE order_id = $1";
         let order_uuid = uuid(order.as_u128());
         let rows = self.database.query(REFUNDS, &[&order_uuid]).await?;
-        let mut sources = vec![order_uuid, uuid(payment.as_u128())];
-        let mut references = vec![payment.to_string()];
+        const PAYMENTS: &str = "SELECT payment_id FROM payments WHERE order_id = $1";
+        let mut payments = vec![uuid(payment.as_u128())];
+        for row in &self.database.query(PAYMENTS, &[&order_uuid]).await? {
+            payments.push(row.try_get(0)?);
+        }
+        let mut sources = vec![order_uuid];
+        let mut references = Vec::new();
+        for payment in &payments {
+            sources.push(*payment);
+            references.push(PaymentId::from_u128(payment.as_u128()).to_string());
+        }
         for row in &rows {
             let refund: Uuid = row.try_get(0)?;
             references.push(RefundId::from_u128(refund.as_u128()).to_string());
@@ -126,7 +135,7 @@ impl CommerceQueries {
             rank: -1,
             ..Position::default()
         });
-        let (user, payment) = (uuid(user.as_u128()), uuid(payment.as_u128()));
+        let user = uuid(user.as_u128());
         let rows = self
             .database
             .query(
@@ -134,7 +143,7 @@ impl CommerceQueries {
                 &[
                     &user,
                     &order_uuid,
-                    &payment,
+                    &payments,
                     &order.to_string(),
                     &references,
                     &sources,

@@ -32,7 +32,8 @@ const WORDS: &[&str] = &[
     "completed", "compensated", "proposed", "posted", "rejected", "provider_clearing", "user_wallet", "wallet_hold", "creator_payable",
     "affiliate_payable", "platform_revenue", "fees", "tax_payable", "chargeback_reserve", "refund_payable", "retry", "compensate",
     "reconcile", "send", "payment_declined", "purchased", "order_placed", "order_fulfilled", "fulfilment_failed",
-    "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "intervened", "adjusted", "adjustment_refused", "started",
+    "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "refund_decided", "refund_cancelled", "requested",
+    "partially_refunded", "unfulfilled", "original", "payment_added", "payment_surplus", "surplus", "intervened", "adjusted", "adjustment_refused", "started",
     "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
     // Webhooks. Addresses may hold what only their owner knows, so they stay hidden.
     "enabled", "disabled", "gone", "failing", "order.fulfilled", "order.cancelled", "order.expired", "order.refunded",
@@ -58,7 +59,7 @@ const FIELDS: &[&str] = &[
     "revoked_at", "placement", "order_id", "payment_id", "method", "lines", "total", "placed_at", "refundable_until", "course_id",
     "share_bps", "timeline", "refund", "refund_id", "requested_at", "provider", "terms", "purpose", "token", "settlement",
     "refunds", "charge_id", "next", "action", "due_at", "expires", "order", "import", "adjustments", "adjustment_id", "entries",
-    "account", "owner", "proposal", "maker", "checker", "operator", "deed", "index", "retry_at", "refusal",
+    "account", "owner", "proposal", "maker", "checker", "operator", "deed", "index", "retry_at", "refusal", "parts", "destination", "requester", "awaits_approval", "approved", "payment", "paid", "paid_by", "further", "surplus",
     // Webhooks.
     "endpoints", "events", "secret_version", "previous_until", "created_at",
     // Profiles.

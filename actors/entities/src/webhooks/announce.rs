@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use lyceum_domain::commerce::order::{CloseReason, Line, Placement};
+use lyceum_domain::commerce::order::{CloseReason, Line, Order};
 use lyceum_domain::commerce::{Buyer, Event, RefundState};
 use lyceum_domain::ids::{CourseId, OrderId, UserId, WebhookEventId};
 use lyceum_domain::webhooks::EventType;
@@ -68,7 +68,7 @@ struct Item<'a> {
     /// What was not paid of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     discount: Option<Money>,
-    /// The creator's part of what was paid.
+    /// The creator's part of what was paid, or what a refund takes back of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     earned: Option<Money>,
 }
@@ -110,6 +110,12 @@ pub(crate) fn after_buyer(
     };
     let Ok(order) = state.order(order_id) else { return };
     let placement = &order.placement;
+    let refund = match event {
+        Event::RefundedToWallet { refund_id, .. } | Event::RefundMoved { refund_id, .. } => {
+            order.refund(*refund_id)
+        }
+        _ => None,
+    };
     let mut announce = |user: UserId, event_type: EventType, body: String| {
         let announcement = Announcement {
             user,
@@ -125,39 +131,55 @@ pub(crate) fn after_buyer(
             Event::OrderClosed { reason, .. } => Some(reason.name()),
             _ => None,
         };
-        let refunded = order.refund().map(|refund| refund.amount);
-        announce(
-            user,
-            of_order,
-            order_body(of_order, placement, reason, refunded, now),
-        );
+        let refunded = refund.map(|refund| refund.amount);
+        announce(user, of_order, order_body(of_order, order, reason, refunded, now));
     }
     // What was never fulfilled was no sale, so that its money goes back to nobody's loss.
     let Some(of_sale) = of_sale.filter(|_| order.was_fulfilled()) else {
         return;
     };
-    let creators: BTreeSet<UserId> = placement
-        .lines
+    // What each line earned, or what the refund took back of it.
+    let shares: Vec<(&Line, Money)> = match refund {
+        None => placement
+            .lines
+            .iter()
+            .map(|line| (line, line.net().share(line.share_bps)))
+            .collect(),
+        Some(refund) => {
+            let back = order.taken_back(refund);
+            let share = |line: &Line| back.iter().find(|back| back.course_id == line.course_id);
+            let lines = placement.lines.iter();
+            lines
+                .filter_map(|line| Some((line, share(line)?.creator_share)))
+                .collect()
+        }
+    };
+    let creators: BTreeSet<UserId> = shares
         .iter()
-        .map(|line| line.creator)
+        .map(|(line, _)| line.creator)
         .filter(|creator| listeners.hears(*creator))
         .collect();
     for creator in creators {
-        announce(creator, of_sale, sale_body(of_sale, placement, creator, now));
+        announce(
+            creator,
+            of_sale,
+            sale_body(of_sale, order_id, &shares, creator, now),
+        );
     }
 }
 
 fn order_body(
     event_type: EventType,
-    placement: &Placement,
+    order: &Order,
     reason: Option<&'static str>,
     refunded: Option<Money>,
     now: Timestamp,
 ) -> String {
+    let placement = &order.placement;
     let data = OrderData {
         order_id: placement.order_id,
         total: placement.total,
-        payment_method: placement.method.name(),
+        payment_method: order.payment().method.name(),
         placed_at: placement.placed_at,
         items: placement.lines.iter().map(|line| item(line, None)).collect(),
         reason,
@@ -166,13 +188,17 @@ fn order_body(
     written(event_type, data, now)
 }
 
-fn sale_body(event_type: EventType, placement: &Placement, creator: UserId, now: Timestamp) -> String {
-    let own = placement.lines.iter().filter(|line| line.creator == creator);
+fn sale_body(
+    event_type: EventType,
+    order_id: OrderId,
+    shares: &[(&Line, Money)],
+    creator: UserId,
+    now: Timestamp,
+) -> String {
+    let own = shares.iter().filter(|(line, _)| line.creator == creator);
     let data = SaleData {
-        order_id: placement.order_id,
-        items: own
-            .map(|line| item(line, Some(line.net().share(line.share_bps))))
-            .collect(),
+        order_id,
+        items: own.map(|(line, share)| item(line, Some(*share))).collect(),
     };
     written(event_type, data, now)
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::posting::{self, TOP_UP, UNFULFILLED};
-use super::{Books, Line, Order, Refund, TopUp, adjustment, id, money, sale, state_name};
+use super::{Books, Line, Order, TopUp, adjustment, id, money, refund, sale, state_name};
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
     match event_type {
@@ -23,19 +23,43 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
         }
         "order_fulfilled" => {
             let (order_id, order) = known(books, user, event)?;
+            if order.refunds.iter().any(super::Refund::succeeded) || order.fulfilled {
+                return None;
+            }
+            paid(order, event)?;
             order.state = "fulfilled";
             order.fulfilled = true;
             let order = order.clone();
+            if !order.further.is_empty() && order.pays().1 == "wallet" {
+                spend(books, &order);
+            }
             posting::sale(books, order_id, &order);
             Some(())
         }
         "fulfilment_failed" => {
             let (order_id, order) = known(books, user, event)?;
-            order.state = "refunding";
-            order.refund = Some(refund(event, "processing")?);
+            paid(order, event)?;
+            refund::begin(order, &refund::Event(event), "processing")?;
             let order = order.clone();
             posting::capture_without_sale(books, (order_id, UNFULFILLED), &order);
             Some(())
+        }
+        "payment_added" => {
+            let (_, order) = known(books, user, event)?;
+            let payment = further(&event["payment"])?;
+            if order.state != "pending" || order.has_payment(payment.0) {
+                return None;
+            }
+            order.further.push(payment);
+            Some(())
+        }
+        "payment_surplus" => {
+            let (_, order) = known(books, user, event)?;
+            let payment = id("pay", &event["payment_id"])?;
+            let is_another = order.has_payment(payment) && order.pays().0 != payment;
+            let captured = order.fulfilled || !order.refunds.is_empty();
+            order.surplus.push(payment);
+            (is_another && captured).then_some(())
         }
         "order_closing" => known(books, user, event).map(|_| ()),
         "order_closed" => {
@@ -47,23 +71,11 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             };
             Some(())
         }
-        "refund_requested" => {
-            let (_, order) = known(books, user, event)?;
-            order.state = "refunding";
-            order.refund = Some(refund(event, "processing")?);
-            Some(())
+        "refund_requested" | "refunded_to_wallet" | "refund_decided" | "refund_cancelled"
+        | "refund_moved" => {
+            let (order_id, _) = known(books, user, event)?;
+            refund::apply(books, (order_id, user), event_type, event)
         }
-        "refunded_to_wallet" => {
-            let (order_id, order) = known(books, user, event)?;
-            order.state = "refunded";
-            let refund = refund(event, "succeeded")?;
-            let refund_id = refund.id;
-            order.refund = Some(refund);
-            let order = order.clone();
-            *books.wallets.entry(user).or_default() += order.total;
-            posting::reverse(books, order_id, refund_id, &order)
-        }
-        "refund_moved" => refund_moved(books, user, event),
         "top_up_started" => {
             let (amount, currency) = money(&event["amount"])?;
             let top_up = TopUp {
@@ -135,10 +147,33 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
         total,
         currency,
         fulfilled: false,
-        refund: None,
+        refunds: vec![],
+        further: vec![],
+        paid: None,
+        surplus: vec![],
         sales: sale::reserved_by(value)?,
     };
     Some((id("ord", &value["order_id"])?, order))
+}
+
+/// One payment of an order beside its first.
+fn further(value: &Value) -> Option<(Uuid, String)> {
+    let method = &value["method"];
+    let method = method.as_str().or_else(|| method["provider"].as_str())?;
+    Some((id("pay", &value["payment_id"])?, method.to_owned()))
+}
+
+/// Notes which of several payments paid.
+fn paid(order: &mut Order, event: &Value) -> Option<()> {
+    if event["paid"].is_null() {
+        return order.further.is_empty().then_some(());
+    }
+    let payment = further(&event["paid"])?;
+    order.paid = Some(payment.0);
+    if !order.has_payment(payment.0) {
+        order.further.push(payment);
+    }
+    Some(())
 }
 
 fn place(books: &mut Books, order_id: Uuid, order: Order) -> Option<()> {
@@ -150,33 +185,6 @@ fn known<'books>(books: &'books mut Books, user: Uuid, event: &Value) -> Option<
     let order_id = id("ord", &event["order_id"])?;
     let order = books.orders.get_mut(&order_id)?;
     (order.user == user).then_some((order_id, order))
-}
-
-fn refund(event: &Value, state: &str) -> Option<Refund> {
-    Some(Refund {
-        id: id("ref", &event["refund_id"])?,
-        attempt: 1,
-        state: state.to_owned(),
-    })
-}
-
-fn refund_moved(books: &mut Books, user: Uuid, event: &Value) -> Option<()> {
-    let state = state_name(&event["state"])?.to_owned();
-    let attempt = event["attempt"].as_i64()?;
-    let (order_id, order) = known(books, user, event)?;
-    let refund = order.refund.as_mut()?;
-    if refund.id != id("ref", &event["refund_id"])? {
-        return None;
-    }
-    refund.attempt = attempt;
-    refund.state.clone_from(&state);
-    if state != "succeeded" {
-        return Some(());
-    }
-    let refund_id = refund.id;
-    order.state = "refunded";
-    let order = order.clone();
-    posting::reverse(books, order_id, refund_id, &order)
 }
 
 fn top_up_settled(books: &mut Books, user: Uuid, event: &Value) -> Option<()> {

@@ -97,8 +97,8 @@ pub(super) async fn tables(
         let text = format!(
             "user {} payment {} method {} state {} lines {} total {}",
             order.user,
-            order.payment,
-            order.method,
+            order.pays().0,
+            order.pays().1,
             order.state,
             order.lines.len(),
             order.total
@@ -114,8 +114,8 @@ pub(super) async fn tables(
         CASE WHEN revoked_at IS NULL THEN 'no' ELSE 'yes' END) FROM grants";
     texts(GRANTS, grants(books), sql, snapshot, report).await?;
 
-    let sql = "SELECT refund_id::text, format('order %s payment %s user %s method %s amount %s state %s attempt %s', \
-        order_id, payment_id, user_id, method, amount, state, attempt) FROM refunds";
+    let sql = "SELECT refund_id::text, format('order %s payment %s user %s method %s amount %s state %s attempt %s checker %s', \
+        order_id, payment_id, user_id, method, amount, state, attempt, coalesce(checker::text, '-')) FROM refunds";
     texts(REFUNDS, refunds(books), sql, snapshot, report).await?;
 
     let sql = "SELECT payment_id::text, format('user %s order %s provider %s amount %s state %s attempt %s charge %s', \
@@ -163,8 +163,8 @@ pub(super) async fn tables(
 fn grants(books: &Books) -> HashMap<String, String> {
     let mut grants = HashMap::new();
     for (order_id, order) in books.orders.iter().filter(|(_, order)| order.fulfilled) {
-        let revoked = if order.state == "refunded" { "yes" } else { "no" };
         for line in &order.lines {
+            let revoked = if order.is_returned(line) { "yes" } else { "no" };
             grants.insert(
                 format!("{} of order by {order_id}", line.course),
                 format!(
@@ -187,15 +187,20 @@ fn grants(books: &Books) -> HashMap<String, String> {
 }
 
 fn refunds(books: &Books) -> HashMap<String, String> {
-    let refund = |(order_id, order): (&Uuid, &super::Order)| {
-        let refund = order.refund.as_ref()?;
-        let text = format!(
-            "order {order_id} payment {} user {} method {} amount {} state {} attempt {}",
-            order.payment, order.user, order.method, order.total, refund.state, refund.attempt
-        );
-        Some((refund.id.to_string(), text))
-    };
-    books.orders.iter().filter_map(refund).collect()
+    let mut refunds = HashMap::new();
+    for (order_id, order) in &books.orders {
+        for refund in &order.refunds {
+            let (payment, method) = order.pays();
+            let method = if refund.to_wallet { "wallet" } else { method };
+            let checker = refund.checker.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let text = format!(
+                "order {order_id} payment {payment} user {} method {method} amount {} state {} attempt {} checker {checker}",
+                order.user, refund.amount, refund.state, refund.attempt
+            );
+            refunds.insert(refund.id.to_string(), text);
+        }
+    }
+    refunds
 }
 
 fn payments(books: &Books) -> HashMap<String, String> {

@@ -45,9 +45,12 @@ pub(super) fn apply(books: &mut Books, payment_id: Uuid, event_type: &str, event
             if event["index"].as_u64()? != u64::try_from(index).ok()? {
                 return None;
             }
-            payment
-                .surplus
-                .push((event["charge_id"].as_str()?.to_owned(), false));
+            let charge = event["charge_id"].as_str()?.to_owned();
+            // The whole payment was once too often, because another had paid the order.
+            if payment.charge.as_ref() == Some(&charge) {
+                payment.state = "surplus";
+            }
+            payment.surplus.push((charge, false));
             return surplus(books, payment_id, index, false);
         }
         "refund_started" => {}
@@ -91,6 +94,6 @@ impl Books {
         }
         let payment: &Payment = self.payments.get(&payment_id)?;
         let order = self.orders.get(&payment.order?)?;
-        (order.payment == payment_id).then_some(order.user)
+        order.has_payment(payment_id).then_some(order.user)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Books, Order};
+use super::{Books, Line, Order, Refund};
 
 /// Which of a source's transactions it is.
 pub(super) const SALE: i16 = 1;
@@ -87,13 +87,13 @@ fn post(books: &mut Books, key: (Uuid, i16), mut posting: Posting) {
 
 fn sale_of(order: &Order) -> Posting {
     let mut posting = Posting::new(order.user, &order.currency);
-    if order.method == "wallet" {
+    if order.pays().1 == "wallet" {
         posting.add(USER_WALLET, Some(order.user), -order.total);
     } else {
         posting.add(PROVIDER_CLEARING, None, -order.total);
     }
     for line in &order.lines {
-        let share = line.net() * line.share_bps.min(10_000) / 10_000;
+        let share = share_of(line);
         posting.add(CREATOR_PAYABLE, Some(line.creator), share);
         posting.add(PLATFORM_REVENUE, None, line.net() - share);
     }
@@ -130,16 +130,37 @@ pub(super) fn top_up(books: &mut Books, key: (Uuid, i16), user: Uuid, amount: i6
     post(books, key, posting);
 }
 
-/// The return of everything that was posted for an order.
-pub(super) fn reverse(books: &mut Books, order_id: Uuid, refund_id: Uuid, order: &Order) -> Option<()> {
-    let step = if order.fulfilled { SALE } else { UNFULFILLED };
-    if order.total == 0 {
-        return Some(());
+/// The return of a part, or of all, of what was posted for an order. Of each line its creator gives back their share of what has been
+/// returned so far, rounded down, less what they gave back before; so the last return takes the rest.
+pub(super) fn refund(books: &mut Books, refund: &Refund, order: &Order) {
+    let mut back = Posting::new(order.user, &order.currency);
+    if refund.to_wallet {
+        back.add(USER_WALLET, Some(order.user), refund.amount);
+    } else {
+        back.add(PROVIDER_CLEARING, None, refund.amount);
     }
-    let mut back = books.postings.get(&(order_id, step))?.clone();
-    for amount in back.entries.values_mut() {
-        *amount = -*amount;
+    if !order.fulfilled {
+        back.add(REFUND_PAYABLE, Some(order.user), -refund.amount);
+        return post(books, (refund.id, REFUND), back);
     }
-    post(books, (refund_id, REFUND), back);
-    Some(())
+    for (course, amount) in &refund.parts {
+        let Some(line) = order.lines.iter().find(|line| line.course == *course) else {
+            continue;
+        };
+        let before = order
+            .returned_before(*course, Some(refund.id))
+            .unwrap_or_default();
+        let given_back = |returned: i64| match line.net() {
+            0 => 0,
+            price => i128::from(share_of(line)) * i128::from(returned) / i128::from(price),
+        };
+        let share = i64::try_from(given_back(before + amount) - given_back(before)).unwrap_or_default();
+        back.add(CREATOR_PAYABLE, Some(line.creator), -share);
+        back.add(PLATFORM_REVENUE, None, share - amount);
+    }
+    post(books, (refund.id, REFUND), back);
+}
+
+fn share_of(line: &Line) -> i64 {
+    line.net() * line.share_bps.min(10_000) / 10_000
 }

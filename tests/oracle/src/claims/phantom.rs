@@ -78,7 +78,7 @@ pub(super) fn examine(
             Shape::Order { courses, method },
         );
         // What could not be fulfilled goes back without anybody asking.
-        if let Some(refund) = order.refund.as_ref().filter(|_| order.fulfilled) {
+        for refund in order.refunds.iter().filter(|_| order.fulfilled) {
             explain(
                 order.user,
                 refund.id,

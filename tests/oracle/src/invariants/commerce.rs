@@ -11,7 +11,8 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         "SELECT o.order_id, o.state, o.lines, count(g.source_id) AS live FROM orders AS o \
          LEFT JOIN grants AS g ON g.source_id = o.order_id AND g.source = 'order' AND g.revoked_at IS NULL \
          GROUP BY o.order_id HAVING NOT CASE o.state WHEN 'fulfilled' THEN count(g.source_id) = o.lines \
-            WHEN 'refunding' THEN count(g.source_id) IN (0, o.lines) ELSE count(g.source_id) = 0 END",
+            WHEN 'partially_refunded' THEN count(g.source_id) <= o.lines AND (count(g.source_id) > 0 OR o.total > 0) \
+            WHEN 'refunding' THEN count(g.source_id) <= o.lines ELSE count(g.source_id) = 0 END",
     ),
     invariant(
         "access.one_grant_per_course",
@@ -23,11 +24,13 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "access.has_its_order",
         Always,
-        "A grant by an order belongs to that order's buyer, and is taken back exactly when the money has gone back.",
+        "A grant by an order belongs to that order's buyer, is taken back once all the money has gone back, and never before some has.",
         "SELECT g.source_id, g.course_id, g.user_id, o.user_id AS buyer, o.state, g.revoked_at FROM grants AS g \
          LEFT JOIN orders AS o ON o.order_id = g.source_id \
          WHERE g.source = 'order' AND (o.order_id IS NULL OR o.user_id <> g.user_id \
-            OR (g.revoked_at IS NOT NULL) <> (o.state = 'refunded'))",
+            OR (g.revoked_at IS NULL AND o.state = 'refunded') \
+            OR (g.revoked_at IS NOT NULL AND NOT EXISTS ( \
+                SELECT FROM refunds AS r WHERE r.order_id = o.order_id AND r.state = 'succeeded')))",
     ),
     invariant(
         "access.pins_version_and_price",
@@ -61,20 +64,29 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         AtRest,
         "An order through a provider is fulfilled or refunded exactly if its payment succeeded.",
         "SELECT o.order_id, o.state, p.state AS payment FROM orders AS o JOIN payments AS p ON p.payment_id = o.payment_id \
-         WHERE (p.state = 'succeeded') <> (o.state IN ('fulfilled', 'refunding', 'refunded'))",
+         WHERE (p.state = 'succeeded') <> (o.state IN ('fulfilled', 'refunding', 'refunded', 'partially_refunded'))",
     ),
     invariant(
         "payment.belongs_to_its_order",
         AtRest,
-        "A payment for an order is the one that the order names; one for a wallet names no order.",
+        "A payment for an order has its order, which names it if it succeeded; one for a wallet names no order.",
         "SELECT p.payment_id, p.purpose, p.order_id, o.payment_id AS named FROM payments AS p \
          LEFT JOIN orders AS o ON o.order_id = p.order_id \
-         WHERE CASE p.purpose WHEN 'order' THEN o.payment_id IS DISTINCT FROM p.payment_id \
+         WHERE CASE p.purpose \
+            WHEN 'order' THEN o.order_id IS NULL OR (p.state = 'succeeded' AND o.payment_id <> p.payment_id) \
             ELSE p.order_id IS NOT NULL END",
     ),
     invariant(
+        "payment.surplus_is_of_a_paid_order",
+        AtRest,
+        "A payment whose money goes back because another had paid is of an order that another has paid.",
+        "SELECT p.payment_id, p.order_id, o.payment_id AS paid_by, o.state FROM payments AS p \
+         LEFT JOIN orders AS o ON o.order_id = p.order_id WHERE p.state = 'surplus' AND (o.order_id IS NULL \
+            OR o.payment_id = p.payment_id OR o.state IN ('pending', 'cancelled', 'expired'))",
+    ),
+    invariant(
         "payment.one_success_per_order",
-        Sampled,
+        AtRest,
         "No order is charged twice.",
         "SELECT order_id, count(*) AS successes FROM payments WHERE state = 'succeeded' AND order_id IS NOT NULL \
          GROUP BY order_id HAVING count(*) > 1",
@@ -82,34 +94,49 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "payment.success_has_its_charge",
         Always,
-        "A payment has the provider's charge exactly if it succeeded, and no charge pays twice.",
+        "A payment has the provider's charge exactly if it was captured, and no charge pays twice.",
         "SELECT payment_id, state, charge_id FROM ( \
             SELECT payment_id, state, charge_id, provider, count(*) OVER (PARTITION BY provider, charge_id) AS uses \
             FROM payments) AS p \
-         WHERE (state = 'succeeded') <> (charge_id IS NOT NULL) OR (charge_id IS NOT NULL AND uses > 1)",
+         WHERE (state IN ('succeeded', 'surplus')) <> (charge_id IS NOT NULL) OR (charge_id IS NOT NULL AND uses > 1)",
     ),
     invariant(
         "refund.within_capture",
         Sampled,
-        "Refunds of an order, whatever their state, never exceed what it cost.",
+        "Refunds of an order that are neither rejected nor cancelled never exceed what it cost, together.",
         "SELECT o.order_id, o.total, sum(r.amount) AS refunds FROM orders AS o JOIN refunds AS r USING (order_id) \
-         GROUP BY o.order_id HAVING sum(r.amount) > o.total",
+         WHERE r.state NOT IN ('rejected', 'cancelled') GROUP BY o.order_id HAVING sum(r.amount) > o.total",
     ),
     invariant(
         "refund.agrees_with_its_order",
         Always,
-        "A refund is of its order's buyer, payment and method; its order is refunded if it succeeded, else refunding.",
+        "A refund is of its order's buyer and payment, goes back by its method or to the wallet, and has left its mark on the order.",
         "SELECT r.refund_id, r.state, r.order_id, o.state AS order_state FROM refunds AS r \
          LEFT JOIN orders AS o ON o.order_id = r.order_id \
-         WHERE o.order_id IS NULL OR o.user_id <> r.user_id OR o.payment_id <> r.payment_id OR o.method <> r.method \
-            OR o.state <> CASE r.state WHEN 'succeeded' THEN 'refunded' ELSE 'refunding' END",
+         WHERE o.order_id IS NULL OR o.user_id <> r.user_id OR o.payment_id <> r.payment_id \
+            OR r.method NOT IN (o.method, 'wallet') \
+            OR NOT CASE WHEN r.state = 'succeeded' THEN o.state IN ('refunded', 'partially_refunded', 'refunding') \
+                WHEN r.state IN ('processing', 'unknown', 'failed') THEN o.state = 'refunding' \
+                ELSE o.state IN ('fulfilled', 'refunded', 'partially_refunded', 'refunding') END",
     ),
     invariant(
         "refund.of_each_refunded_order",
         Always,
-        "An order that is refunding or refunded has its refund.",
-        "SELECT o.order_id, o.state FROM orders AS o WHERE o.state IN ('refunding', 'refunded') \
-            AND NOT EXISTS (SELECT FROM refunds AS r WHERE r.order_id = o.order_id)",
+        "An order that is refunding has a refund under way, and one that is refunded has had all of its money returned.",
+        "SELECT o.order_id, o.state FROM orders AS o LEFT JOIN refunds AS r USING (order_id) \
+         WHERE o.state IN ('refunding', 'refunded', 'partially_refunded') GROUP BY o.order_id HAVING NOT CASE o.state \
+            WHEN 'refunding' THEN count(*) FILTER (WHERE r.state IN ('processing', 'unknown', 'failed')) > 0 \
+            WHEN 'refunded' THEN count(r.refund_id) > 0 \
+                AND coalesce(sum(r.amount) FILTER (WHERE r.state = 'succeeded'), 0) = o.total \
+            ELSE count(*) FILTER (WHERE r.state = 'succeeded') > 0 END",
+    ),
+    invariant(
+        "refund.is_approved_by_somebody_else",
+        Always,
+        "Nobody has decided about a refund that they asked for, and none that waits was decided about.",
+        "SELECT refund_id, user_id, checker, state FROM refunds \
+         WHERE checker = user_id OR (checker IS NOT NULL AND state IN ('requested', 'cancelled')) \
+            OR (checker IS NULL AND state = 'rejected')",
     ),
     invariant(
         "hold.matches_open_orders",

@@ -121,16 +121,27 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "ledger.refund_reverses_its_sale",
         Always,
-        "A refund takes back entry for entry what the sale, or the capture without a sale, had posted.",
-        "SELECT r.refund_id, r.order_id, r.amount FROM refunds AS r \
-         LEFT JOIN ledger_transactions AS back ON back.source_id = r.refund_id AND back.step = 4 \
-         WHERE r.state = 'succeeded' AND r.amount > 0 AND (back.source_id IS NULL OR EXISTS ( \
-            SELECT FROM (SELECT e.account, e.owner_id, e.amount FROM ledger_transactions AS t \
-                CROSS JOIN LATERAL unnest(t.accounts, t.owners, t.amounts) AS e (account, owner_id, amount) \
-                WHERE t.source_id = r.order_id AND t.step IN (1, 3) \
-                UNION ALL SELECT e.account, e.owner_id, e.amount \
-                FROM unnest(back.accounts, back.owners, back.amounts) AS e (account, owner_id, amount)) AS both_ways \
-            GROUP BY account, owner_id HAVING sum(amount) <> 0))",
+        "Once all of an order's money has gone back, its refunds have taken back entry for entry what its sale, or its capture \
+         without a sale, had given to anybody but the payer.",
+        "SELECT o.order_id, o.total, b.account, b.owner_id, sum(b.amount) AS left_over FROM orders AS o JOIN ( \
+            SELECT t.source_id AS order_id, e.account, e.owner_id, e.amount FROM ledger_transactions AS t \
+                CROSS JOIN LATERAL unnest(t.accounts, t.owners, t.amounts) AS e (account, owner_id, amount) WHERE t.step IN (1, 3) \
+            UNION ALL SELECT r.order_id, e.account, e.owner_id, e.amount FROM refunds AS r \
+                JOIN ledger_transactions AS t ON t.source_id = r.refund_id AND t.step = 4 \
+                CROSS JOIN LATERAL unnest(t.accounts, t.owners, t.amounts) AS e (account, owner_id, amount)) AS b USING (order_id) \
+         WHERE o.state = 'refunded' AND b.account NOT IN (1, 2) \
+         GROUP BY o.order_id, b.account, b.owner_id HAVING sum(b.amount) <> 0",
+    ),
+    invariant(
+        "ledger.refund_returns_its_amount",
+        Always,
+        "A refund that has succeeded has brought its amount to the wallet, or to the provider, and nothing else to either.",
+        "SELECT r.refund_id, r.method, r.amount, b.accounts, b.amounts FROM refunds AS r \
+         LEFT JOIN ledger_transactions AS b ON b.source_id = r.refund_id AND b.step = 4 \
+         WHERE r.state = 'succeeded' AND r.amount > 0 AND r.amount IS DISTINCT FROM ( \
+            SELECT sum(e.amount) FILTER (WHERE e.account = CASE r.method WHEN 'wallet' THEN 2 ELSE 1 END) \
+                + count(*) FILTER (WHERE e.account = CASE r.method WHEN 'wallet' THEN 1 ELSE 2 END) \
+            FROM unnest(b.accounts, b.amounts) AS e (account, amount))",
     ),
     invariant(
         "ledger.adjustment_is_posted_as_proposed",

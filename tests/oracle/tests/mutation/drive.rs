@@ -112,6 +112,8 @@ impl Drive {
         self.put_right(&ada).await;
         self.in_a_flash_sale(&operator, [&ada, &cleo, &dan], &courses[5])
             .await;
+        self.in_parts(&courses).await;
+        self.otherwise(&courses).await;
 
         // Long after a first request, so that it is known whose it is on a slow machine too.
         self.top_up(&ada, 1_000).await;
@@ -325,12 +327,64 @@ impl Drive {
     }
 
     async fn give_back(&self, learner: &Learner, order: &str) {
-        let path = format!("/v1/orders/{order}/refunds");
-        let answer = self
-            .ask("refund", Some(learner), &path, r#"{"reason":"not for me"}"#)
+        self.refund(learner, order, &json!({"reason": "not for me"}))
             .await;
-        assert!([201, 202].contains(&answer.status), "{}", answer.json());
         self.becomes(learner, order, "refunded").await;
+    }
+
+    /// Refunds of a part: of one line, and of more than goes back without an operator.
+    async fn in_parts(&self, courses: &[String]) {
+        let (emil, fay) = (self.register("emil").await, self.register("fay").await);
+        self.top_up(&emil, 10_000).await;
+        let order = self.bought(&emil, &courses[..2], "wallet", None).await;
+        let body = json!({"reason": "not this one", "items": [{"course_id": courses[0]}]});
+        self.refund(&emil, &order, &body).await;
+        self.becomes(&emil, &order, "partially_refunded").await;
+
+        let dear = [courses[2].clone(), courses[4].clone()];
+        let order = self.bought(&fay, &dear, "sandbox", Some("tok_ok")).await;
+        self.becomes(&fay, &order, "fulfilled").await;
+        let part =
+            |amount: i64| json!({"reason": "too dear", "amount": {"amount": amount, "currency": "CNY"}});
+        self.refund(&fay, &order, &part(1_001)).await;
+        self.becomes(&fay, &order, "partially_refunded").await;
+        let operator = self.log_in(OPERATOR.0, OPERATOR.1).await;
+        for verdict in ["reject", "approve"] {
+            let refund = self.refund(&fay, &order, &part(5_500)).await;
+            let path = format!("/admin/v1/refunds/{refund}/{verdict}");
+            let answer = self.ordered(&operator, &path, &json!({"reason": verdict})).await;
+            assert!(answer.status < 300, "{}", answer.json());
+        }
+        self.becomes(&fay, &order, "partially_refunded").await;
+        let body = json!({"reason": "the rest", "destination": "wallet"});
+        self.refund(&fay, &order, &body).await;
+        self.becomes(&fay, &order, "refunded").await;
+    }
+
+    /// An order that is begun with a provider that is slow, and then paid otherwise.
+    async fn otherwise(&self, courses: &[String]) {
+        let gil = self.register("gil").await;
+        self.top_up(&gil, 10_000).await;
+        for (course, method, token) in [(0, "wallet", None), (1, "sandbox", Some("tok_ok"))] {
+            let order = self
+                .bought(&gil, &courses[course..=course], "sandbox", Some("tok_slow"))
+                .await;
+            let mut body = json!({"payment_method": method});
+            if let Some(token) = token {
+                body["payment_token"] = json!(token);
+            }
+            let path = format!("/v1/orders/{order}/payments");
+            let answer = self.ordered(&gil, &path, &body).await;
+            assert!([201, 202].contains(&answer.status), "{}", answer.json());
+            self.becomes(&gil, &order, "fulfilled").await;
+        }
+    }
+
+    async fn refund(&self, learner: &Learner, order: &str, body: &Value) -> String {
+        let path = format!("/v1/orders/{order}/refunds");
+        let answer = self.ask("refund", Some(learner), &path, &body.to_string()).await;
+        assert!([201, 202].contains(&answer.status), "{}", answer.json());
+        answer.json()["id"].as_str().unwrap().to_owned()
     }
 
     async fn becomes(&self, learner: &Learner, order: &str, state: &str) {

@@ -95,6 +95,7 @@ impl Server {
             "cpu.threads=1".to_owned(),
             // Few, so that a damaged snapshot is read.
             "journal.snapshot_every=2".to_owned(),
+            "commerce.refund_automatic_max=5000".to_owned(),
             format!("providers.sandbox.url={}", sandbox.url()),
             format!("providers.sandbox.callback_url=http://{address}/callbacks/sandbox"),
             "telemetry.log_filter=warn".to_owned(),

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::commerce::access::ImportId;
 use crate::commerce::ledger::Entry;
-use crate::commerce::order::{PlaceOrder, Provider};
+use crate::commerce::order::{Method, PlaceOrder, Provider};
 use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::payment::{Purpose, Settlement};
-use crate::commerce::refund::RefundOutcome;
-use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId};
+use crate::commerce::refund::{RefundOutcome, Wanted};
+use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 /// What a buyer, a payment or a timer wants to happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,17 @@ pub enum Command {
         /// How it ended.
         outcome: Settlement,
     },
+    /// Pay a pending order otherwise than it was begun.
+    AddPayment {
+        /// The order.
+        order_id: OrderId,
+        /// The id of the payment, drawn at the edge.
+        payment_id: PaymentId,
+        /// Who pays.
+        method: Method,
+        /// What the provider needs to charge.
+        payment_token: Option<String>,
+    },
     /// Give a pending order up, by the buyer.
     Cancel {
         /// The order.
@@ -36,7 +47,7 @@ pub enum Command {
         /// The order.
         order_id: OrderId,
     },
-    /// Return the money of a fulfilled order.
+    /// Return money of a fulfilled order: all, a part, or what some of its lines cost.
     RequestRefund {
         /// The order.
         order_id: OrderId,
@@ -44,8 +55,30 @@ pub enum Command {
         refund_id: RefundId,
         /// Why.
         reason: String,
-        /// The total if given; other amounts are refused.
-        amount: Option<Money>,
+        /// How much of what, and whereto.
+        #[serde(flatten)]
+        wanted: Wanted,
+        /// Who asks.
+        #[serde(default)]
+        requester: Option<UserId>,
+    },
+    /// Approve or reject a refund that waits for that, by an operator.
+    DecideRefund {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// Whether it is approved.
+        approved: bool,
+        /// Who, and why.
+        deed: Deed,
+    },
+    /// Take back a request that nobody has decided about.
+    CancelRefund {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
     },
     /// Take note of what the payment found out about a refund.
     SettleRefund {

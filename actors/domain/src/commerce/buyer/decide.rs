@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lyceum_kernel::{Money, Timestamp};
+use lyceum_kernel::Timestamp;
 
 use super::{Buyer, Event, ImportedPurchase};
 use crate::commerce::Error;
@@ -83,8 +83,24 @@ impl Buyer {
         now: Timestamp,
     ) -> Result<Vec<Event>, Error> {
         let order = self.order(order_id)?;
-        if order.placement.payment_id != payment_id {
+        let Some(payment) = order.payment_of(payment_id) else {
             return Err(Error::PaymentNotFound);
+        };
+        let paid = (!order.further.is_empty()).then_some(payment);
+        if order.payment() != payment {
+            match outcome {
+                // It was asked to close when another way to pay was chosen.
+                Settlement::Declined { .. } | Settlement::Closed => return Ok(vec![]),
+                Settlement::Succeeded if !order.is_captured() => {}
+                Settlement::Succeeded if order.surplus.contains(&payment_id) => return Ok(vec![]),
+                Settlement::Succeeded => {
+                    return Ok(vec![Event::PaymentSurplus {
+                        order_id,
+                        payment_id,
+                        at: now,
+                    }]);
+                }
+            }
         }
         let event = match (&order.stage, outcome) {
             // The money was captured, be it after the order was given up: it is never kept without access.
@@ -98,10 +114,15 @@ impl Buyer {
                     Event::FulfilmentFailed {
                         order_id,
                         refund_id,
+                        paid,
                         at: now,
                     }
                 } else {
-                    Event::OrderFulfilled { order_id, at: now }
+                    Event::OrderFulfilled {
+                        order_id,
+                        paid,
+                        at: now,
+                    }
                 }
             }
             (Stage::AwaitingPayment { .. }, Settlement::Declined { .. }) => Event::OrderClosed {
@@ -122,7 +143,7 @@ impl Buyer {
                 }
             }
             // Redelivered, or overtaken by a success.
-            (Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) | Stage::Closed { .. }, _) => {
+            (Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. }, _) => {
                 return Ok(vec![]);
             }
         };
@@ -173,48 +194,8 @@ impl Buyer {
             | Stage::Closed {
                 reason: CloseReason::Cancelled,
             } => Ok(vec![]),
-            Stage::Closed { .. } | Stage::Fulfilled | Stage::Refunding(_) | Stage::Refunded(_) => {
-                Err(order.refusal())
-            }
+            Stage::Closed { .. } | Stage::Fulfilled | Stage::Unfulfilled => Err(order.refusal()),
         }
-    }
-
-    pub(super) fn request_refund(
-        &self,
-        order_id: OrderId,
-        refund_id: RefundId,
-        reason: String,
-        amount: Option<Money>,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Error> {
-        let order = self.order(order_id)?;
-        if order.refund().is_some_and(|refund| refund.refund_id == refund_id) {
-            return Ok(vec![]);
-        }
-        if order.stage != Stage::Fulfilled {
-            return Err(order.refusal());
-        }
-        if amount.is_some_and(|amount| amount != order.placement.total) {
-            return Err(Error::PartialRefundUnsupported);
-        }
-        if now >= order.placement.refundable_until {
-            return Err(Error::RefundWindowClosed);
-        }
-        Ok(vec![if order.placement.settles_at_once() {
-            Event::RefundedToWallet {
-                order_id,
-                refund_id,
-                reason,
-                at: now,
-            }
-        } else {
-            Event::RefundRequested {
-                order_id,
-                refund_id,
-                reason,
-                at: now,
-            }
-        }])
     }
 
     pub(super) fn import(&self, purchases: &[ImportedPurchase], now: Timestamp) -> Result<Vec<Event>, Error> {

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::command::ImportedPurchase;
 use crate::commerce::ledger::Entry;
-use crate::commerce::order::{CloseReason, Placement, Provider};
+use crate::commerce::order::{CloseReason, OrderPayment, Placement, Provider};
 use crate::commerce::oversight::{Deed, Intervention};
-use crate::commerce::refund::RefundState;
+use crate::commerce::refund::{RefundState, RefundTerms};
 use crate::commerce::wallet::TopUpState;
 use crate::ids::{AdjustmentId, OrderId, PaymentId, RefundId};
 
@@ -26,10 +26,31 @@ pub enum Event {
         /// When the payment is given up.
         expires_at: Timestamp,
     },
-    /// The provider captured the total; access was granted and the sale posted.
+    /// The buyer wants to pay otherwise; a provider is to be charged, and the payments before it are to close.
+    PaymentAdded {
+        /// The order.
+        order_id: OrderId,
+        /// The payment.
+        payment: OrderPayment,
+        /// What the provider needs.
+        payment_token: String,
+    },
+    /// Another payment than the one that paid was captured; its money goes back.
+    PaymentSurplus {
+        /// The order.
+        order_id: OrderId,
+        /// The payment.
+        payment_id: PaymentId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The total was captured; access was granted and the sale posted.
     OrderFulfilled {
         /// The order.
         order_id: OrderId,
+        /// What paid, if the order has had several payments.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paid: Option<OrderPayment>,
         /// When.
         at: Timestamp,
     },
@@ -37,6 +58,9 @@ pub enum Event {
     FulfilmentFailed {
         /// The order.
         order_id: OrderId,
+        /// What was captured, if the order has had several payments.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paid: Option<OrderPayment>,
         /// The refund that was begun.
         refund_id: RefundId,
         /// When.
@@ -60,7 +84,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The money of an order is back in the wallet and its access is gone.
+    /// The money of a refund is back in the wallet, and access to the lines that are returned with it is gone.
     RefundedToWallet {
         /// The order.
         order_id: OrderId,
@@ -68,10 +92,13 @@ pub enum Event {
         refund_id: RefundId,
         /// Why.
         reason: String,
+        /// How much of which line; everything if it is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<Box<RefundTerms>>,
         /// When.
         at: Timestamp,
     },
-    /// A refund was approved and the payment is to return the money.
+    /// A refund was asked for. Unless its terms await an approval it is approved, and the payment is to return the money.
     RefundRequested {
         /// The order.
         order_id: OrderId,
@@ -79,6 +106,31 @@ pub enum Event {
         refund_id: RefundId,
         /// Why.
         reason: String,
+        /// How much of which line, and whereto; everything, the way it came, if it is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terms: Option<Box<RefundTerms>>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator decided about a refund; what followed from it is in the events after this one.
+    RefundDecided {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
+        /// Whether it was approved.
+        approved: bool,
+        /// Who, and why.
+        deed: Deed,
+        /// When.
+        at: Timestamp,
+    },
+    /// A refund that nobody had decided about was taken back.
+    RefundCancelled {
+        /// The order.
+        order_id: OrderId,
+        /// The refund.
+        refund_id: RefundId,
         /// When.
         at: Timestamp,
     },

@@ -5,7 +5,7 @@ use lyceum_kernel::{Coded, Timestamp};
 use super::{Buyer, Event};
 use crate::commerce::Error;
 use crate::commerce::ledger::{self, Entry};
-use crate::commerce::order::{CloseReason, Stage};
+use crate::commerce::order::CloseReason;
 use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::refund::RefundState;
 use crate::ids::{AdjustmentId, OrderId};
@@ -23,28 +23,28 @@ impl Buyer {
         if order.due_at().is_none() {
             return Err(Error::wrong_state(order.saga()));
         }
-        let follows = match (action, &order.stage) {
-            (Intervention::Compensate, _) => {
+        let follows = match action {
+            Intervention::Compensate => {
                 order.way_back()?;
-                Some(Event::OrderClosing {
+                vec![Event::OrderClosing {
                     order_id,
                     reason: CloseReason::Cancelled,
                     at,
-                })
+                }]
             }
-            (Intervention::Retry, Stage::Refunding(refund))
-                if matches!(refund.state, RefundState::Failed { .. }) =>
-            {
-                Some(Event::RefundMoved {
+            // What is not a failed refund the payment has to do: it is asked to take the step that is due.
+            Intervention::Retry => order
+                .under_way()
+                .filter(|refund| matches!(refund.state, RefundState::Failed { .. }))
+                .map(|refund| Event::RefundMoved {
                     order_id,
                     refund_id: refund.refund_id,
                     attempt: refund.attempt.saturating_add(1),
                     state: RefundState::Processing,
                     at,
                 })
-            }
-            // The payment has the step that is due; it is asked to take it.
-            (Intervention::Retry | Intervention::Reconcile, _) => None,
+                .collect(),
+            Intervention::Reconcile => vec![],
         };
         let mut events = vec![Event::Intervened {
             order_id,

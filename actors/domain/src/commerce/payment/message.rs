@@ -45,6 +45,8 @@ pub enum Command {
         /// What the payment is for, in case this comes before its start.
         purpose: Purpose,
     },
+    /// Return what was captured: the order was paid by another payment.
+    GiveBack,
     /// Take the step that is due, now.
     Retry,
     /// Do something about a payment that has not ended, by an operator.

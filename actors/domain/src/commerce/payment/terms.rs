@@ -113,6 +113,11 @@ pub enum State {
         /// The provider's id of the charge.
         charge_id: String,
     },
+    /// Captured although another payment had paid the order; the money goes back.
+    Surplus {
+        /// The provider's id of the charge.
+        charge_id: String,
+    },
     /// Definitely not captured; another token may be tried.
     Declined {
         /// The provider's decline code.
@@ -131,6 +136,7 @@ impl State {
             State::RequiresAction { .. } => "requires_action",
             State::Unknown(_) => "unknown",
             State::Succeeded { .. } => "succeeded",
+            State::Surplus { .. } => "surplus",
             State::Declined { .. } => "declined",
             State::Cancelled => "cancelled",
         }
@@ -142,7 +148,11 @@ impl State {
             State::Processing(next) | State::Unknown(next) | State::RequiresAction { next, .. } => {
                 Some(*next)
             }
-            State::Absent | State::Succeeded { .. } | State::Declined { .. } | State::Cancelled => None,
+            State::Absent
+            | State::Succeeded { .. }
+            | State::Surplus { .. }
+            | State::Declined { .. }
+            | State::Cancelled => None,
         }
     }
 
@@ -154,6 +164,7 @@ impl State {
             | State::Processing(_)
             | State::Unknown(_)
             | State::Succeeded { .. }
+            | State::Surplus { .. }
             | State::Declined { .. }
             | State::Cancelled => None,
         }

@@ -97,6 +97,14 @@ pub(super) const DAMAGES: &[Damage] = &[
         ),
     ),
     tables(
+        "payment.surplus_is_of_a_paid_order",
+        "a surplus that is the only payment of its order",
+        concat!(
+            "UPDATE payments SET state = 'surplus' WHERE order_id = ",
+            charged!()
+        ),
+    ),
+    tables(
         "payment.success_has_its_charge",
         "a success without a charge",
         concat!(
@@ -113,6 +121,21 @@ pub(super) const DAMAGES: &[Damage] = &[
         "refund.within_capture",
         "a refund above what was captured",
         "UPDATE refunds SET amount = amount + 1",
+    ),
+    tables(
+        "refund.is_approved_by_somebody_else",
+        "a refund that was approved by whoever asked for it",
+        "ALTER TABLE refunds DROP CONSTRAINT refunds_two_people; UPDATE refunds SET checker = user_id",
+    ),
+    tables(
+        "refund.of_each_refunded_order",
+        "an order that counts as refunded when a part of its money has gone back",
+        "UPDATE orders SET state = 'refunded' WHERE state = 'partially_refunded'",
+    ),
+    tables(
+        "access.follows_payment",
+        "access that ended with a part of what it cost",
+        "UPDATE grants SET revoked_at = now() WHERE source_id IN (SELECT order_id FROM orders WHERE state = 'fulfilled')",
     ),
     tables(
         "refund.agrees_with_its_order",

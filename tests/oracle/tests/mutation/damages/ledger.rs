@@ -103,6 +103,11 @@ pub(super) const DAMAGES: &[Damage] = &[
         "UPDATE ledger_transactions SET amounts[2] = amounts[2] + 1, amounts[3] = amounts[3] - 1 WHERE step = 4",
     ),
     tables(
+        "ledger.refund_returns_its_amount",
+        "a refund of which a unit stayed with the platform",
+        "UPDATE ledger_transactions SET amounts[1] = amounts[1] - 1, amounts[2] = amounts[2] + 1 WHERE step = 4",
+    ),
+    tables(
         "ledger.nothing_is_owed_at_rest",
         "a surplus capture that never went back",
         "INSERT INTO ledger_transactions SELECT payment_id, 100, user_id, updated_at, 0, '{1,10}', \
