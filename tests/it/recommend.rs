@@ -34,6 +34,16 @@ async fn two_subjects(site: &Site) -> (Vec<String>, Vec<String>) {
         (list(&reader).await.len() == 6).then_some(())
     })
     .await;
+    // And what is like them is found out beside it.
+    let client = site.client();
+    for id in &ids {
+        until("it is known what it is like", async || {
+            let similar = client.get(&format!("/v1/courses/{id}/similar")).await;
+            let similar = similar.expect(200).json()["data"].as_array().unwrap().len();
+            (similar >= 2).then_some(())
+        })
+        .await;
+    }
     let programming = ids.split_off(3);
     (ids, programming)
 }
