@@ -139,6 +139,7 @@ const HOMES: [(&str, &[&str]); 24] = [
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/recommend/rows.rs",
             "actors/entities/src/commerce/closing.rs",
+            "actors/entities/src/commerce/offers.rs",
             "actors/entities/src/commerce/oversight.rs",
             "actors/entities/src/commerce/queries.rs",
             "actors/entities/src/commerce/refunds.rs",

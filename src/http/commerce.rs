@@ -7,6 +7,9 @@
 //! commerce/reserving  what an order reserves before it is placed
 //! commerce/sales      flash sales
 //! commerce/wallet     the wallet, its statement, top-ups
+//! commerce/bundles    several courses at one price
+//! commerce/codes      redeem codes, in batches and as gifts
+//! commerce/pricing    what a cart costs
 //! commerce/callbacks  what providers report
 //! commerce/oversight  the trial balance and the statement of an account, for operators
 //! commerce/sagas      sagas that have not ended, and what operators do about them
@@ -19,9 +22,12 @@
 //! somebody else does not exist for the caller, because orders are looked up in the caller's own buyer.
 
 mod adjustments;
+mod bundles;
 mod callbacks;
+mod codes;
 mod oversight;
 mod payments;
+mod pricing;
 mod refunds;
 mod reserving;
 mod sagas;
@@ -33,17 +39,19 @@ mod wire;
 use lyceum_domain::commerce::order::Stage;
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::{
-    Command, Error, Line, Method, Order, OrderState, PlaceOrder, Provider, coupon, order,
+    Command, Error, Method, Order, OrderState, PlaceOrder, Provider, coupon, order,
 };
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId};
-use lyceum_entities::catalog::{Entry, Visibility};
+use lyceum_domain::ids::{OrderId, PaymentId};
 use lyceum_entities::commerce::{Answer, PaymentAnswer, PaymentKey, PaymentQuestion, Question};
-use lyceum_runtime::{clock, ids};
+use lyceum_runtime::{Context, clock, ids};
 
 pub use self::adjustments::*;
+pub use self::bundles::*;
 pub use self::callbacks::*;
+pub use self::codes::*;
 pub use self::oversight::*;
 pub use self::payments::*;
+use self::pricing::is_sold;
 pub use self::refunds::*;
 pub use self::sagas::*;
 pub use self::sales::*;
@@ -68,18 +76,23 @@ use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
     let QuoteRequest { items, coupon_code } = request.json().await?;
-    let courses: Vec<CourseId> = items.iter().map(|item| item.course_id).collect();
-    let lines = lines(api, &courses, coupon_code.as_deref())?;
+    refuse_coupon(coupon_code.as_deref())?;
+    // A quote changes nothing, so what is recorded of a repeated one would only be old.
+    let context = Context {
+        operation: None,
+        ..request.context()
+    };
+    let wanted: Vec<_> = items
+        .iter()
+        .map(|item| (item.course_id, item.bundle_id))
+        .collect();
+    let lines = pricing::cart(api, caller.user, &wanted, &context).await?.lines;
     let total = order::total(&lines).map_err(|error| Problem::from_error(&error))?;
 
     let question = Question::Owned {
         course_ids: lines.iter().map(|line| line.course_id).collect(),
     };
-    let answer = api
-        .platform
-        .buyers
-        .read(caller.user, question, &request.context())
-        .await?;
+    let answer = api.platform.buyers.read(caller.user, question, &context).await?;
     let Answer::Owned(owned) = answer else {
         return Err(unexpected());
     };
@@ -128,18 +141,29 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         expected_total,
         payment_method,
         payment_token,
+        gift,
     } = request.json().await?;
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
-    let courses: Vec<CourseId> = items.iter().map(|item| item.course_id).collect();
-    let lines = match lines(api, &courses, coupon_code.as_deref()) {
-        Ok(lines) => lines,
+    refuse_coupon(coupon_code.as_deref())?;
+    let context = request.context();
+    let unnamed = Context {
+        operation: None,
+        ..context
+    };
+    let wanted: Vec<_> = items
+        .iter()
+        .map(|item| (item.course_id, item.bundle_id))
+        .collect();
+    let lines = match pricing::cart(api, buyer, &wanted, &unnamed).await {
+        Ok(cart) => cart.lines,
         // What is not for sale any more may have been sold under this very key.
         Err(refused) => return repeated(api, &request, refused).await,
     };
     let (settings, now) = (&api.settings.commerce, clock::now());
+    let order_id = ids::new();
     let mut place = PlaceOrder {
-        order_id: ids::new(),
+        order_id,
         payment_id: ids::new(),
         buyer,
         lines,
@@ -149,9 +173,9 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         expires_at: now.plus(*settings.order_ttl_s),
         refundable_until: now.plus(*settings.refund_window_s),
         reservations: vec![],
+        gift: gift.then(|| codes::secret(api).of_gift(order_id).id()),
         reserved_until: Some(now.plus(*settings.reservation_ttl_s)),
     };
-    let context = request.context();
     if let Err(refused) = reserving::reserve(api, &context, &items, &mut place).await {
         return if reserving::may_be_repeated(&refused) {
             repeated(api, &request, refused).await
@@ -160,7 +184,6 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         };
     }
 
-    let order_id = place.order_id;
     let reserved = (!place.reservations.is_empty()).then(|| place.clone());
     let (command, question) = (Command::PlaceOrder(Box::new(place)), Question::Order { order_id });
     let answered = api.platform.buyers.ask(buyer, command, question, &context).await;
@@ -170,7 +193,7 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         reserving::release(api, &place);
     }
     match answered? {
-        Answer::Order(order) => Ok(placed(&order)),
+        Answer::Order(order) => Ok(placed(api, &order)),
         _ => Err(unexpected()),
     }
 }
@@ -178,15 +201,15 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
 /// Answers a request that cannot be carried out any more as its first time was answered, if it was.
 async fn repeated(api: &Api, request: &Request, refused: Problem) -> Result<Reply, Problem> {
     match api.platform.buyers.recorded(&request.context()).await? {
-        Some(Answer::Order(order)) => Ok(placed(&order)),
+        Some(Answer::Order(order)) => Ok(placed(api, &order)),
         _ => Err(refused),
     }
 }
 
 /// 202 while the order waits for its payment, 201 once it is settled.
-fn placed(order: &Order) -> Reply {
+fn placed(api: &Api, order: &Order) -> Reply {
     let location = format!("/v1/orders/{}", order.placement.order_id);
-    let body = OrderBody::of(order);
+    let body = OrderBody::of(order).giving(codes::gift_code(api, order));
     match order.state() {
         OrderState::Pending => Reply::accepted(location, &body),
         _ => Reply::created(location, &body),
@@ -223,7 +246,8 @@ pub async fn get_order(api: &Api, request: Request) -> Result<Reply, Problem> {
                 }
                 _ => None,
             };
-            Ok(Reply::ok(&OrderBody::of(&order).asking(asked)))
+            let code = codes::gift_code(api, &order);
+            Ok(Reply::ok(&OrderBody::of(&order).asking(asked).giving(code)))
         }
         _ => Err(unexpected()),
     }
@@ -349,45 +373,13 @@ fn method(api: &Api, name: &str) -> Result<Method, Problem> {
     }
 }
 
-/// The lines of a cart at the catalog's prices.
-fn lines(api: &Api, courses: &[CourseId], coupon_code: Option<&str>) -> Result<Vec<Line>, Problem> {
-    if coupon_code.is_some() {
-        return Err(Problem::from_error(&Error::Coupon(coupon::Refusal::Unknown))
-            .at("/coupon_code", "there is no such coupon"));
+/// Refuses a coupon.
+fn refuse_coupon(code: Option<&str>) -> Result<(), Problem> {
+    if code.is_none() {
+        return Ok(());
     }
-    if courses.len() > order::LINES_MAX {
-        return Err(Problem::from_error(&Error::TooManyLines));
-    }
-    let share_bps = api.settings.commerce.share_bps;
-    let line = |(index, course_id): (usize, &CourseId)| {
-        let entry = api
-            .platform
-            .catalog
-            .get(*course_id)
-            .filter(|entry| is_sold(entry));
-        let entry = entry.ok_or_else(|| {
-            let pointer = format!("/items/{index}/course_id");
-            Problem::from_error(&Error::CourseNotForSale).at(pointer, "this course is not for sale")
-        })?;
-        Ok(line_of(*course_id, &entry, share_bps))
-    };
-    courses.iter().enumerate().map(line).collect()
-}
-
-fn is_sold(entry: &Entry) -> bool {
-    matches!(entry.visibility, Visibility::Published | Visibility::Unlisted)
-}
-
-fn line_of(course_id: CourseId, entry: &Entry, share_bps: u16) -> Line {
-    Line {
-        course_id,
-        course_version: entry.version,
-        title: entry.title.clone(),
-        price: entry.price,
-        creator: entry.creator,
-        share_bps,
-        discount: order::no_discount(),
-    }
+    Err(Problem::from_error(&Error::Coupon(coupon::Refusal::Unknown))
+        .at("/coupon_code", "there is no such coupon"))
 }
 
 /// An entity answered another question than it was asked.

@@ -103,7 +103,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
             source: grant.source.name(),
             order_id: match grant.source {
                 Source::Order(order_id) => Some(order_id),
-                Source::Import(_) => None,
+                Source::Import(_) | Source::Code(_) => None,
             },
             granted_at: grant.granted_at,
             expires_at: grant.expires_at,

@@ -73,6 +73,7 @@ pub(super) struct Limits {
     authenticated: Policy,
     credentials: Policy,
     purchase: Policy,
+    guess: Policy,
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     shard_entries_max: usize,
@@ -180,6 +181,7 @@ impl Limits {
             authenticated: Policy::new(1, "authenticated", rates.authenticated),
             credentials: Policy::new(2, "credentials", rates.credentials),
             purchase: Policy::new(3, "purchase", rates.purchase),
+            guess: Policy::new(4, "guess", rates.guess),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             shard_entries_max: (rates.entries_max / SHARDS).max(1),
@@ -211,6 +213,30 @@ impl Limits {
             .map_err(|empty| policy.refusal(&empty))
     }
 
+    /// Refuses a caller who has guessed wrong too often lately; a right guess costs nothing.
+    pub(super) fn may_guess(&self, caller: &Caller) -> Result<(), Problem> {
+        let policy = &self.guess;
+        if policy.quota == 0 {
+            return Ok(());
+        }
+        let key = (policy.number, Subject::caller(caller));
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.shard(key).buckets.get(&key).copied().unwrap_or_default();
+        match policy.take(bucket.full_at, now) {
+            Ok(_) => Ok(()),
+            Err(empty) => Err(policy.refusal(&empty)),
+        }
+    }
+
+    /// Counts a wrong guess of a caller.
+    pub(super) fn guessed_wrong(&self, caller: &Caller) {
+        if self.guess.quota > 0 {
+            let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            // Of several at once more than the limit may be wrong: they find the bucket empty next time.
+            let _ = self.take_from(&self.guess, Subject::caller(caller), now);
+        }
+    }
+
     fn take_from<'a>(
         &'a self,
         policy: &'a Policy,
@@ -239,12 +265,13 @@ impl Limits {
         lock(&self.shards[index])
     }
 
-    fn policies(&self) -> [&Policy; 4] {
+    fn policies(&self) -> [&Policy; 5] {
         [
             &self.anonymous,
             &self.authenticated,
             &self.credentials,
             &self.purchase,
+            &self.guess,
         ]
     }
 }

@@ -66,7 +66,7 @@ pub(super) static RATE_LIMITED_TOTAL: Metric<Counter> =
     Metric::new("rate_limited_total", "Requests refused by a rate limit.")
         .labels(&[Label::of(
             "policy",
-            &["anonymous", "authenticated", "credentials", "purchase"],
+            &["anonymous", "authenticated", "credentials", "purchase", "guess"],
         )])
         .worry("`credentials` for minutes: somebody guesses passwords");
 

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::body::{self, Body};
 use super::guard::{Caller, Identity};
 use super::idempotency::{self, IdempotencyKey};
+use super::limits::Limits;
 use super::problem::Problem;
 use super::reply::version_tag;
 
@@ -37,6 +39,7 @@ pub struct Request {
     pub(super) budgets: Budgets,
     /// Of the request with the body read last.
     pub(super) fingerprint: Option<u128>,
+    pub(super) limits: Arc<Limits>,
 }
 
 /// What one request may take.
@@ -96,6 +99,21 @@ impl Request {
         let caller = self.caller()?;
         caller.require(role)?;
         Ok(caller)
+    }
+
+    /// Refuses a caller who has named too many codes lately that there are not.
+    ///
+    /// # Errors
+    /// 401 without a valid token; 429 `http.rate_limited`.
+    pub fn may_guess(&self) -> Result<(), Problem> {
+        self.limits.may_guess(&self.caller()?)
+    }
+
+    /// Counts a code that there is not.
+    pub fn guessed_wrong(&self) {
+        if let Ok(caller) = self.caller() {
+            self.limits.guessed_wrong(&caller);
+        }
     }
 
     /// The path parameter `name` of the route's template.
@@ -327,6 +345,10 @@ pub(super) mod tests {
                 request_timeout: Duration::from_secs(1),
             },
             fingerprint: None,
+            limits: Arc::new(Limits::new(
+                &crate::http::settings::for_tests(&[]).rate,
+                Instant::now(),
+            )),
         }
     }
 

@@ -119,6 +119,14 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/v1/me/webhook-endpoints/{id}/rotate-secret" webhooks::rotate_webhook_secret,   Caller, Accepted, Read,    Usual;
         GET    "/v1/me/webhook-endpoints/{id}/deliveries"    webhooks::list_webhook_deliveries, Caller, Accepted, Read,    Usual;
         POST   "/v1/me/webhook-endpoints/{id}/deliveries/{delivery_id}/replay" webhooks::replay_webhook_delivery, Caller, Accepted, Read, Usual;
+        POST   "/v1/bundles"                                     commerce::create_bundle,    Caller,   Accepted, Read,      Usual;
+        GET    "/v1/bundles"                                     commerce::list_bundles,     Public,   Accepted, Read,      Usual;
+        GET    "/v1/bundles/{id}"                                commerce::get_bundle,       Public,   Accepted, Read,      Usual;
+        POST   "/v1/bundles/{id}/withdraw"                       commerce::withdraw_bundle,  Caller,   Accepted, Read,      Usual;
+        POST   "/v1/redemptions"                                 commerce::redeem_code,      Caller,   Accepted, Purchase,  Usual;
+        POST   "/admin/v1/code-batches"                          commerce::issue_codes,      OPERATOR, Required, Purchase,  Usual;
+        GET    "/admin/v1/code-batches/{id}"                     commerce::code_batch,       OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/code-batches/{id}/cancel"              commerce::cancel_codes,     OPERATOR, Accepted, Purchase,  Usual;
 
         GET    "/.well-known/jwks.json"                 = keys::keys,                  Public,   Accepted, Read,      Usual;
         GET    "/openapi.json"                          = docs::description,           Public,   Accepted, Read,      Usual;

@@ -338,6 +338,7 @@ impl Arrived {
             deadline: asked.began + edge.budgets.request_timeout,
             budgets: edge.budgets,
             fingerprint: None,
+            limits: edge.limits.clone(),
         })
     }
 }

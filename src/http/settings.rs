@@ -144,6 +144,9 @@ pub struct Rates {
     pub credentials: Rate,
     /// Placing orders and moving money, per caller. Default none; 60 per 60 s in production.
     pub purchase: Rate,
+    /// Naming a coupon or redeem code that there is not, per caller; right ones cost nothing. Default 600 per 60 s; 10 per 60 s in
+    /// production.
+    pub guess: Rate,
 }
 
 /// A number of requests per window.
@@ -225,6 +228,7 @@ impl HttpSettings {
             ("http.rate.authenticated.window_s", self.rate.authenticated),
             ("http.rate.credentials.window_s", self.rate.credentials),
             ("http.rate.purchase.window_s", self.rate.purchase),
+            ("http.rate.guess.window_s", self.rate.guess),
         ] {
             checks.duration(
                 key,
@@ -293,6 +297,7 @@ pub(super) fn for_tests(changes: &[(&str, serde_json::Value)]) -> HttpSettings {
             "entries_max": 200_000,
             "anonymous": {"requests": 0, "window_s": 60}, "authenticated": {"requests": 0, "window_s": 60},
             "credentials": {"requests": 6000, "window_s": 60}, "purchase": {"requests": 0, "window_s": 60},
+            "guess": {"requests": 0, "window_s": 60},
         },
     });
     for (pointer, value) in changes {

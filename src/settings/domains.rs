@@ -153,7 +153,7 @@ pub struct Commerce {
     pub callback_mark_ms: Millis,
     /// Life of a link to a lesson's media.
     pub content_ttl_s: Seconds,
-    /// Key that signs links to media.
+    /// Key that signs links to media and derives redeem codes.
     pub content_secret: Secret,
 }
 

@@ -6,7 +6,7 @@ use lyceum_domain::accounts::{Policy, Role, Roles};
 use lyceum_entities::PlatformSettings;
 use lyceum_entities::accounts::{HashCost, KeySettings};
 use lyceum_entities::catalog::CatalogLimits;
-use lyceum_entities::commerce::{ClosingSettings, InboxSettings};
+use lyceum_entities::commerce::{ClosingSettings, CodeSecret, InboxSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_runtime::cluster::lease::LeaseTerms;
 use lyceum_runtime::cluster::{ClusterSettings, HandoffLimits};
@@ -100,6 +100,7 @@ impl Settings {
                 every: *self.recommend.train_every_s,
                 events_min: self.recommend.train_events_min,
             },
+            code_secret: CodeSecret::new(self.commerce.content_secret.expose().as_bytes()),
             providers: self.offered()?,
             inbox: self.inbox(),
             closing: ClosingSettings {

@@ -10,9 +10,11 @@ mod adjustments;
 mod alipay;
 mod authorisation;
 mod browse;
+mod bundles;
 mod callbacks;
 mod catalog;
 mod cluster;
+mod codes;
 mod commerce;
 mod crashes;
 #[path = "../shared/databases.rs"]

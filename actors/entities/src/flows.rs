@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
-use crate::commerce::{Adjustments, Buyers, CommerceFlow, CommercePorts, Payments, Sales};
+use crate::commerce::{Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Payments, Sales};
 use crate::webhooks::{Subscribers, WebhookFlow};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
@@ -49,6 +49,7 @@ impl Deliver for Flows {
                 Payments::KIND.number,
                 Adjustments::KIND.number,
                 Sales::KIND.number,
+                Batches::KIND.number,
             ]
             .contains(&kind) =>
             {

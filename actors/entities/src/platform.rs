@@ -30,8 +30,8 @@ use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Pr
 use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
-    Adjustments, Answer as BuyerAnswer, Buyers, ClosingSettings, CommercePorts, CommerceQueries, Gateway,
-    Inbox, InboxSettings, Payments, Question as BuyerQuestion, Sales,
+    Adjustments, Answer as BuyerAnswer, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts,
+    CommerceQueries, Gateway, Inbox, InboxSettings, Payments, Question as BuyerQuestion, Sales,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
@@ -91,6 +91,8 @@ pub struct PlatformSettings {
     pub sink: SinkSettings,
     /// When models are trained.
     pub trainer: TrainerSettings,
+    /// What redeem codes are derived with.
+    pub code_secret: CodeSecret,
     /// Whom payments are offered through.
     pub providers: ProviderSettings,
     /// How callbacks are written down.
@@ -142,6 +144,10 @@ pub struct Platform {
     pub webhooks: Arc<Courier>,
     /// The flash sales.
     pub sales: Region<Sales>,
+    /// Courses that are sold together.
+    pub bundles: Region<Bundles>,
+    /// Batches of redeem codes.
+    pub batches: Region<Batches>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -295,6 +301,11 @@ impl Platform {
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let adjustments = Region::open(node.clone(), Adjustments::new(settings.snapshot_every));
         let sales = Region::open(node.clone(), Sales::new(settings.snapshot_every));
+        let bundles = Region::open(node.clone(), Bundles::new(settings.snapshot_every));
+        let batches = Region::open(
+            node.clone(),
+            Batches::new(settings.code_secret, settings.snapshot_every),
+        );
         let identity = Identity {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
@@ -361,6 +372,8 @@ impl Platform {
             Arc::new(adjustments.clone()),
             Arc::new(subscribers.clone()),
             Arc::new(sales.clone()),
+            Arc::new(bundles.clone()),
+            Arc::new(batches.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
@@ -375,6 +388,8 @@ impl Platform {
             subscribers,
             webhooks,
             sales,
+            bundles,
+            batches,
             profiles,
             identity,
             keys,

@@ -7,6 +7,7 @@ use lyceum_runtime::ids;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::codes::gift_code;
 use super::wire::{OrderBody, checked_token};
 use super::{asked, method};
 use crate::http::{Api, Problem, ProblemBody, Reply, Request};
@@ -62,7 +63,10 @@ pub async fn pay_order(api: &Api, mut request: Request) -> Result<Reply, Problem
     };
     let order = asked(api, &request, command, Question::Order { order_id }).await?;
 
-    let (location, body) = (format!("/v1/orders/{order_id}"), OrderBody::of(&order));
+    let (location, body) = (
+        format!("/v1/orders/{order_id}"),
+        OrderBody::of(&order).giving(gift_code(api, &order)),
+    );
     Ok(match order.state() {
         OrderState::Pending => Reply::accepted(location, &body),
         _ => Reply::created(location, &body),

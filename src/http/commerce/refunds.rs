@@ -9,10 +9,12 @@ use lyceum_kernel::{Class, Money};
 use lyceum_runtime::ids;
 
 pub(super) use self::wire::RefundBody;
-use self::wire::{PreviewRequest, RefundPreviewBody, RefundRequest, RefundRowBody, RefundsQuery};
+use self::wire::{
+    PreviewRequest, RefundLineBody, RefundPreviewBody, RefundRequest, RefundRowBody, RefundsQuery,
+};
 use super::sagas::{DeedBody, deed};
 use super::unexpected;
-use super::wire::{ItemBody, checked_text};
+use super::wire::checked_text;
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor};
 
 mod wire;
@@ -33,7 +35,7 @@ const STATES: [&str; 7] = [
 /// `POST /v1/orders/{id}/refunds`: returns money of an order, and takes access back line by line.
 ///
 /// # Errors
-/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`, `commerce.refund_exceeds_capture`; 422
+/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`, `commerce.refund_exceeds_capture`, `commerce.gift_redeemed`; 422
 /// `commerce.refund_window_closed` and the rules for what may be asked for.
 #[utoipa::path(
     post, path = "/v1/orders/{id}/refunds", tag = "commerce", request_body = RefundRequest,
@@ -47,7 +49,8 @@ const STATES: [&str; 7] = [
         (status = 202, body = RefundBody, description = "the provider is asked to return the money, or an operator to approve it",
             headers(("Location" = String, description = "the order"))),
         (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
-        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`, `commerce.refund_exceeds_capture`"),
+        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`, `commerce.refund_exceeds_capture`, \
+            `commerce.gift_redeemed`"),
         (status = 422, body = ProblemBody, description = "`commerce.refund_window_closed`, `commerce.refund_item_unknown`, \
             `commerce.duplicate_course`, `commerce.amount_out_of_range`, `commerce.currency_unsupported`, \
             `commerce.refund_destination_unsupported`, `commerce.too_many_refunds`"),
@@ -91,14 +94,16 @@ pub async fn refund_order(api: &Api, mut request: Request) -> Result<Reply, Prob
 /// `POST /v1/orders/{id}/refunds/preview`: says what a refund would return, take back of whom, and which access would end.
 ///
 /// # Errors
-/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`, `commerce.refund_exceeds_capture`; 422 for what may not be asked for.
+/// 404 `commerce.order_not_found`; 409 `commerce.wrong_state`, `commerce.refund_exceeds_capture`, `commerce.gift_redeemed`; 422 for
+/// what may not be asked for.
 #[utoipa::path(
     post, path = "/v1/orders/{id}/refunds/preview", tag = "commerce", request_body = PreviewRequest,
     params(("id" = String, Path, description = "the order")),
     responses(
         (status = 200, body = RefundPreviewBody),
         (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),
-        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`, `commerce.refund_exceeds_capture`"),
+        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`, `commerce.refund_exceeds_capture`, \
+            `commerce.gift_redeemed`"),
         (status = 422, body = ProblemBody, description = "`commerce.refund_item_unknown`, `commerce.duplicate_course`, \
             `commerce.amount_out_of_range`, `commerce.currency_unsupported`, `commerce.refund_destination_unsupported`"),
     )
@@ -309,7 +314,7 @@ fn refund_of(answer: Answer) -> Result<Refund, Problem> {
 fn wanted(
     api: &Api,
     amount: Option<Money>,
-    items: Option<Vec<ItemBody>>,
+    items: Option<Vec<RefundLineBody>>,
     destination: Option<Destination>,
 ) -> Result<Wanted, Problem> {
     let settings = &api.settings.commerce;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lyceum_domain::commerce::order::no_discount;
 use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, sale};
-use lyceum_domain::ids::{OrderId, SaleId};
+use lyceum_domain::ids::{CourseId, OrderId, SaleId};
 use lyceum_entities::commerce::{Answer, SaleAnswer, SaleQuestion};
 use lyceum_kernel::{Class, Coded};
 use lyceum_runtime::{AskError, Context};
@@ -35,7 +35,9 @@ pub(super) async fn reserve(
 ) -> Result<(), Problem> {
     for (index, item) in items.iter().enumerate() {
         let Some(sale_id) = item.sale_id else { continue };
-        if let Err(problem) = slot(api, context, sale_id, index, place).await {
+        // Bundles have other lines before it; a sale is of a course.
+        let asked = (index, item.course_id.ok_or_else(|| of_a_course(index))?);
+        if let Err(problem) = slot(api, context, sale_id, asked, place).await {
             release(api, place);
             return Err(problem);
         }
@@ -43,15 +45,27 @@ pub(super) async fn reserve(
     Ok(())
 }
 
+/// 400 for a bundle in a sale.
+fn of_a_course(index: usize) -> Problem {
+    let problem = Problem::new(
+        Class::Malformed,
+        "http.invalid_body",
+        "The body cannot be understood.",
+    );
+    problem.at(format!("/items/{index}/sale_id"), "a sale is of a course")
+}
+
 /// Reserves a slot of a sale for one line.
 async fn slot(
     api: &Api,
     context: &Context,
     sale_id: SaleId,
-    index: usize,
+    (index, course_id): (usize, CourseId),
     place: &mut PlaceOrder,
 ) -> Result<(), Problem> {
-    let (Some(until), Some(line)) = (place.reserved_until, place.lines.get_mut(index)) else {
+    let mut lines = place.lines.iter_mut();
+    let line = lines.find(|line| line.course_id == course_id);
+    let (Some(until), Some(line)) = (place.reserved_until, line) else {
         return Err(unexpected());
     };
     let command = sale::Command::Reserve {

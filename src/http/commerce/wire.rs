@@ -4,7 +4,7 @@ use lyceum_domain::commerce::order::{CloseReason, OrderPayment, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState};
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, SaleId};
+use lyceum_domain::ids::{BundleId, CourseId, OrderId, PaymentId, SaleId};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,22 +18,28 @@ const TOKEN_BYTES_MAX: usize = 256;
 /// The state of a payment whose payer has to do something.
 const REQUIRES_ACTION: &str = "requires_action";
 
-/// One course of a cart.
+/// One thing of a cart: a course or a bundle.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ItemBody {
-    /// The course.
-    #[schema(value_type = String, example = "crs_01h455vb4pex5vsknk084sn02q")]
-    pub(super) course_id: CourseId,
+    /// A course.
+    #[schema(value_type = Option<String>, example = "crs_01h455vb4pex5vsknk084sn02q")]
+    pub(super) course_id: Option<CourseId>,
+    /// A bundle: those of its courses that the buyer does not own, each at its part of the bundle's price.
+    #[schema(value_type = Option<String>)]
+    pub(super) bundle_id: Option<BundleId>,
 }
 
-/// One course of an order.
+/// One thing of an order: a course or a bundle.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OrderItemBody {
-    /// The course.
-    #[schema(value_type = String, example = "crs_01h455vb4pex5vsknk084sn02q")]
-    pub(super) course_id: CourseId,
+    /// A course.
+    #[schema(value_type = Option<String>, example = "crs_01h455vb4pex5vsknk084sn02q")]
+    pub(super) course_id: Option<CourseId>,
+    /// A bundle: those of its courses that the buyer does not own, each at its part of the bundle's price.
+    #[schema(value_type = Option<String>)]
+    pub(super) bundle_id: Option<BundleId>,
     /// The flash sale of this course that it is bought in, at the price of the sale.
     #[schema(value_type = Option<String>)]
     pub(super) sale_id: Option<SaleId>,
@@ -70,6 +76,9 @@ pub(in crate::http) struct OrderRequest {
     /// left out) or `app`.
     #[schema(pattern = "^[!-~]{1,256}$", example = "tok_ok")]
     pub(super) payment_token: Option<String>,
+    /// Whether it is for somebody else: the buyer pays and gets a code instead of access.
+    #[serde(default)]
+    pub(super) gift: bool,
 }
 
 /// Asks for money in the wallet.
@@ -152,6 +161,19 @@ pub(in crate::http) struct OrderBody {
     /// Until when it may be refunded.
     #[schema(value_type = String, format = DateTime)]
     refundable_until: Timestamp,
+    /// Of a gift: the code by which somebody else gets what was bought, once it is paid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gift: Option<GiftBody>,
+}
+
+/// What a gift is redeemed with.
+#[derive(Debug, Serialize, ToSchema)]
+struct GiftBody {
+    /// Left out if it is not known any more: it is derived from a secret that has been changed since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "7K3M-0QXZ-9V2B-H8RT")]
+    code: Option<String>,
+    redeemed: bool,
 }
 
 /// One course of an order.
@@ -255,7 +277,19 @@ impl OrderBody {
                 .collect(),
             expires_at,
             refundable_until: placement.refundable_until,
+            gift: placement.gift.map(|_| GiftBody {
+                code: None,
+                redeemed: order.redeemed_by.is_some(),
+            }),
         }
+    }
+
+    /// The order, with the code that it is redeemed with.
+    pub(super) fn giving(mut self, code: Option<String>) -> Self {
+        if let Some(gift) = &mut self.gift {
+            gift.code = code;
+        }
+        self
     }
 
     /// The order, with what its payer has to do.

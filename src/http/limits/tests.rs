@@ -196,3 +196,27 @@ fn a_limit_of_zero_is_none() {
         Ok(None)
     ));
 }
+
+#[test]
+fn only_wrong_guesses_count_and_too_many_of_them_stop_the_right_ones_as_well() {
+    let rate = serde_json::json!({"requests": 2, "window_s": 3_600});
+    let limits = Limits::new(&for_tests(&[("/rate/guess", rate)]).rate, Instant::now());
+    let caller = |user| Caller {
+        user: Id::from_u128(user),
+        session: Id::from_u128(2),
+        began: lyceum_kernel::Timestamp::EPOCH,
+        roles: Roles::default(),
+    };
+    let (guesser, other) = (caller(1), caller(2));
+
+    for _ in 0..10 {
+        assert!(limits.may_guess(&guesser).is_ok());
+    }
+    limits.guessed_wrong(&guesser);
+    assert!(limits.may_guess(&guesser).is_ok());
+    limits.guessed_wrong(&guesser);
+    limits.guessed_wrong(&guesser);
+
+    assert!(limits.may_guess(&guesser).is_err());
+    assert!(limits.may_guess(&other).is_ok());
+}

@@ -3,8 +3,8 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind, RefundKind, SaleKind,
-    SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
+    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind,
+    RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -20,8 +20,10 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 11] = [
+const AFTER_SEGMENT: [(&str, &str); 13] = [
     ("adjustments", AdjustmentKind::PREFIX),
+    ("bundles", BundleKind::PREFIX),
+    ("code-batches", BatchKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
     ("orders", OrderKind::PREFIX),
@@ -36,7 +38,8 @@ const AFTER_SEGMENT: [(&str, &str); 11] = [
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 13] = [
+const BY_NAME: [(&str, &str); 14] = [
+    ("bundle_id", BundleKind::PREFIX),
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
     ("creator", UserKind::PREFIX),

@@ -20,6 +20,7 @@ mod adjustment;
 mod buyer;
 mod compare;
 mod course;
+mod offer;
 mod payment;
 mod posting;
 mod record;
@@ -40,11 +41,13 @@ const PAYMENT: i16 = 5;
 const ADJUSTMENT: i16 = 7;
 const SUBSCRIBER: i16 = 20;
 const SALE: i16 = 8;
+const BUNDLE: i16 = 21;
+const BATCH: i16 = 22;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber or a sale is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale or an offer is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -67,6 +70,10 @@ pub(crate) struct Order {
     pub(crate) fulfilled: bool,
     /// Oldest first.
     pub(crate) refunds: Vec<Refund>,
+    /// Whether it is for somebody else, who gets access by a code.
+    pub(crate) gift: bool,
+    /// Who has redeemed that code.
+    pub(crate) redeemed_by: Option<Uuid>,
     /// The sales of which it reserved a slot.
     pub(crate) sales: Vec<Uuid>,
     /// Payments after the one that the order was placed with, and by what.
@@ -152,6 +159,10 @@ pub(crate) struct Books {
     adjustments: HashMap<Uuid, adjustment::Adjustment>,
     endpoints: HashMap<Uuid, subscriber::Endpoint>,
     sales: HashMap<Uuid, sale::Sale>,
+    bundles: HashMap<Uuid, offer::Bundle>,
+    batches: HashMap<Uuid, offer::Batch>,
+    /// Grants by redeem codes: code and course, then user and version.
+    codes: HashMap<(Uuid, Uuid), (Uuid, i64)>,
     accounts: HashMap<Uuid, account::Account>,
     courses: HashMap<Uuid, course::Course>,
     /// What buyers were shown, by course and version.
@@ -172,7 +183,9 @@ impl Books {
             .query_raw(
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
-                [&[ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE][..]],
+                [&[
+                    ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE, BUNDLE, BATCH,
+                ][..]],
             )
             .await?;
         let mut rows = std::pin::pin!(rows);
@@ -190,6 +203,8 @@ impl Books {
                         ADJUSTMENT => adjustment::apply(&mut books, entity, event_type, event),
                         SUBSCRIBER => subscriber::apply(&mut books, entity, event_type, event),
                         SALE => sale::apply(&mut books, entity, event_type, event),
+                        BUNDLE => offer::bundle(&mut books, entity, event_type, event),
+                        BATCH => offer::batch(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
                     };
                     carried_out.is_some()
@@ -215,6 +230,8 @@ impl Books {
         report.count("adjustments", books.adjustments.len());
         report.count("webhook endpoints", books.endpoints.len());
         report.count("sales", books.sales.len());
+        report.count("bundles", books.bundles.len());
+        report.count("batches of redeem codes", books.batches.len());
         Ok(books)
     }
 

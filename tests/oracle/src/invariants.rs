@@ -11,6 +11,7 @@ use crate::report::{EXAMPLES_MAX, Report, Rule};
 mod commerce;
 mod journal;
 mod ledger;
+mod offers;
 mod operators;
 mod sales;
 mod webhooks;
@@ -46,6 +47,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(operators::INVARIANTS)
         .chain(webhooks::INVARIANTS)
         .chain(sales::INVARIANTS)
+        .chain(offers::INVARIANTS)
 }
 
 const fn invariant(name: &'static str, holds: Holds, says: &'static str, query: &'static str) -> Invariant {

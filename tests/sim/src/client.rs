@@ -191,6 +191,7 @@ impl Client {
                     expires_at: now.plus(std::time::Duration::from_secs(30)),
                     refundable_until: now.plus(std::time::Duration::from_secs(3600)),
                     reservations: vec![],
+                    gift: None,
                     reserved_until: None,
                 };
                 (

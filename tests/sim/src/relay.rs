@@ -157,6 +157,7 @@ impl Node {
                 };
                 to_buyer(user.as_u128(), post)
             }
+            CommerceFlow::GrantCode(grant) => to_buyer(grant.user.as_u128(), grant.command()),
             // Nobody proposes adjustments in this world, so nobody waits to hear that one was posted; and nobody has an endpoint
             // to hear of sales at.
             CommerceFlow::SettleAdjustment { .. }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use lyceum_kernel::{Id, IdKind, Prefix, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CourseId, OrderId};
+use crate::ids::{CodeId, CourseId, OrderId};
 
 /// The kind of [`ImportId`].
 pub enum ImportKind {}
@@ -28,6 +28,8 @@ pub enum Source {
     Order(OrderId),
     /// A record that was imported: access without money.
     Import(ImportId),
+    /// A redeem code: somebody else's money, or none.
+    Code(CodeId),
 }
 
 impl Source {
@@ -36,6 +38,7 @@ impl Source {
         match self {
             Source::Order(_) => "order",
             Source::Import(_) => "import",
+            Source::Code(_) => "code",
         }
     }
 
@@ -44,6 +47,7 @@ impl Source {
         match self {
             Source::Order(id) => id.as_u128(),
             Source::Import(id) => id.as_u128(),
+            Source::Code(id) => id.as_u128(),
         }
     }
 }

@@ -12,7 +12,7 @@ use lyceum_kernel::{Aggregate, Class, Coded, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::ids::{CourseId, UserId};
+use crate::ids::{CodeId, CourseId, UserId};
 
 #[cfg(test)]
 mod tests;
@@ -72,8 +72,12 @@ pub enum Command {
     Redeem {
         /// Its number.
         number: u16,
+        /// The hash by which it was found.
+        code: CodeId,
         /// Who has it.
         user: UserId,
+        /// The version of the course that is current.
+        course_version: u32,
     },
 }
 
@@ -101,8 +105,12 @@ pub enum Event {
     Redeemed {
         /// Its number.
         number: u16,
+        /// Its hash.
+        code: CodeId,
         /// By whom.
         user: UserId,
+        /// The version of the course that was current.
+        course_version: u32,
         /// When.
         at: Timestamp,
     },
@@ -196,7 +204,12 @@ impl Aggregate for Batch {
                 None => vec![Event::Cancelled { by, at: now }],
                 Some(_) => vec![],
             }),
-            Command::Redeem { number, user } => {
+            Command::Redeem {
+                number,
+                code,
+                user,
+                course_version,
+            } => {
                 if number >= issued.terms.count {
                     return Err(Refusal::Unknown.into());
                 }
@@ -214,7 +227,9 @@ impl Aggregate for Batch {
                 }
                 Ok(vec![Event::Redeemed {
                     number,
+                    code,
                     user,
+                    course_version,
                     at: now,
                 }])
             }

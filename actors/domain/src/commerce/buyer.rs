@@ -132,6 +132,8 @@ impl Aggregate for Buyer {
                 adjustment_id,
                 entries,
             } => self.post_adjustment(adjustment_id, entries, now),
+            Command::RedeemGift { order_id, code, user } => self.redeem_gift(order_id, code, user, now),
+            Command::GrantCode { code, courses } => self.grant_code(code, courses, now),
             Command::Import { purchases } => self.import(&purchases, now),
         }
     }
@@ -275,6 +277,23 @@ impl Aggregate for Buyer {
             }
             // What followed from it is in the events after it.
             Event::Intervened { .. } => {}
+            Event::GiftRedeemed { order_id, user, .. } => {
+                if let Some(order) = self.orders.get_mut(order_id) {
+                    order.redeemed_by = Some(*user);
+                }
+            }
+            Event::CodeGranted { code, courses, at } => {
+                for (course_id, course_version) in courses {
+                    let grant = Grant {
+                        source: Source::Code(*code),
+                        course_version: *course_version,
+                        granted_at: *at,
+                        expires_at: None,
+                        revoked_at: None,
+                    };
+                    self.access.grant(*course_id, grant);
+                }
+            }
             Event::Imported { purchases } => {
                 for purchase in purchases {
                     let source = Source::Import(purchase.import_id);
@@ -341,7 +360,7 @@ impl Buyer {
             .pending
             .iter()
             .filter_map(|order_id| self.orders.get(order_id));
-        if pending.any(|order| order.contains(course_id)) {
+        if pending.any(|order| order.brings(course_id)) {
             return Err(Error::CourseInPendingOrder);
         }
         Ok(())
@@ -376,6 +395,9 @@ impl Buyer {
     }
 
     fn grant_lines(&mut self, placement: &Placement, at: Timestamp) {
+        if placement.gift.is_some() {
+            return;
+        }
         for line in &placement.lines {
             let grant = Grant {
                 source: Source::Order(placement.order_id),

@@ -50,6 +50,7 @@ pub(super) fn place(n: u128, method: Method, lines: &[(u128, i64)]) -> Command {
         expires_at: NOW.plus(Duration::from_secs(900)),
         refundable_until: NOW.plus(Duration::from_secs(3_600)),
         reservations: vec![],
+        gift: None,
         reserved_until: None,
     }))
 }

@@ -351,6 +351,8 @@ pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction
         | Event::RefundMoved { .. }
         | Event::TopUpStarted { .. }
         | Event::TopUpSettled { .. }
+        | Event::GiftRedeemed { .. }
+        | Event::CodeGranted { .. }
         | Event::Imported { .. }
         | Event::AdjustmentRefused { .. }
         | Event::Intervened { .. } => None,

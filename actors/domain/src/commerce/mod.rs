@@ -32,6 +32,8 @@ mod adjustment_test;
 #[cfg(test)]
 mod buyer_test;
 #[cfg(test)]
+mod gift_test;
+#[cfg(test)]
 mod late_test;
 #[cfg(test)]
 mod oversight_test;

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::refund::{Refund, RefundState};
 use super::reservation::Reservation;
 use super::{Error, SETTLEMENT_CURRENCY};
-use crate::ids::{CourseId, OrderId, PaymentId, RefundId, UserId};
+use crate::ids::{CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
+mod gift;
 mod payments;
 #[cfg(test)]
 mod payments_test;
@@ -54,6 +55,9 @@ pub struct PlaceOrder {
     /// What is kept for the order elsewhere, at most [`RESERVATIONS_MAX`](super::reservation::RESERVATIONS_MAX).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<Reservation>,
+    /// The code by which somebody else gets what is bought, if it is a gift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gift: Option<CodeId>,
     /// Until when all of that is kept, unless the order is placed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_until: Option<Timestamp>,
@@ -201,6 +205,9 @@ pub struct Placement {
     /// What is kept for it elsewhere until it ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reservations: Vec<Reservation>,
+    /// The code by which somebody else gets what was bought, if it is a gift: its buyer gets nothing by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gift: Option<CodeId>,
 }
 
 impl Placement {
@@ -321,6 +328,9 @@ pub struct Order {
     /// Payments that were captured beside the one that paid; their money goes back.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub surplus: Vec<PaymentId>,
+    /// Who has redeemed it, if it is a gift and somebody has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redeemed_by: Option<UserId>,
 }
 
 impl Order {
@@ -335,6 +345,7 @@ impl Order {
             further: vec![],
             paid_by: None,
             surplus: vec![],
+            redeemed_by: None,
         }
     }
 
@@ -350,6 +361,7 @@ impl Order {
             further: vec![],
             paid_by: None,
             surplus: vec![],
+            redeemed_by: None,
         }
     }
 
@@ -435,14 +447,6 @@ impl Order {
         self.refunds
             .iter_mut()
             .find(|refund| refund.refund_id == refund_id)
-    }
-
-    /// Whether a course is on one of the lines.
-    pub fn contains(&self, course_id: CourseId) -> bool {
-        self.placement
-            .lines
-            .iter()
-            .any(|line| line.course_id == course_id)
     }
 
     /// The refusal of a transition by the present state.

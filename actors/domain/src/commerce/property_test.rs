@@ -66,6 +66,7 @@ impl Random {
                 expires_at: Timestamp::from_millis(clock + 50),
                 refundable_until: Timestamp::from_millis(clock + 200),
                 reservations: (0..self.below(3)).map(|_| self.reservation()).collect(),
+                gift: None,
                 reserved_until: Some(Timestamp::from_millis(reserved_until(order_id))),
             })),
             3..=4 => {

@@ -257,6 +257,13 @@ impl Entity for Buyers {
                 let details = serde_json::json!({"user": key, "order": order_id});
                 audit::record(deed, action, refund_id.to_string(), &details, effects);
             }
+            if let Event::CodeGranted { courses, .. } = event {
+                let (traded, courses) = (self.traded.clone(), courses.clone());
+                effects.after_commit(move || {
+                    let courses: Vec<CourseId> = courses.iter().map(|(course, _)| *course).collect();
+                    traded(key, Trade::Bought, &courses);
+                });
+            }
             let (trade, order_id) = match event {
                 Event::Purchased(placement) => (Trade::Bought, placement.order_id),
                 Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),
@@ -268,7 +275,12 @@ impl Entity for Buyers {
                 } => (Trade::Refunded, *order_id),
                 _ => continue,
             };
-            let Ok(order) = state.order(order_id) else {
+            // What somebody else gets is no trade of this buyer.
+            let Some(order) = state
+                .order(order_id)
+                .ok()
+                .filter(|order| order.placement.gift.is_none())
+            else {
                 continue;
             };
             let mut courses: Vec<CourseId> =

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adjustments::{AdjustmentQuestion, Adjustments};
 use super::buyers::{Buyers, Question};
+use super::codes::CodeGrant;
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
@@ -182,6 +183,8 @@ pub enum CommerceFlow {
         /// Until when the order could be placed.
         reserved_until: Timestamp,
     },
+    /// A redeem code was redeemed.
+    GrantCode(CodeGrant),
     /// A failed refund has waited long enough.
     RetryRefund {
         /// Whose.
@@ -354,6 +357,7 @@ impl CommerceFlow {
                 Fate::Settled(outcome) => ports.settle(user, order, &reservation, outcome).await,
                 Fate::Open { until } => Err(DeliveryError::NotYet { until }),
             },
+            CommerceFlow::GrantCode(grant) => ports.tell_buyer(grant.user, grant.command()).await,
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let command = Command::RetryRefund {
                     order_id: order,

@@ -11,13 +11,17 @@
 //! `oversight` and `timeline` are what operators see of all this, and `closing` sums the ledger up.
 
 mod adjustments;
+mod batches;
+mod bundles;
 mod buyers;
 mod callback;
 pub(crate) mod closing;
+mod codes;
 mod flows;
 mod gateway;
 mod inbox;
 mod ledger_rows;
+mod offers;
 mod outgoing;
 mod oversight;
 mod payments;
@@ -37,12 +41,16 @@ mod testing;
 mod timeline;
 
 pub use adjustments::{AdjustmentAnswer, AdjustmentQuestion, Adjustments};
+pub use batches::{BatchAnswer, BatchQuestion, Batches};
+pub use bundles::{BundleAnswer, BundleQuestion, Bundles};
 pub use buyers::{Answer, Buyers, Question, Trade, Traded};
 pub use callback::{Callback, CallbackScheme, CallbackSecret, Delivery, sign};
 pub use closing::{AccountBalance, ClosingSettings, TrialBalance};
+pub use codes::{CodeGrant, CodeSecret, RedeemCode};
 pub use flows::{CommerceFlow, CommercePorts};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};
 pub use inbox::{Inbox, InboxSettings};
+pub use offers::{BundleRow, FoundCode};
 pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};

@@ -9,6 +9,7 @@ use lyceum_domain::ids::{OrderId, RefundId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::Effects;
 
+use super::codes::CodeGrant;
 use super::flows::CommerceFlow;
 use super::payments::PaymentKey;
 
@@ -145,6 +146,17 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
             action: Intervention::Retry,
             ..
         } => retry(user, state, *order_id, now, effects),
+        Event::GiftRedeemed {
+            order_id,
+            user: holder,
+            ..
+        } => {
+            let Ok(order) = state.order(*order_id) else { return };
+            let Some(code) = order.placement.gift else { return };
+            let (user, courses) = (*holder, order.gives());
+            let grant = CodeGrant { user, code, courses };
+            effects.message(now, &CommerceFlow::GrantCode(grant));
+        }
         Event::Adjusted { adjustment_id, .. } => {
             let adjustment = *adjustment_id;
             effects.message(now, &CommerceFlow::SettleAdjustment { adjustment });
@@ -160,6 +172,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
         | Event::RefundDecided { .. }
         | Event::RefundCancelled { .. }
         | Event::TopUpSettled { .. }
+        | Event::CodeGranted { .. }
         | Event::Imported { .. } => {}
     }
 }

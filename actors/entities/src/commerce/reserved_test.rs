@@ -76,6 +76,7 @@ fn place() -> Command {
         expires_at: later(60),
         refundable_until: later(60),
         reservations: vec![Reservation::Slot { sale_id: SALE }],
+        gift: None,
         reserved_until: Some(later(10)),
     }))
 }

@@ -9,6 +9,7 @@ use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Column, Effects, Table, row};
 
+use super::batches::REDEEM_CODES;
 use super::payments::PaymentKey;
 
 static ORDERS: Table = Table {
@@ -148,9 +149,11 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
         Event::Purchased(placement) => {
             order_row(user, state, placement.order_id, now, effects);
             grant_rows(user, placement, placement.placed_at, None, effects);
+            gift_row(user, placement, None, effects);
         }
         Event::OrderPlaced { order, .. } => {
             order_row(user, state, order.order_id, now, effects);
+            gift_row(user, order, None, effects);
         }
         Event::OrderFulfilled { order_id, at, .. } => {
             if let Some(order) = order_row(user, state, *order_id, now, effects) {
@@ -188,7 +191,10 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
                 return;
             };
             refund_row(user, order, refund, now, effects);
-            if refund.state == RefundState::Succeeded && order.was_fulfilled() {
+            if refund.state == RefundState::Succeeded
+                && order.was_fulfilled()
+                && order.placement.gift.is_none()
+            {
                 // The columns that are set at the grant are kept as they are.
                 let (placement, at) = (&order.placement, order.placement.placed_at);
                 let returned = |line: &&Line| {
@@ -198,6 +204,34 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
                 for line in placement.lines.iter().filter(returned) {
                     grant_row(user, placement, line, at, Some(now), effects);
                 }
+            }
+        }
+        Event::GiftRedeemed {
+            order_id,
+            user: holder,
+            at,
+        } => {
+            if let Ok(order) = state.order(*order_id) {
+                gift_row(user, &order.placement, Some((*holder, *at)), effects);
+            }
+        }
+        Event::CodeGranted { code, courses, at } => {
+            for (course_id, course_version) in courses {
+                let (source, version, none) = (Source::Code(*code), *course_version, None::<Timestamp>);
+                effects.row(
+                    &GRANTS,
+                    row![
+                        *code,
+                        *course_id,
+                        source.name(),
+                        user,
+                        version,
+                        0_i64,
+                        *at,
+                        none,
+                        0_i64
+                    ],
+                );
             }
         }
         Event::Imported { purchases } => {
@@ -262,6 +296,10 @@ fn grant_rows(
     revoked_at: Option<Timestamp>,
     effects: &mut Effects,
 ) {
+    // Whoever redeems a gift has access by its code.
+    if placement.gift.is_some() {
+        return;
+    }
     for line in &placement.lines {
         grant_row(user, placement, line, granted_at, revoked_at, effects);
     }
@@ -288,6 +326,21 @@ fn grant_row(
             revoked_at,
             line.discount,
         ],
+    );
+}
+
+/// The code of a gift: there from the beginning, so that whoever has it early is told that it is not paid.
+fn gift_row(
+    giver: UserId,
+    placement: &Placement,
+    redeemed: Option<(UserId, Timestamp)>,
+    effects: &mut Effects,
+) {
+    let Some(code) = placement.gift else { return };
+    let (holder, at) = (redeemed.map(|(user, _)| user), redeemed.map(|(_, at)| at));
+    effects.row(
+        &REDEEM_CODES,
+        row![code, None::<UserId>, placement.order_id, giver, 0_i64, holder, at],
     );
 }
 

@@ -79,6 +79,8 @@ fn order_of(event: &Event) -> Option<OrderId> {
         | Event::TopUpSettled { .. }
         | Event::Adjusted { .. }
         | Event::AdjustmentRefused { .. }
+        | Event::GiftRedeemed { .. }
+        | Event::CodeGranted { .. }
         | Event::Imported { .. } => None,
     }
 }

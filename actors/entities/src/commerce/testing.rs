@@ -77,6 +77,7 @@ fn place(method: Method) -> Command {
         expires_at: NOW.plus(Duration::from_secs(60)),
         refundable_until: NOW.plus(Duration::from_secs(60)),
         reservations: vec![],
+        gift: None,
         reserved_until: None,
     }))
 }

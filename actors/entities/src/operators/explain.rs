@@ -1,6 +1,6 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
-use lyceum_domain::ids::{AdjustmentId, CourseId, PaymentId, SaleId, UserId};
+use lyceum_domain::ids::{AdjustmentId, BatchId, BundleId, CourseId, PaymentId, SaleId, UserId};
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Adjustments, Buyers, Payments, Sales};
+use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Payments, Sales};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 use crate::webhooks::Subscribers;
@@ -65,6 +65,14 @@ impl Platform {
                 let id = id.parse::<SaleId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Sales::KIND, id, id, self.sales.explain(id)))
             }
+            "bundle" => {
+                let id = id.parse::<BundleId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Bundles::KIND, id, id, self.bundles.explain(id)))
+            }
+            "batch" => {
+                let id = id.parse::<BatchId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Batches::KIND, id, id, self.batches.explain(id)))
+            }
             "payment" => match id.parse::<PaymentId>() {
                 Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
                     let id = payment.as_u128();
@@ -104,6 +112,8 @@ impl Platform {
             kind if kind == Courses::KIND => self.committed::<Courses>(entity).await?,
             kind if kind == Buyers::KIND => self.committed::<Buyers>(entity).await?,
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
+            kind if kind == Bundles::KIND => self.committed::<Bundles>(entity).await?,
+            kind if kind == Batches::KIND => self.committed::<Batches>(entity).await?,
             kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
             kind if kind == Subscribers::KIND => self.committed::<Subscribers>(entity).await?,
             kind if kind == Sales::KIND => self.committed::<Sales>(entity).await?,

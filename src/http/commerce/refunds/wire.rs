@@ -8,7 +8,6 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::commerce::wire::ItemBody;
 use crate::http::shapes;
 
 /// Asks for a refund.
@@ -24,7 +23,7 @@ pub(in crate::http) struct RefundRequest {
     pub(super) amount: Option<Money>,
     /// The lines to take it from; all of the order if left out.
     #[schema(max_items = 20)]
-    pub(super) items: Option<Vec<ItemBody>>,
+    pub(super) items: Option<Vec<RefundLineBody>>,
     /// `original` (the way the money came) or `wallet`; `original` if left out.
     #[schema(value_type = Option<String>, pattern = "^(original|wallet)$")]
     pub(super) destination: Option<Destination>,
@@ -40,10 +39,19 @@ pub(in crate::http) struct PreviewRequest {
     pub(super) amount: Option<Money>,
     /// The lines to take it from; all of the order if left out.
     #[schema(max_items = 20)]
-    pub(super) items: Option<Vec<ItemBody>>,
+    pub(super) items: Option<Vec<RefundLineBody>>,
     /// `original` (the way the money came) or `wallet`; `original` if left out.
     #[schema(value_type = Option<String>, pattern = "^(original|wallet)$")]
     pub(super) destination: Option<Destination>,
+}
+
+/// One line that money is to go back of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct RefundLineBody {
+    /// The course on it, also if it was bought in a bundle.
+    #[schema(value_type = String, example = "crs_01h455vb4pex5vsknk084sn02q")]
+    pub(super) course_id: CourseId,
 }
 
 /// A refund.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::posting::{self, TOP_UP, UNFULFILLED};
-use super::{Books, Line, Order, TopUp, adjustment, id, money, refund, sale, state_name};
+use super::{Books, Line, Order, TopUp, adjustment, id, money, offer, refund, sale, state_name};
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
     match event_type {
@@ -88,6 +88,15 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             books.top_ups.insert(payment, top_up).is_none().then_some(())
         }
         "top_up_settled" => top_up_settled(books, user, event),
+        // A gift is redeemed once, and only while its money stays.
+        "gift_redeemed" => {
+            let holder = id("usr", &event["user"])?;
+            let (_, order) = known(books, user, event)?;
+            let fits = order.is_redeemable();
+            order.redeemed_by = Some(holder);
+            fits.then_some(())
+        }
+        "code_granted" => offer::code_granted(books, user, event),
         "imported" => {
             for purchase in event["purchases"].as_array()? {
                 let record = purchase["import_id"].as_str()?;
@@ -151,6 +160,8 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
         further: vec![],
         paid: None,
         surplus: vec![],
+        gift: value["gift"].is_string(),
+        redeemed_by: None,
         sales: sale::reserved_by(value)?,
     };
     Some((id("ord", &value["order_id"])?, order))

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, course, sale, subscriber};
+use super::{Books, Posting, account, adjustment, course, offer, sale, subscriber};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -57,6 +57,18 @@ const ENDPOINTS: Rule = table(
     "books.webhook_endpoints_follow_the_journal",
     "Every endpoint is in its table as its owner's events say, and no other.",
 );
+const BUNDLES: Rule = table(
+    "books.bundles_follow_the_journal",
+    "Every bundle is in its table as its events say, and no other.",
+);
+const BATCHES: Rule = table(
+    "books.code_batches_follow_the_journal",
+    "Every batch of redeem codes is in its table as its events say, and no other.",
+);
+const CODES: Rule = table(
+    "books.redeem_codes_follow_the_journal",
+    "Every code of a batch or a gift is in its table with whoever has redeemed it, and no other.",
+);
 const ACCOUNTS: Rule = table(
     "books.accounts_follow_the_journal",
     "Every account is in its table as its events say, and no other.",
@@ -71,7 +83,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 13] = [
+pub(crate) const RULES: [Rule; 16] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -82,6 +94,9 @@ pub(crate) const RULES: [Rule; 13] = [
     ENDPOINTS,
     SALES,
     SLOTS,
+    BUNDLES,
+    BATCHES,
+    CODES,
     ACCOUNTS,
     COURSES,
     VERSIONS,
@@ -146,6 +161,23 @@ pub(super) async fn tables(
     .await?;
     texts(SALES, sale::sales(books), sale::SALES_SQL, snapshot, report).await?;
     texts(SLOTS, sale::slots(books), sale::SLOTS_SQL, snapshot, report).await?;
+    texts(
+        BUNDLES,
+        offer::bundles(books),
+        offer::BUNDLES_SQL,
+        snapshot,
+        report,
+    )
+    .await?;
+    texts(
+        BATCHES,
+        offer::batches(books),
+        offer::BATCHES_SQL,
+        snapshot,
+        report,
+    )
+    .await?;
+    texts(CODES, offer::codes(books), offer::CODES_SQL, snapshot, report).await?;
     texts(ACCOUNTS, account::rows(books), account::SQL, snapshot, report).await?;
     texts(COURSES, course::rows(books), course::SQL, snapshot, report).await?;
     texts(
@@ -162,7 +194,8 @@ pub(super) async fn tables(
 
 fn grants(books: &Books) -> HashMap<String, String> {
     let mut grants = HashMap::new();
-    for (order_id, order) in books.orders.iter().filter(|(_, order)| order.fulfilled) {
+    let brings = |order: &super::Order| order.fulfilled && !order.gift;
+    for (order_id, order) in books.orders.iter().filter(|(_, order)| brings(order)) {
         for line in &order.lines {
             let revoked = if order.is_returned(line) { "yes" } else { "no" };
             grants.insert(
@@ -176,6 +209,12 @@ fn grants(books: &Books) -> HashMap<String, String> {
                 ),
             );
         }
+    }
+    for ((code, course), (user, version)) in &books.codes {
+        grants.insert(
+            format!("{course} of code by {code}"),
+            format!("user {user} version {version} price 0 discount 0 revoked no"),
+        );
     }
     for ((record, course), (user, version)) in &books.imports {
         grants.insert(

@@ -55,9 +55,19 @@ impl Order {
             .is_some_and(|returned| returned >= line.net())
     }
 
-    /// Whether somebody may study a line by this order.
+    /// Whether its buyer may study a line by this order.
     pub(crate) fn grants(&self, line: &Line) -> bool {
-        self.fulfilled && !self.is_returned(line)
+        self.fulfilled && !self.gift && !self.is_returned(line)
+    }
+
+    /// Whether it can be redeemed as a gift: something of it is not returned, and nothing may be any more.
+    pub(super) fn is_redeemable(&self) -> bool {
+        let settled = |refund: &Refund| refund.succeeded() || !refund.holds();
+        self.gift
+            && self.fulfilled
+            && self.redeemed_by.is_none()
+            && self.refunds.iter().all(settled)
+            && self.lines.iter().any(|line| !self.is_returned(line))
     }
 
     /// The state of an order whose money was captured.
@@ -117,7 +127,7 @@ pub(super) fn begin(order: &mut Order, event: &Event<'_>, state: &str) -> Option
     let (refund_id, again) = (refund.id, order.refunds.iter().any(|held| held.id == refund.id));
     order.refunds.push(refund);
     order.restate();
-    (adds_up && !again && order.is_within_capture()).then_some(refund_id)
+    (adds_up && !again && order.redeemed_by.is_none() && order.is_within_capture()).then_some(refund_id)
 }
 
 /// An event that names a refund.

@@ -28,6 +28,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         "SELECT t.sale_id, t.order_id, t.state, o.state AS order_state, g.price, s.price AS sale_price FROM sale_slots AS t \
          JOIN sales AS s USING (sale_id) LEFT JOIN orders AS o ON o.order_id = t.order_id AND o.user_id = t.user_id \
          LEFT JOIN grants AS g ON g.source = 'order' AND g.source_id = o.order_id AND g.course_id = s.course_id \
-         WHERE (t.state = 'sold') <> (g.source_id IS NOT NULL) OR t.state = 'reserved' OR g.price > s.price",
+         WHERE ((t.state = 'sold') <> (g.source_id IS NOT NULL) \
+            AND NOT EXISTS (SELECT FROM redeem_codes AS c WHERE c.order_id = t.order_id)) OR t.state = 'reserved' OR g.price > s.price",
     ),
 ];

@@ -8,6 +8,7 @@ use lyceum_oracle::provider::Statement;
 mod commerce;
 mod journal;
 mod ledger;
+mod offers;
 mod operators;
 mod people;
 mod sales;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Damage> {
         operators::DAMAGES,
         webhooks::DAMAGES,
         sales::DAMAGES,
+        offers::DAMAGES,
     ]
     .concat()
 }

@@ -1,5 +1,7 @@
 //! Honest clients: they register, bring money, buy in every way there is, give back, and write all of it into a history.
 
+mod offers;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -114,6 +116,7 @@ impl Drive {
             .await;
         self.in_parts(&courses).await;
         self.otherwise(&courses).await;
+        self.offers(&courses).await;
 
         // Long after a first request, so that it is known whose it is on a slow machine too.
         self.top_up(&ada, 1_000).await;

@@ -35,7 +35,9 @@ fn carry_out(batch: &mut Batch, command: Command, now: i64) -> Result<usize, Err
 fn redeem(number: u16, user: u128) -> Command {
     Command::Redeem {
         number,
+        code: CodeId::from_u128(u128::from(number)),
         user: UserId::from_u128(user),
+        course_version: 1,
     }
 }
 

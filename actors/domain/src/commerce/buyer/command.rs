@@ -9,7 +9,7 @@ use crate::commerce::order::{Method, PlaceOrder, Provider};
 use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::payment::{Purpose, Settlement};
 use crate::commerce::refund::{RefundOutcome, Wanted};
-use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, UserId};
+use crate::ids::{AdjustmentId, CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 /// What a buyer, a payment or a timer wants to happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +126,22 @@ pub enum Command {
         adjustment_id: AdjustmentId,
         /// Its entries, one of which is of this wallet.
         entries: Vec<Entry>,
+    },
+    /// Let somebody have what was bought as a gift.
+    RedeemGift {
+        /// The order.
+        order_id: OrderId,
+        /// The code they have.
+        code: CodeId,
+        /// Who.
+        user: UserId,
+    },
+    /// Grant what a redeem code gives, once.
+    GrantCode {
+        /// The code.
+        code: CodeId,
+        /// Which courses, at which version.
+        courses: Vec<(CourseId, u32)>,
     },
     /// Grant access that was bought elsewhere, without money; at most [`LINES_MAX`](crate::commerce::order::LINES_MAX) at once.
     Import {

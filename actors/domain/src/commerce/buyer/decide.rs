@@ -7,13 +7,14 @@ use lyceum_kernel::Timestamp;
 use super::{Buyer, Event, ImportedPurchase};
 use crate::commerce::Error;
 use crate::commerce::access::Source;
+use crate::commerce::batch::Refusal as CodeRefusal;
 use crate::commerce::order::{
     self, CloseReason, LINES_MAX, Method, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
 };
 use crate::commerce::payment::Settlement;
 use crate::commerce::reservation::still_reserved;
 use crate::commerce::wallet::TopUpState;
-use crate::ids::{OrderId, PaymentId, RefundId};
+use crate::ids::{CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 impl Buyer {
     pub(super) fn place(&self, place: PlaceOrder, now: Timestamp) -> Result<Vec<Event>, Error> {
@@ -26,7 +27,9 @@ impl Buyer {
             if line.creator == place.buyer {
                 return Err(Error::OwnCourse);
             }
-            self.may_buy(line.course_id, now)?;
+            if place.gift.is_none() {
+                self.may_buy(line.course_id, now)?;
+            }
         }
         if place.expected_total.is_some_and(|expected| expected != total) {
             return Err(Error::PriceChanged);
@@ -43,6 +46,7 @@ impl Buyer {
             expires_at,
             refundable_until,
             reservations,
+            gift,
             reserved_until: _,
         } = place;
         let placed_at = now;
@@ -55,6 +59,7 @@ impl Buyer {
             placed_at,
             refundable_until,
             reservations,
+            gift,
         });
 
         if order.settles_at_once() {
@@ -153,6 +158,10 @@ impl Buyer {
     /// Whether something stands against granting what an order paid for.
     pub(super) fn hindered(&self, order: &Order, now: Timestamp) -> bool {
         let mut lines = order.placement.lines.iter();
+        // A gift brings its buyer nothing that they could have by now.
+        if order.placement.gift.is_some() {
+            return order.has_returned();
+        }
         order.has_returned()
             || lines.any(|line| match self.may_buy(line.course_id, now) {
                 Ok(()) => false,
@@ -196,6 +205,52 @@ impl Buyer {
             } => Ok(vec![]),
             Stage::Closed { .. } | Stage::Fulfilled | Stage::Unfulfilled => Err(order.refusal()),
         }
+    }
+
+    /// The giver decides: so a gift is redeemed or refunded, and never both.
+    pub(super) fn redeem_gift(
+        &self,
+        order_id: OrderId,
+        code: CodeId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        let unknown = || Error::from(CodeRefusal::Unknown);
+        let order = self.order(order_id).map_err(|_| unknown())?;
+        if order.placement.gift != Some(code) {
+            return Err(unknown());
+        }
+        match (order.redeemed_by, &order.stage) {
+            // Whoever asks again has it.
+            (Some(holder), _) if holder == user => Ok(vec![]),
+            (Some(_), _) => Err(CodeRefusal::Used.into()),
+            // What is on its way back is not given away, nor what an operator may still send back.
+            (None, Stage::Fulfilled) if !order.gives().is_empty() && !order.is_being_refunded() => {
+                Ok(vec![Event::GiftRedeemed { order_id, user, at }])
+            }
+            (None, Stage::AwaitingPayment { .. } | Stage::Closing { .. }) => Err(CodeRefusal::Unpaid.into()),
+            (None, Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. }) => {
+                Err(CodeRefusal::Cancelled.into())
+            }
+        }
+    }
+
+    pub(super) fn grant_code(
+        &self,
+        code: CodeId,
+        mut courses: Vec<(CourseId, u32)>,
+        at: Timestamp,
+    ) -> Result<Vec<Event>, Error> {
+        if courses.len() > LINES_MAX {
+            return Err(Error::TooManyLines);
+        }
+        // Whoever owns a course already has a second right to it: the code is spent, and its holder was told before.
+        courses.retain(|(course_id, _)| !self.access.knows(*course_id, Source::Code(code)));
+        Ok(if courses.is_empty() {
+            vec![]
+        } else {
+            vec![Event::CodeGranted { code, courses, at }]
+        })
     }
 
     pub(super) fn import(&self, purchases: &[ImportedPurchase], now: Timestamp) -> Result<Vec<Event>, Error> {

@@ -9,7 +9,7 @@ use crate::commerce::order::{CloseReason, OrderPayment, Placement, Provider};
 use crate::commerce::oversight::{Deed, Intervention};
 use crate::commerce::refund::{RefundState, RefundTerms};
 use crate::commerce::wallet::TopUpState;
-use crate::ids::{AdjustmentId, OrderId, PaymentId, RefundId};
+use crate::ids::{AdjustmentId, CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 /// What happened to a buyer. Stored for good, so names and fields are never changed, only added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +197,24 @@ pub enum Event {
         adjustment_id: AdjustmentId,
         /// The code of the rule.
         code: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Somebody has redeemed what was bought as a gift.
+    GiftRedeemed {
+        /// The order.
+        order_id: OrderId,
+        /// Who.
+        user: UserId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A redeem code gave access.
+    CodeGranted {
+        /// The code.
+        code: CodeId,
+        /// To which courses, at which version.
+        courses: Vec<(CourseId, u32)>,
         /// When.
         at: Timestamp,
     },

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{CloseReason, Order, OrderPayment, OrderState, Placement, Stage};
 use crate::commerce::refund::Refund;
-use crate::ids::PaymentId;
+use crate::ids::{PaymentId, UserId};
 
 /// An order of any version.
 #[derive(Deserialize)]
@@ -24,6 +24,8 @@ pub(super) struct StoredOrder {
     paid_by: Option<PaymentId>,
     #[serde(default)]
     surplus: Vec<PaymentId>,
+    #[serde(default)]
+    redeemed_by: Option<UserId>,
 }
 
 #[derive(Deserialize)]
@@ -49,6 +51,7 @@ impl From<StoredOrder> for Order {
             further,
             paid_by,
             surplus,
+            redeemed_by,
         } = stored;
         let was_fulfilled = timeline.iter().any(|(state, _)| *state == OrderState::Fulfilled);
         let stage = match stage {
@@ -74,6 +77,7 @@ impl From<StoredOrder> for Order {
             further,
             paid_by,
             surplus,
+            redeemed_by,
         };
         let whole = order.whole();
         for refund in &mut order.refunds {

@@ -11,6 +11,7 @@ use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, Part, Refund, RefundState, RefundTerms};
+use crate::commerce::batch::Refusal as CodeRefusal;
 use crate::commerce::order::{Line, Order, OrderState};
 use crate::commerce::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, UserId};
@@ -133,9 +134,13 @@ impl Order {
     /// The terms of what somebody wants back.
     ///
     /// # Errors
-    /// [`Error::WrongState`]: nothing is left to return; [`Error::RefundExceedsCapture`]: not so much is;
+    /// [`CodeRefusal::GiftRedeemed`]; [`Error::WrongState`]: nothing is left to return; [`Error::RefundExceedsCapture`]: not so much is;
     /// [`Error::RefundItemUnknown`], [`Error::DuplicateCourse`], [`Error::CurrencyUnsupported`], [`Error::AmountOutOfRange`].
     pub fn terms_of(&self, wanted: &Wanted, requester: Option<UserId>) -> Result<RefundTerms, Error> {
+        // Somebody else's access hangs on it by now.
+        if self.redeemed_by.is_some() {
+            return Err(CodeRefusal::GiftRedeemed.into());
+        }
         if !matches!(
             self.state(),
             OrderState::Fulfilled | OrderState::PartiallyRefunded | OrderState::Refunding

@@ -1,0 +1,115 @@
+//! What commerce asks the database about its offers: whose a code is, and which bundles there are.
+//!
+//! An entity is found by its id; what people type is found here.
+
+use std::sync::Arc;
+
+use lyceum_domain::commerce::SETTLEMENT_CURRENCY;
+use lyceum_domain::ids::{BatchId, BundleId, CodeId, CourseId, OrderId, UserId};
+use lyceum_kernel::Money;
+use lyceum_runtime::StoreError;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::queries::{CommerceQueries, uuid};
+
+/// What a redeem code belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundCode {
+    /// A batch of an operator.
+    Batch {
+        /// Which.
+        batch: BatchId,
+        /// The number of the code in it.
+        number: u16,
+    },
+    /// An order that was placed as a gift.
+    Gift {
+        /// Who gives.
+        giver: UserId,
+        /// Which order.
+        order: OrderId,
+    },
+}
+
+/// A bundle as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleRow {
+    /// Its id.
+    pub id: BundleId,
+    /// Whose courses they are.
+    pub creator: UserId,
+    /// What it is called.
+    pub title: Arc<str>,
+    /// The courses.
+    pub course_ids: Vec<CourseId>,
+    /// What they cost together.
+    pub price: Money,
+    /// `offered` or `withdrawn`.
+    pub state: String,
+}
+
+const BUNDLES: &str = "SELECT bundle_id, creator, title, course_ids, price, state FROM bundles \
+    WHERE bundle_id < $1 AND state = 'offered' AND ($2::uuid IS NULL OR creator = $2) ORDER BY bundle_id DESC LIMIT $3";
+
+impl CommerceQueries {
+    /// Finds what a redeem code belongs to, by its hash.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn code_of(&self, code: CodeId) -> Result<Option<FoundCode>, StoreError> {
+        const SQL: &str = "SELECT batch_id, number, giver, order_id FROM redeem_codes WHERE code_id = $1";
+        let row = self.database.query_opt(SQL, &[&uuid(code.as_u128())]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let bits = |column| row.get::<_, Option<Uuid>>(column).map(|id| id.as_u128());
+        Ok(match (bits(0), bits(2), bits(3)) {
+            (Some(batch), _, _) => u16::try_from(row.get::<_, i64>(1))
+                .ok()
+                .map(|number| FoundCode::Batch {
+                    batch: BatchId::from_u128(batch),
+                    number,
+                }),
+            (None, Some(giver), Some(order)) => Some(FoundCode::Gift {
+                giver: UserId::from_u128(giver),
+                order: OrderId::from_u128(order),
+            }),
+            // The table has no such row.
+            (None, _, _) => None,
+        })
+    }
+
+    /// A page of the bundles that are offered, newest first, before the id `before`; of one creator if they are given.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn bundles(
+        &self,
+        creator: Option<UserId>,
+        before: Option<BundleId>,
+        limit: u16,
+    ) -> Result<Vec<BundleRow>, StoreError> {
+        let before = uuid(before.map_or(u128::MAX, BundleId::as_u128));
+        let creator = creator.map(|creator| uuid(creator.as_u128()));
+        let rows = self
+            .database
+            .query(BUNDLES, &[&before, &creator, &i64::from(limit)])
+            .await?;
+        rows.iter().map(bundle).collect()
+    }
+}
+
+fn bundle(row: &Row) -> Result<BundleRow, StoreError> {
+    let courses: Vec<Uuid> = row.try_get(3).map_err(StoreError::refused)?;
+    let price: i64 = row.try_get(4).map_err(StoreError::refused)?;
+    Ok(BundleRow {
+        id: BundleId::from_u128(row.get::<_, Uuid>(0).as_u128()),
+        creator: UserId::from_u128(row.get::<_, Uuid>(1).as_u128()),
+        title: row.get::<_, String>(2).into(),
+        course_ids: courses
+            .into_iter()
+            .map(|course| CourseId::from_u128(course.as_u128()))
+            .collect(),
+        price: Money::new(price, SETTLEMENT_CURRENCY).map_err(StoreError::refused)?,
+        state: row.get(5),
+    })
+}
