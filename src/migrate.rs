@@ -55,6 +55,7 @@ const MIGRATIONS: &[Migration] = migrations![
     18 "0018_sales",
     19 "0019_refunds",
     20 "0020_payments",
+    22 "0022_billing",
 ];
 
 /// Why the database was left as it was.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refunds::RefundBody;
+use crate::http::billing::RecipientBody;
 use crate::http::{Problem, shapes};
 
 /// The longest payment token, bytes.
@@ -70,6 +71,8 @@ pub(in crate::http) struct OrderRequest {
     /// left out) or `app`.
     #[schema(pattern = "^[!-~]{1,256}$", example = "tok_ok")]
     pub(super) payment_token: Option<String>,
+    /// To whom the invoice is made out; it may be said later, once.
+    pub(super) invoice_details: Option<RecipientBody>,
 }
 
 /// Asks for money in the wallet.
