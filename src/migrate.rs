@@ -56,6 +56,7 @@ const MIGRATIONS: &[Migration] = migrations![
     19 "0019_refunds",
     20 "0020_payments",
     21 "0021_offers",
+    22 "0022_billing",
 ];
 
 /// Why the database was left as it was.

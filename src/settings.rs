@@ -17,9 +17,11 @@ mod problems;
 mod values;
 
 pub mod actors;
+pub mod billing;
 pub mod cluster;
 pub mod domains;
 pub mod link;
+pub mod payouts;
 pub mod providers;
 pub mod stores;
 pub mod telemetry;
@@ -67,6 +69,10 @@ pub struct Settings {
     pub commerce: domains::Commerce,
     /// How the ledger is summed up.
     pub ledger: domains::Ledger,
+    /// Invoices and credit notes.
+    pub billing: billing::Billing,
+    /// What creators are paid.
+    pub payouts: payouts::Payouts,
     /// Payment providers.
     pub providers: providers::Providers,
     /// Webhooks out.
@@ -101,6 +107,8 @@ impl Settings {
         self.catalog.check(checks);
         self.commerce.check(checks);
         self.ledger.check(checks);
+        self.billing.check(checks);
+        self.payouts.check(checks);
         self.providers.check(*self.commerce.order_ttl_s, checks);
         self.webhooks.check(checks);
         self.recommend.check(checks);

@@ -72,9 +72,13 @@ fn the_document_lists_every_kind_of_transaction() {
     let number = |step: Step| match step {
         Step::Surplus(_) => "100 + 2n".to_owned(),
         Step::SurplusRefund(_) => "101 + 2n".to_owned(),
-        Step::Sale | Step::TopUp | Step::Unfulfilled | Step::Refund | Step::Adjustment => {
-            step.number().to_string()
-        }
+        Step::Sale
+        | Step::TopUp
+        | Step::Unfulfilled
+        | Step::Refund
+        | Step::Adjustment
+        | Step::Payout
+        | Step::Forfeiture => step.number().to_string(),
     };
     let rules: Vec<(String, String)> = Step::KINDS
         .into_iter()

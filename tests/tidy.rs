@@ -64,7 +64,7 @@ const EDGES: [(&str, &[&str]); 12] = [
 const PURE: [&str; 3] = ["lyceum-kernel", "serde", "thiserror"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 24] = [
+const HOMES: [(&str, &[&str]); 27] = [
     ("actix", &["actors/runtime/src/cpu.rs"]),
     ("argon2", &["actors/entities/src/accounts/passwords.rs"]),
     ("clap", &["src/cli.rs", "src/status.rs"]),
@@ -112,6 +112,7 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("jsonwebtoken", &["src/http/token.rs"]),
     ("matchit", &["src/http/route.rs"]),
     ("mimalloc", &["src/main.rs"]),
+    ("pdf_writer", &["actors/entities/src/billing/print/"]),
     ("ractor", &["actors/runtime/src/"]),
     (
         "ring",
@@ -127,6 +128,7 @@ const HOMES: [(&str, &[&str]); 24] = [
     ),
     ("spki", &["actors/entities/src/commerce/providers/rsa.rs"]),
     ("strsim", &["src/settings/layers.rs"]),
+    ("subsetter", &["actors/entities/src/billing/print/font.rs"]),
     ("tantivy", &["actors/entities/src/catalog/search/"]),
     (
         "tokio_postgres",
@@ -136,6 +138,9 @@ const HOMES: [(&str, &[&str]); 24] = [
             "actors/runtime/src/store_error.rs",
             "actors/runtime/src/journal/postgres/",
             "actors/runtime/src/cluster/",
+            "actors/entities/src/billing/documents.rs",
+            "actors/entities/src/billing/issuer.rs",
+            "actors/entities/src/billing/issuer/",
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/recommend/rows.rs",
             "actors/entities/src/commerce/closing.rs",
@@ -161,6 +166,7 @@ const HOMES: [(&str, &[&str]); 24] = [
         "tracing_subscriber",
         &["src/telemetry.rs", "src/settings/telemetry.rs"],
     ),
+    ("ttf_parser", &["actors/entities/src/billing/print/font.rs"]),
     ("utoipa", &["src/http/"]),
     ("zxcvbn", &["actors/entities/src/accounts/passwords.rs"]),
 ];
@@ -409,7 +415,15 @@ fn codes_in<'a>(text: &'a str, quote: char, domains: &[&str]) -> BTreeSet<&'a st
     text.split(quote).filter(looks_like_a_code).collect()
 }
 
-const DOMAINS: [&str; 6] = ["accounts", "catalog", "commerce", "recommend", "webhooks", "http"];
+const DOMAINS: [&str; 7] = [
+    "accounts",
+    "billing",
+    "catalog",
+    "commerce",
+    "recommend",
+    "webhooks",
+    "http",
+];
 
 #[test]
 fn codes_of_errors_are_unique_well_formed_and_belong_to_their_domain() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the project needs and this machine lacks: Postgres, Redis and a C compiler, through apt; and the packages
+# Installs what the project needs and this machine lacks: Postgres, Redis, a C compiler and the font of invoices, through apt; and the packages
 # that are named as arguments, each after the command it brings.
 #
 # Does nothing, in a few milliseconds, when all of it is there. Rust is not installed from here: how it gets onto a
@@ -13,10 +13,13 @@ packages=()
 choose_postgres /nonexistent || packages+=(postgresql)
 command -v redis-server >/dev/null || packages+=(redis-server)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
+# What invoices are printed in; `billing.font_file` names it.
+[ -f /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ] || packages+=(fonts-wqy-microhei)
 there() {
   case $1 in
     # Brings a part of Python and no command.
     python3-venv) python3 -c 'import ensurepip' 2>/dev/null ;;
+    poppler-utils) command -v pdftotext >/dev/null && command -v pdftoppm >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -58,6 +58,7 @@ pub use self::sales::*;
 pub use self::timeline::*;
 pub use self::wallet::*;
 use self::wire::{OrderBody, OrderRequest, QuoteBody, QuoteLine, QuoteRequest, checked_token};
+use super::billing::{self, RecipientBody};
 use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 
 /// `POST /v1/quotes`: prices a cart for the caller, without reserving anything.
@@ -130,7 +131,8 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
             `commerce.sale_of_another_course`, `commerce.too_many_reservations`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
-            `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`"),
+            `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`, \
+            `billing.title_invalid`, `billing.tax_id_invalid`"),
     )
 )]
 pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Problem> {
@@ -142,7 +144,9 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         payment_method,
         payment_token,
         gift,
+        invoice_details,
     } = request.json().await?;
+    let recipient = invoice_details.map(RecipientBody::checked).transpose()?;
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
     refuse_coupon(coupon_code.as_deref())?;
@@ -192,10 +196,14 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     {
         reserving::release(api, &place);
     }
-    match answered? {
-        Answer::Order(order) => Ok(placed(api, &order)),
-        _ => Err(unexpected()),
+    let Answer::Order(order) = answered? else {
+        return Err(unexpected());
+    };
+    // Whoever does not hear of it repeats the request, which places no other order and says this again.
+    if let Some(recipient) = recipient {
+        billing::make_out(api, buyer, order.placement.order_id, &recipient).await?;
     }
+    Ok(placed(api, &order))
 }
 
 /// Answers a request that cannot be carried out any more as its first time was answered, if it was.

@@ -5,7 +5,7 @@
 //! connection  one connection: HTTP/1.1 or HTTP/2, watched by the sweeper for silence and slowness
 //! service     one request: router, admission, guard, limits, handler, response
 //! router      every route on one screen
-//! accounts, catalog, commerce, learning, recommend, admin, health, docs    the handlers
+//! accounts, catalog, commerce, billing, learning, recommend, admin, health, docs    the handlers
 //! ```
 //!
 //! A handler authorizes, parses, asks and renders. It reaches entities and queries through [`Api`] and nothing
@@ -17,6 +17,7 @@ mod access_log;
 pub mod accounts;
 pub mod admin;
 mod admission;
+pub mod billing;
 mod body;
 pub mod catalog;
 pub mod commerce;

@@ -13,7 +13,9 @@ use utoipa::{Modify, OpenApi};
 use super::problem::{FieldError, ProblemBody};
 use super::shapes::Money;
 use super::token::etag;
-use super::{accounts, admin, catalog, commerce, health, imports, keys, learning, recommend, webhooks};
+use super::{
+    accounts, admin, billing, catalog, commerce, health, imports, keys, learning, recommend, webhooks,
+};
 
 /// The description of every route.
 #[derive(OpenApi)]
@@ -49,6 +51,8 @@ use super::{accounts, admin, catalog, commerce, health, imports, keys, learning,
         commerce::reject_adjustment, commerce::pay_order, commerce::preview_refund, commerce::cancel_refund, commerce::refunds, commerce::refund,
         commerce::approve_refund, commerce::reject_refund, commerce::create_bundle, commerce::get_bundle, commerce::list_bundles,
         commerce::withdraw_bundle, commerce::issue_codes, commerce::code_batch, commerce::cancel_codes, commerce::redeem_code,
+        billing::name_recipient, billing::order_invoice, billing::order_invoice_html, billing::order_invoice_pdf,
+        billing::list_invoices, billing::get_invoice,
         learning::my_courses, learning::lesson_content,
         recommend::report_events, recommend::recommendations, recommend::similar_courses,
         keys::keys, admin::cluster, admin::entity, admin::drain, admin::evict, admin::move_shard, admin::audit_log,

@@ -13,7 +13,8 @@ use super::idempotency::Key::{self, Accepted, Required};
 use super::limits::Limit::{self, Credentials, Never, Usual};
 use super::route::{Handler, Route};
 use super::{
-    Api, accounts, admin, catalog, commerce, docs, health, imports, keys, learning, recommend, webhooks,
+    Api, accounts, admin, billing, catalog, commerce, docs, health, imports, keys, learning, recommend,
+    webhooks,
 };
 
 const OPERATOR: Access = Access::Role(Role::Operator);
@@ -84,6 +85,12 @@ pub fn routes() -> Vec<Route<Api>> {
         POST   "/v1/sales"                                       commerce::create_sale,      Caller,   Accepted, Read,      Usual;
         GET    "/v1/sales/{id}"                                  commerce::get_sale,         Public,   Accepted, Read,      Usual;
         GET    "/v1/me/orders"                                   commerce::list_orders,      Caller,   Accepted, Read,      Usual;
+        PUT    "/v1/orders/{id}/invoice-details"                 billing::name_recipient,    Caller,   Accepted, Purchase,  Usual;
+        GET    "/v1/orders/{id}/invoice"                         billing::order_invoice,     Caller,   Accepted, Read,      Usual;
+        GET    "/v1/orders/{id}/invoice.html"                    billing::order_invoice_html, Caller,  Accepted, Read,      Usual;
+        GET    "/v1/orders/{id}/invoice.pdf"                     billing::order_invoice_pdf, Caller,   Accepted, Read,      Usual;
+        GET    "/v1/me/invoices"                                 billing::list_invoices,     Caller,   Accepted, Read,      Usual;
+        GET    "/v1/me/invoices/{number}"                        billing::get_invoice,       Caller,   Accepted, Read,      Usual;
         GET    "/v1/me/wallet"                                   commerce::wallet,           Caller,   Accepted, Read,      Usual;
         POST   "/v1/me/wallet/top-ups"                           commerce::top_up,           Caller,   Required, Purchase,  Limit::Purchase;
         GET    "/v1/me/wallet/top-ups/{id}"                      commerce::get_top_up,       Caller,   Accepted, Read,      Usual;

@@ -110,6 +110,7 @@ impl Settings {
                 timeout: *self.ledger.sum_timeout_ms,
             },
             webhooks: self.webhooks(),
+            billing: self.billing.platform(self.payouts.hold_days),
             ask_timeout: *self.actors.ask_timeout_ms,
             slow_after: *self.http.in_flight.target_ms,
         })

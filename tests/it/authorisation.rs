@@ -78,6 +78,7 @@ impl Belongings {
             .replace("{id}", id)
             .replace("{lesson_id}", &self.lesson)
             .replace("{delivery_id}", "whd_01h455vb4pex5vsknk084sn02q")
+            .replace("{number}", "INV-2026-000001")
             .replace("{refund_id}", "ref_01h455vb4pex5vsknk084sn02q")
             .replace("{kind}", "buyer")
             .replace("{node}", "lyceum")
@@ -90,6 +91,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
     let course = json!([{"course_id": "crs_01h455vb4pex5vsknk084sn02q"}]);
     Some(match (method, template) {
         ("patch", "/v1/courses/{id}") => json!({"title": "Mine"}),
+        ("put", "/v1/orders/{id}/invoice-details") => json!({"title": "Mine"}),
         ("put", _) => json!({"title": "Mine", "kind": "article"}),
         ("post", "/v1/courses/{id}/schedule") => json!({"at": "2999-01-01T00:00:00Z"}),
         ("post", "/v1/orders/{id}/refunds") => json!({"reason": "mine"}),

@@ -43,6 +43,10 @@ ids! {
     BatchKind BatchId "bat";
     /// A redeem code, by the hash of what people type.
     CodeKind CodeId "rdc";
+    /// A payout to a creator.
+    PayoutKind PayoutId "pyo";
+    /// What a creator has forfeited.
+    ForfeitureKind ForfeitureId "ftr";
     /// A flash sale of one course.
     SaleKind SaleId "sal";
     /// Where somebody wants to hear of events.

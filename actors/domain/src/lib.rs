@@ -4,6 +4,7 @@
 //! entities package, which translates one domain's events into another's commands.
 
 pub mod accounts;
+pub mod billing;
 pub mod catalog;
 pub mod commerce;
 pub mod ids;

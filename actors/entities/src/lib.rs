@@ -4,6 +4,7 @@
 //! `queries.rs`. [`Platform`] starts all of it; `flows` carries every message between domains.
 
 pub mod accounts;
+pub mod billing;
 mod bulletin;
 pub mod catalog;
 pub mod commerce;

@@ -235,6 +235,17 @@ pub(crate) static RECOMMEND_EVENTS_DROPPED_TOTAL: Metric<Counter> = Metric::new(
 )
 .worry("at all, while Postgres is well");
 
+pub(crate) static BILLING_DOCUMENTS_TOTAL: Metric<Counter> = Metric::new(
+    "billing_documents_total",
+    "Invoices and credit notes that were issued.",
+)
+.labels(&[Label::of("kind", &["invoice", "credit_note"])]);
+pub(crate) static BILLING_LAG_SECONDS: Metric<Gauge> = Metric::new(
+    "billing_lag_seconds",
+    "How old the oldest order or refund was that the last look found without its document.",
+)
+.worry("above a minute: `billing` says in the log what stops it");
+
 /// What a node keeps of the decisions of all nodes.
 const SNAPSHOTS: &[&str] = &["catalog", "logins", "counters", "keys", "model"];
 pub(crate) static SNAPSHOT_LAG_SECONDS: Metric<Gauge> = Metric::new(
@@ -260,6 +271,8 @@ pub static METERS: &[Area] = &[
             &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &WEBHOOK_EVENTS_TOTAL,
+            &BILLING_DOCUMENTS_TOTAL,
+            &BILLING_LAG_SECONDS,
         ],
     },
     Area {

@@ -25,6 +25,7 @@ use crate::accounts::{
     AccountQueries, Accounts, HashCost, Identity, KeySettings, Keys, Passwords, Revoked, Sessions,
     TokenSecret,
 };
+use crate::billing::{BillingSettings, Documents, Issuer};
 use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
 use crate::commerce::closing;
@@ -101,6 +102,8 @@ pub struct PlatformSettings {
     pub closing: ClosingSettings,
     /// How whoever wants to hear of events is told.
     pub webhooks: WebhookSettings,
+    /// How documents are issued and printed.
+    pub billing: BillingSettings,
     /// How long an entity may take to answer a message.
     pub ask_timeout: Duration,
     /// An entity's answer that takes longer counts as slow.
@@ -168,6 +171,8 @@ pub struct Platform {
     pub catalog_queries: CatalogQueries,
     /// Ledger, wallets and sagas by their rows.
     pub commerce: CommerceQueries,
+    /// Invoices and credit notes.
+    pub documents: Documents,
     /// The payment providers that are offered.
     pub gateway: Gateway,
     /// Take the callbacks of the providers that are offered.
@@ -275,6 +280,10 @@ impl Platform {
         let cpu = CpuPool::start("passwords", threads, queue_max, Niceness::Normal)?;
         let training = CpuPool::start("training", 1, 1, Niceness::Background)?;
 
+        let (threads, queue_max) = (settings.billing.threads, settings.billing.queue_max);
+        let printing = CpuPool::start("printing", threads, queue_max, Niceness::Background)?;
+        let documents = Documents::new(database.clone(), printing, &settings.billing.font);
+
         let profiles = Region::open(
             node.clone(),
             Profiles::new(recommender.clone(), rows.clone(), sink.clone()),
@@ -356,6 +365,7 @@ impl Platform {
         gauges::keep(database.clone(), shards.clone());
         audit::keep(database.clone());
         closing::keep(commerce.clone(), settings.closing, member.node.clone());
+        Issuer::new(database.clone(), settings.billing).keep();
         Relay::start(
             database.clone(),
             shards,
@@ -400,6 +410,7 @@ impl Platform {
             catalog,
             catalog_queries: CatalogQueries::new(database.clone()),
             commerce,
+            documents,
             gateway,
             receivers,
             recommender,

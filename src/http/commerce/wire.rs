@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refunds::RefundBody;
+use crate::http::billing::RecipientBody;
 use crate::http::{Problem, shapes};
 
 /// The longest payment token, bytes.
@@ -79,6 +80,8 @@ pub(in crate::http) struct OrderRequest {
     /// Whether it is for somebody else: the buyer pays and gets a code instead of access.
     #[serde(default)]
     pub(super) gift: bool,
+    /// To whom the invoice is made out; it may be said later, once.
+    pub(super) invoice_details: Option<RecipientBody>,
 }
 
 /// Asks for money in the wallet.

@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 use crate::Failure;
 use crate::report::{EXAMPLES_MAX, Report, Rule};
 
+mod billing;
 mod commerce;
 mod journal;
 mod ledger;
@@ -43,6 +44,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
     ledger::INVARIANTS
         .iter()
         .chain(commerce::INVARIANTS)
+        .chain(billing::INVARIANTS)
         .chain(journal::INVARIANTS)
         .chain(operators::INVARIANTS)
         .chain(webhooks::INVARIANTS)

@@ -1,7 +1,8 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every slot that is kept for an order, every message that is due or was tried in vain, and every callback of the
-//! provider that was taken in and not worked through. A message that is due later and was never tried is a timer and may
+//! Under way is every saga that has not ended, every slot that is kept for an order, every message that is due or was tried in vain,
+//! every callback of the provider that was taken in and not worked through, and every sale or refund that is not documented. A
+//! message that is due later and was never tried is a timer and may
 //! stay; so may a callback that the provider knows nothing of, since it was refused.
 
 use std::time::{Duration, Instant};
@@ -26,7 +27,14 @@ const UNDER_WAY: &str = "\
     SELECT format('slot of order %s in sale %s', order_id, sale_id) FROM sale_slots WHERE state = 'reserved' \
     UNION ALL \
     SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
-    WHERE due_at <= now() OR attempts > 0";
+    WHERE due_at <= now() OR attempts > 0 \
+    UNION ALL \
+    (SELECT format('sale %s is not invoiced', source_id) FROM ledger_transactions WHERE step = 1 \
+        AND source_id NOT IN (SELECT order_id FROM invoices WHERE kind = 'invoice') LIMIT 100) \
+    UNION ALL \
+    (SELECT format('refund %s has no credit note', r.refund_id) FROM refunds AS r \
+        JOIN invoices AS i ON i.kind = 'invoice' AND i.order_id = r.order_id WHERE r.state = 'succeeded' AND r.amount > 0 \
+        AND NOT EXISTS (SELECT FROM invoices AS c WHERE c.kind = 'credit_note' AND c.refund_id = r.refund_id) LIMIT 100)";
 
 /// Waits until nothing is under way, at most this long.
 ///

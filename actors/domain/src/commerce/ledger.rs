@@ -142,6 +142,10 @@ pub enum Step {
     Refund,
     /// A manual adjustment; the source is the adjustment.
     Adjustment,
+    /// A payout to a creator; the source is the payout.
+    Payout,
+    /// What a creator has forfeited; the source is the forfeiture.
+    Forfeiture,
     /// A surplus capture, counted from 0; the source is the payment.
     Surplus(u16),
     /// The refund of that surplus.
@@ -157,6 +161,8 @@ impl Step {
             Step::Unfulfilled => 3,
             Step::Refund => 4,
             Step::Adjustment => 5,
+            Step::Payout => 20,
+            Step::Forfeiture => 21,
             Step::Surplus(index) => 100 + 2 * i64::from(index),
             Step::SurplusRefund(index) => 101 + 2 * i64::from(index),
         }
@@ -170,6 +176,8 @@ impl Step {
             3 => Some(Step::Unfulfilled),
             4 => Some(Step::Refund),
             5 => Some(Step::Adjustment),
+            20 => Some(Step::Payout),
+            21 => Some(Step::Forfeiture),
             100.. => {
                 let index = u16::try_from((number - 100) / 2).ok()?;
                 Some(if number % 2 == 0 {
@@ -183,12 +191,14 @@ impl Step {
     }
 
     /// Every kind of transaction.
-    pub const KINDS: [Step; 7] = [
+    pub const KINDS: [Step; 9] = [
         Step::Sale,
         Step::TopUp,
         Step::Unfulfilled,
         Step::Refund,
         Step::Adjustment,
+        Step::Payout,
+        Step::Forfeiture,
         Step::Surplus(0),
         Step::SurplusRefund(0),
     ];
@@ -209,6 +219,8 @@ impl Step {
             Step::Unfulfilled | Step::Surplus(_) | Step::SurplusRefund(_) => captured,
             Step::Refund => sold || captured,
             Step::Adjustment => account != Account::WalletHold,
+            Step::Payout => matches!(account, Account::ProviderClearing | Account::CreatorPayable),
+            Step::Forfeiture => matches!(account, Account::CreatorPayable | Account::PlatformRevenue),
         }
     }
 
@@ -220,6 +232,8 @@ impl Step {
             Step::Unfulfilled => "unfulfilled",
             Step::Refund => "refund",
             Step::Adjustment => "adjustment",
+            Step::Payout => "payout",
+            Step::Forfeiture => "forfeiture",
             Step::Surplus(_) => "surplus",
             Step::SurplusRefund(_) => "surplus_refund",
         }

@@ -161,7 +161,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
             ('ledger_transactions_stay', 'ledger_transactions'), ('ledger_owners_noted', 'ledger_transactions'), \
             ('ledger_accounts_stay', 'ledger_accounts'), ('ledger_owners_stay', 'ledger_owners'), \
             ('trial_balances_stay', 'trial_balances'), ('trial_balance_accounts_stay', 'trial_balance_accounts'), \
-            ('audit_log_stays', 'audit_log')) AS g (guard, guarded) \
+            ('invoices_stay', 'invoices'), ('audit_log_stays', 'audit_log')) AS g (guard, guarded) \
          LEFT JOIN pg_trigger AS t ON t.tgname = g.guard AND t.tgrelid = g.guarded::regclass \
          WHERE t.tgenabled IS DISTINCT FROM 'O'",
     ),

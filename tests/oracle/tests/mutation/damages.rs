@@ -5,6 +5,7 @@
 use lyceum_oracle::history::Request;
 use lyceum_oracle::provider::Statement;
 
+mod billing;
 mod commerce;
 mod journal;
 mod ledger;
@@ -49,6 +50,7 @@ pub(crate) enum Harm {
 pub(crate) fn all() -> Vec<Damage> {
     [
         ledger::DAMAGES,
+        billing::DAMAGES,
         people::DAMAGES,
         commerce::DAMAGES,
         journal::DAMAGES,
@@ -63,10 +65,9 @@ pub(crate) fn all() -> Vec<Damage> {
 
 /// The SQL of a damage as the owner of the tables gets it past what guards the ledger, which is as it was afterwards.
 pub(crate) fn past_the_guards(sql: &str) -> String {
-    if !["ledger_", "trial_balance"]
-        .iter()
-        .any(|guarded| sql.contains(guarded))
-    {
+    let mut guarded = ["ledger_", "trial_balance", "invoices"].iter();
+    // A damage to a trigger stays only if triggers are not switched on again after it.
+    if sql.contains(" TRIGGER ") || !guarded.any(|guarded| sql.contains(guarded)) {
         return sql.to_owned();
     }
     let switch = |how: &str| {
@@ -76,6 +77,7 @@ pub(crate) fn past_the_guards(sql: &str) -> String {
             "ledger_owners",
             "trial_balances",
             "trial_balance_accounts",
+            "invoices",
         ]
         .map(|table| format!("ALTER TABLE {table} {how} TRIGGER USER;"))
         .concat()

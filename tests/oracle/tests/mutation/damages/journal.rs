@@ -111,7 +111,8 @@ pub(super) const DAMAGES: &[Damage] = &[
     tables(
         "books.recorded_answer_is_what_happened",
         "the answers of two operations confused",
-        "UPDATE operations SET answer = (SELECT answer FROM operations WHERE kind = 4 ORDER BY id LIMIT 1) WHERE kind = 4",
+        "UPDATE operations SET answer = (SELECT answer FROM operations WHERE kind = 4 \
+            AND answer->'order' IS NOT NULL ORDER BY id LIMIT 1) WHERE kind = 4",
     ),
     tables(
         "outbox.is_drained",

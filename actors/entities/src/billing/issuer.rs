@@ -1,0 +1,243 @@
+//! Issues documents behind the journal: reads what buyers have decided, in commit order, and writes what follows from it.
+//!
+//! One transaction reads some decisions after the cursor, takes as many numbers as documents follow from them, writes the
+//! documents and what creators have earned by them, and moves the cursor. So a document has its number exactly when it is
+//! durable, a number that was taken in vain is taken back with everything else, and nothing is documented twice or passed
+//! by. Every node tries; the one that locks the cursor works, and the others pass by.
+//!
+//! What this version cannot read stops the cursor rather than being left out: a newer node goes on.
+
+mod drafts;
+mod rows;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lyceum_domain::billing::{Document, Kind};
+use lyceum_domain::commerce::Event;
+use lyceum_domain::commerce::order::Placement;
+use lyceum_domain::ids::OrderId;
+use lyceum_kernel::Timestamp;
+use lyceum_runtime::{Database, Entity, StoreError, clock, supervise};
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use self::drafts::{Cause, Draft, Due, Original, cause, credit_note, originals, placements, sold, terms};
+use self::rows::{Columns, earned};
+use super::BillingSettings;
+use super::documents::series;
+use crate::commerce::Buyers;
+use crate::meters::{BILLING_DOCUMENTS_TOTAL, BILLING_LAG_SECONDS};
+
+const CURSOR: &str = "SELECT txid FROM billing_cursor FOR UPDATE SKIP LOCKED";
+/// Before the decisions are looked at: whatever is not above it has ended by then.
+const HORIZON: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1";
+/// As many decisions as are asked for, and whatever else the last transaction among them holds: the cursor stands between
+/// two transactions.
+const DECISIONS: &str = "SELECT txid::text::bigint, entity, version, (extract(epoch FROM at) * 1000)::bigint, events::text \
+    FROM events WHERE kind = $1 AND txid > $2::text::xid8 AND txid <= $3::text::xid8 \
+    AND events::text ~ '\"type\":\"(purchased|order_fulfilled|refunded_to_wallet|refund_moved)\"' \
+    ORDER BY txid FETCH FIRST ($4::bigint) ROWS WITH TIES";
+const MOVED: &str = "UPDATE billing_cursor SET txid = $1";
+const TAKE: &str = "INSERT INTO invoice_series AS s (series, last) VALUES ($1, $2) \
+    ON CONFLICT (series) DO UPDATE SET last = s.last + excluded.last RETURNING last";
+/// Issues what is due, for as long as the node lives.
+#[derive(Clone)]
+pub(crate) struct Issuer {
+    database: Database,
+    settings: BillingSettings,
+}
+
+impl Issuer {
+    pub(crate) fn new(database: Database, settings: BillingSettings) -> Self {
+        Issuer { database, settings }
+    }
+
+    /// Starts the worker.
+    pub(crate) fn keep(self) {
+        supervise("billing", move || self.clone().follow());
+    }
+
+    async fn follow(self) {
+        let mut ticks = tokio::time::interval(self.settings.every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // While there is more than one transaction takes, the next follows at once.
+            while match tokio::time::timeout(self.settings.timeout, self.issue()).await {
+                Ok(Ok(full)) => full,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "documents could not be issued");
+                    false
+                }
+                Err(_) => {
+                    tracing::warn!("documents could not be issued in time");
+                    false
+                }
+            } {}
+        }
+    }
+
+    /// Issues what follows from some decisions; whether there may be more.
+    async fn issue(&self) -> Result<bool, StoreError> {
+        let mut client = self.database.client().await?;
+        let transaction = client.transaction().await?;
+        let millis = self.settings.timeout.as_millis();
+        transaction
+            .batch_execute(&format!("SET LOCAL statement_timeout = {millis}"))
+            .await?;
+        let Some(row) = transaction.query_opt(CURSOR, &[]).await? else {
+            return Ok(false);
+        };
+        let cursor: i64 = row.try_get(0)?;
+        let horizon: i64 = transaction.query_one(HORIZON, &[]).await?.try_get(0)?;
+        let (due, reached) = self.due(&transaction, cursor, horizon).await?;
+        let full = reached < horizon;
+        let now = clock::now();
+        let oldest = due.first().map_or(Duration::ZERO, |due| now.since(due.at));
+        BILLING_LAG_SECONDS.get().set(oldest.as_secs_f64());
+        let drafts = self.drafted(&transaction, due).await?;
+        self.write(&transaction, &drafts, now).await?;
+        if reached > cursor {
+            transaction.execute(MOVED, &[&reached]).await?;
+        }
+        transaction.commit().await?;
+        for draft in &drafts {
+            BILLING_DOCUMENTS_TOTAL
+                .with([draft.document.kind.name()])
+                .increment();
+        }
+        Ok(full)
+    }
+
+    /// What has to be documented after the cursor, and how far it was looked.
+    async fn due(
+        &self,
+        transaction: &Transaction<'_>,
+        cursor: i64,
+        horizon: i64,
+    ) -> Result<(Vec<Due>, i64), StoreError> {
+        let kind = Buyers::KIND.number;
+        let (from, to) = (cursor.to_string(), horizon.to_string());
+        let limit = i64::try_from(self.settings.batch_max).unwrap_or(i64::MAX);
+        let rows = transaction.query(DECISIONS, &[&kind, &from, &to, &limit]).await?;
+        let full = rows.len() >= self.settings.batch_max;
+        let mut decisions = Vec::with_capacity(rows.len());
+        let mut reached = horizon;
+        for row in &rows {
+            let txid: i64 = row.try_get(0)?;
+            let (user, version): (Uuid, i64) = (row.try_get(1)?, row.try_get(2)?);
+            let at = Timestamp::from_millis(row.try_get(3)?);
+            if full {
+                reached = txid;
+            }
+            let events: Vec<Event> = serde_json::from_str(row.try_get(4)?).map_err(StoreError::refused)?;
+            decisions.push(((txid, user, version), at, events));
+        }
+        // One transaction may hold several decisions of a buyer.
+        decisions.sort_by_key(|(place, ..)| *place);
+        let mut due = Vec::new();
+        for ((_, user, _), at, events) in decisions {
+            let (user, causes) = (user.as_u128(), events.into_iter().filter_map(cause));
+            due.extend(causes.map(|cause| Due { cause, user, at }));
+        }
+        Ok((due, reached))
+    }
+
+    /// The documents that are due, in order, without their numbers.
+    async fn drafted(&self, transaction: &Transaction<'_>, due: Vec<Due>) -> Result<Vec<Draft>, StoreError> {
+        let mut placed = placements(transaction, &due).await?;
+        let mut originals = originals(transaction, &due).await?;
+        let mut asked = terms(transaction, &due).await?;
+        let mut drafts = Vec::with_capacity(due.len());
+        for Due { cause, user, at } in due {
+            let drafted = match cause {
+                Cause::Sale(order, placement) => {
+                    let placement = placement
+                        .map(|placement| *placement)
+                        .or_else(|| placed.remove(&order));
+                    let placement = placement
+                        .ok_or_else(|| StoreError::refused(format!("nobody has placed the order {order}")))?;
+                    self.invoice(order, user, at, &placement, &mut originals)
+                }
+                // Money that went back without a sale was never invoiced.
+                Cause::Refund(order, refund, terms) => match originals.get_mut(&order) {
+                    Some(original) => {
+                        let terms = terms.or_else(|| asked.remove(&refund)).ok_or_else(|| {
+                            StoreError::refused(format!("nobody has asked for the refund {refund}"))
+                        })?;
+                        credit_note(order, refund, user, at, original, terms.as_deref())
+                    }
+                    None => None,
+                },
+            };
+            drafts.extend(drafted);
+        }
+        Ok(drafts)
+    }
+
+    fn invoice(
+        &self,
+        order: OrderId,
+        user: u128,
+        at: Timestamp,
+        placement: &Placement,
+        originals: &mut BTreeMap<OrderId, Original>,
+    ) -> Option<Draft> {
+        let document = Document::invoice(sold(placement), self.settings.tax_bps)?;
+        let payable = self.settings.calendar.day(at) + i32::from(self.settings.hold_days);
+        let original = Original {
+            tax_bps: document.tax_bps,
+            payable,
+            lines: document.lines.clone(),
+            credited: vec![(0, 0); document.lines.len()],
+        };
+        originals.insert(order, original);
+        Some(Draft {
+            order,
+            refund: None,
+            user,
+            at,
+            payable,
+            document,
+        })
+    }
+
+    async fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        drafts: &[Draft],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let calendar = self.settings.calendar;
+        let year = calendar.year(now);
+        // In one order, as every lock that several may wait for.
+        let mut next = BTreeMap::new();
+        for kind in Kind::ALL {
+            let count = drafts.iter().filter(|draft| draft.document.kind == kind).count();
+            if count == 0 {
+                continue;
+            }
+            let count = i64::try_from(count).map_err(StoreError::refused)?;
+            let taken = transaction
+                .query_one(TAKE, &[&series(kind, year), &count])
+                .await?;
+            next.insert(kind, taken.try_get::<_, i64>(0)? - count + 1);
+        }
+        let mut columns = Columns::default();
+        for draft in drafts {
+            let kind = draft.document.kind;
+            let place = next.get_mut(&kind);
+            let place = place.ok_or_else(|| StoreError::refused("a document without a series"))?;
+            columns.push(&series(kind, year), *place, draft);
+            *place += 1;
+        }
+        columns
+            .issue(transaction, &self.settings, now, calendar.day(now))
+            .await?;
+        earned(transaction, drafts, calendar).await
+    }
+}
