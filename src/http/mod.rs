@@ -60,7 +60,7 @@ pub use self::guard::{Access, Caller, Revocations};
 pub use self::idempotency::Key;
 pub use self::limits::Limit;
 pub use self::meters::METERS;
-pub use self::page::{Page, PageQuery, checked_limit, malformed_cursor};
+pub use self::page::{Page, PageQuery, checked_cursor, checked_limit, invalid_query, malformed_cursor};
 pub use self::problem::{FieldError, Problem, ProblemBody};
 pub use self::reply::Reply;
 pub use self::request::{Request, stale};

@@ -48,8 +48,7 @@ impl PageQuery {
     /// # Errors
     /// 400 `http.malformed_cursor`.
     pub fn cursor<C: FromStr>(&self) -> Result<Option<C>, Problem> {
-        let read = |text: &String| text.parse().map_err(|_| malformed_cursor());
-        self.after.as_ref().map(read).transpose()
+        checked_cursor(self.after.as_deref())
     }
 }
 
@@ -81,12 +80,26 @@ pub fn checked_limit(limit: Option<u16>) -> Result<u16, Problem> {
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
     }
-    let problem = Problem::new(
+    Err(invalid_query("limit", "from 1 to 100"))
+}
+
+/// What the page before ended with, for queries that have more parameters than [`PageQuery`].
+///
+/// # Errors
+/// 400 `http.malformed_cursor`.
+pub fn checked_cursor<C: FromStr>(after: Option<&str>) -> Result<Option<C>, Problem> {
+    let read = |text: &str| text.parse().map_err(|_| malformed_cursor());
+    after.map(read).transpose()
+}
+
+/// 400 for a parameter of the query that is not what it may be.
+pub fn invalid_query(parameter: &str, rule: &str) -> Problem {
+    Problem::new(
         Class::Malformed,
         "http.invalid_query",
         "The query cannot be understood.",
-    );
-    Err(problem.parameter("limit", "from 1 to 100"))
+    )
+    .parameter(parameter, rule)
 }
 
 /// 400 for a cursor that this list did not hand out.

@@ -6,13 +6,15 @@ use lyceum_domain::commerce::ledger::{Account, Entry};
 use lyceum_domain::commerce::{Adjustment, Error, SETTLEMENT_CURRENCY};
 use lyceum_domain::ids::{AdjustmentId, UserId};
 use lyceum_entities::commerce::{AdjustmentAnswer, AdjustmentQuestion, AdjustmentRow};
-use lyceum_kernel::{Class, Timestamp};
+use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::sagas::{DeedBody, deed};
 use super::unexpected;
-use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor};
+use crate::http::{
+    Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, invalid_query,
+};
 
 /// The states that can be asked for.
 const STATES: [&str; 4] = ["proposed", "approved", "posted", "rejected"];
@@ -152,16 +154,9 @@ pub async fn adjustments(api: &Api, request: Request) -> Result<Reply, Problem> 
     let AdjustmentsQuery { state, limit, after } = request.query()?;
     let limit = checked_limit(limit)?;
     if state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
-        let problem = Problem::new(
-            Class::Malformed,
-            "http.invalid_query",
-            "The query cannot be understood.",
-        );
-        return Err(problem.parameter("state", "a state of an adjustment"));
+        return Err(invalid_query("state", "a state of an adjustment"));
     }
-    let before: Option<AdjustmentId> = after
-        .map(|after| after.parse().map_err(|_| malformed_cursor()))
-        .transpose()?;
+    let before: Option<AdjustmentId> = checked_cursor(after.as_deref())?;
 
     let rows = api
         .platform

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::is_sold;
-use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor, shapes};
+use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a bundle offers.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -143,9 +143,7 @@ pub async fn list_bundles(api: &Api, request: Request) -> Result<Reply, Problem>
         after,
     } = request.query()?;
     let limit = checked_limit(limit)?;
-    let before: Option<BundleId> = after
-        .map(|after| after.parse().map_err(|_| malformed_cursor()))
-        .transpose()?;
+    let before: Option<BundleId> = checked_cursor(after.as_deref())?;
 
     let rows = api.platform.commerce.bundles(creator, before, limit + 1).await?;
 

@@ -4,12 +4,12 @@ use lyceum_domain::accounts::Role;
 use lyceum_domain::commerce::ledger::Account;
 use lyceum_domain::ids::UserId;
 use lyceum_entities::commerce::{AccountBalance, StatementLine, TrialBalance};
-use lyceum_kernel::{Class, Timestamp};
+use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::wallet::{read_cursor, reference, write_cursor};
-use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit};
+use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, invalid_query};
 
 /// The sums of all accounts.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,12 +121,7 @@ pub async fn ledger_entries(api: &Api, request: Request) -> Result<Reply, Proble
     let limit = checked_limit(limit)?;
     let after = after.as_deref().map(read_cursor).transpose()?;
     if !account.is_owned() {
-        let problem = Problem::new(
-            Class::Malformed,
-            "http.invalid_query",
-            "The query cannot be understood.",
-        );
-        return Err(problem.parameter("account", "an account that is somebody's"));
+        return Err(invalid_query("account", "an account that is somebody's"));
     }
 
     let lines = api

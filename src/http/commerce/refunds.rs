@@ -5,7 +5,7 @@ use lyceum_domain::commerce::refund::{Destination, Wanted};
 use lyceum_domain::commerce::{Command, Error, Refund, RefundState, SETTLEMENT_CURRENCY};
 use lyceum_domain::ids::{OrderId, RefundId, UserId};
 use lyceum_entities::commerce::{Answer, Question, RefundRow};
-use lyceum_kernel::{Class, Money};
+use lyceum_kernel::Money;
 use lyceum_runtime::ids;
 
 pub(super) use self::wire::RefundBody;
@@ -15,7 +15,9 @@ use self::wire::{
 use super::sagas::{DeedBody, deed};
 use super::unexpected;
 use super::wire::checked_text;
-use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor};
+use crate::http::{
+    Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, invalid_query,
+};
 
 mod wire;
 
@@ -180,16 +182,9 @@ pub async fn refunds(api: &Api, request: Request) -> Result<Reply, Problem> {
     let RefundsQuery { state, limit, after } = request.query()?;
     let limit = checked_limit(limit)?;
     if state.as_deref().is_some_and(|state| !STATES.contains(&state)) {
-        let problem = Problem::new(
-            Class::Malformed,
-            "http.invalid_query",
-            "The query cannot be understood.",
-        );
-        return Err(problem.parameter("state", "a state of a refund"));
+        return Err(invalid_query("state", "a state of a refund"));
     }
-    let before: Option<RefundId> = after
-        .map(|after| after.parse().map_err(|_| malformed_cursor()))
-        .transpose()?;
+    let before: Option<RefundId> = checked_cursor(after.as_deref())?;
 
     let rows = api
         .platform

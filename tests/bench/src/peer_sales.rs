@@ -11,8 +11,9 @@ use crate::Failure;
 use crate::http::request;
 use crate::load::Sample;
 use crate::peers::{Peer, PeerArgs, seed};
+use crate::purchases::figures;
 use crate::report::{Goal, Line, Section, progress};
-use crate::sales::{BUYERS, CONNECTIONS, ROUNDS, SEATS, Sales, answered, figures};
+use crate::sales::{BUYERS, CONNECTIONS, ROUNDS, SEATS, Sales, answered};
 use crate::seed::Seeded;
 use crate::site::{Place, Site};
 use crate::stats::{median, ratio};
@@ -102,14 +103,14 @@ async fn hold(
 fn compared(connections: usize, samples: &[Vec<Sample>]) -> Vec<Line> {
     let rate = |samples: &Vec<Sample>| median(samples.iter().map(Sample::rate));
     let best = samples[1..].iter().map(rate).fold(0.0, f64::max);
-    let mut figures_of_ours = figures(&samples[0]);
+    let mut figures_of_ours = figures("buyers/s", &samples[0]);
     figures_of_ours.push(("to best peer", ratio(rate(&samples[0]), best)));
     let ours = Line::new(format!("Lyceum, {connections} connections"), figures_of_ours)
         .judged("to best peer", Goal::at_least(4.0, 8.0));
     let theirs = WAYS.iter().zip(&samples[1..]).map(|((order, stock), samples)| {
         Line::new(
             format!("actix-web + Postgres, {order}, stock {stock}, {connections} connections"),
-            figures(samples),
+            figures("buyers/s", samples),
         )
     });
     [ours].into_iter().chain(theirs).collect()

@@ -91,14 +91,14 @@ pub(crate) async fn run(
 fn compared(connections: usize, samples: &[Vec<Sample>]) -> Vec<Line> {
     let rate = |samples: &Vec<Sample>| median(samples.iter().map(Sample::rate));
     let best = samples[1..].iter().map(rate).fold(0.0, f64::max);
-    let mut figures_of_ours = figures(&samples[0]);
+    let mut figures_of_ours = figures("orders/s", &samples[0]);
     figures_of_ours.push(("to best peer", ratio(rate(&samples[0]), best)));
     let ours = Line::new(format!("Lyceum, {connections} connections"), figures_of_ours)
         .judged("to best peer", Goal::at_least(1.5, 2.5));
     let theirs = MODES.iter().zip(&samples[1..]).map(|(mode, samples)| {
         Line::new(
             format!("actix-web + Postgres, {mode}, {connections} connections"),
-            figures(samples),
+            figures("orders/s", samples),
         )
     });
     [ours].into_iter().chain(theirs).collect()

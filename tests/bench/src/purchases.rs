@@ -136,7 +136,7 @@ pub(crate) async fn run(site: &Site, seeded: &Seeded, database: &Client) -> Resu
         }
         lines.push(Line::new(
             format!("wallet purchase, {connections} connections"),
-            figures(&samples),
+            figures("orders/s", &samples),
         ));
     }
     purchases.check_books(database).await?;
@@ -146,8 +146,8 @@ pub(crate) async fn run(site: &Site, seeded: &Seeded, database: &Client) -> Resu
     })
 }
 
-/// Medians of several samples.
-pub(crate) fn figures(samples: &[Sample]) -> Vec<(&'static str, f64)> {
+/// Medians of several samples, the rate under its name.
+pub(crate) fn figures(rate: &'static str, samples: &[Sample]) -> Vec<(&'static str, f64)> {
     let millis = |permille| {
         median(
             samples
@@ -156,7 +156,7 @@ pub(crate) fn figures(samples: &[Sample]) -> Vec<(&'static str, f64)> {
         )
     };
     vec![
-        ("orders/s", median(samples.iter().map(Sample::rate))),
+        (rate, median(samples.iter().map(Sample::rate))),
         ("p50 ms", millis(500)),
         ("p99 ms", millis(990)),
         ("CPU µs", median(samples.iter().map(Sample::cpu_micros))),

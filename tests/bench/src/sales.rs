@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use crate::Failure;
 use crate::http::{call, request};
-use crate::load::{Load, Sample, Traffic, count, measure};
+use crate::load::{Load, Sample, Traffic, measure};
 use crate::process::Process;
+use crate::purchases::figures;
 use crate::report::{Line, Section, progress};
 use crate::seed::{COURSES, Seeded};
 use crate::site::Site;
-use crate::stats::median;
 
 /// Callers at once.
 pub(crate) const CONNECTIONS: [usize; 2] = [64, 256];
@@ -165,28 +165,11 @@ pub(crate) async fn run(site: &Site, seeded: &Seeded, database: &Client) -> Resu
         }
         lines.push(Line::new(
             format!("flash sale, {connections} connections"),
-            figures(&samples),
+            figures("buyers/s", &samples),
         ));
     }
     Ok(Section {
         title: "Flash sale: 20,000 buyers, 500 seats, each bought by the whole checkout, fsync on",
         lines,
     })
-}
-
-/// Medians of several sales.
-pub(crate) fn figures(samples: &[Sample]) -> Vec<(&'static str, f64)> {
-    let millis = |permille| {
-        median(
-            samples
-                .iter()
-                .map(|sample| count(sample.latency.quantile(permille)) / 1e3),
-        )
-    };
-    vec![
-        ("buyers/s", median(samples.iter().map(Sample::rate))),
-        ("p50 ms", millis(500)),
-        ("p99 ms", millis(990)),
-        ("CPU µs", median(samples.iter().map(Sample::cpu_micros))),
-    ]
 }
