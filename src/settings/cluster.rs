@@ -32,6 +32,8 @@ pub struct Cluster {
     pub settle_s: Seconds,
     /// Hand-offs at once for balance.
     pub moves_max: usize,
+    /// The pause between two hand-offs for balance.
+    pub move_pause_ms: Millis,
     /// Hand-offs at once of a node that drains.
     pub drain_moves_max: usize,
     /// How long a start waits until every shard is served by somebody.
@@ -84,6 +86,11 @@ impl Cluster {
             millis(0)..=millis(60_000),
         );
         checks.range("cluster.moves_max", self.moves_max, 1..=256);
+        checks.duration(
+            "cluster.move_pause_ms",
+            *self.move_pause_ms,
+            millis(0)..=millis(5000),
+        );
         checks.range("cluster.drain_moves_max", self.drain_moves_max, 1..=256);
         checks.duration(
             "cluster.drain_timeout_ms",

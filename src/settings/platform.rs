@@ -150,6 +150,7 @@ impl Settings {
             claim_grace: *cluster.claim_grace_ms,
             settle: *cluster.settle_s,
             moves_max: cluster.moves_max,
+            move_pause: *cluster.move_pause_ms,
             drain_moves_max: cluster.drain_moves_max,
             begin_timeout: *cluster.begin_timeout_ms,
             handoff: HandoffLimits {

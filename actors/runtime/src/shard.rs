@@ -23,6 +23,10 @@ use crate::placement::Shard;
 use crate::region::{Activation, Node, Refusal};
 use crate::resident::{Passivation, Supervised};
 
+/// Who was asked no longer ago is in use: who comes next is likely to ask the same again. What was done with before would only be started
+/// for nothing, just when a node has most to start.
+const IN_USE: Duration = Duration::from_secs(5);
+
 /// What a shard supervisor can be told.
 pub(crate) enum ShardMessage {
     /// A request for an entity that is not in its region's table.
@@ -37,7 +41,7 @@ pub(crate) enum ShardMessage {
     HandOver(oneshot::Sender<()>),
     /// The shard is served by this node, again or for the first time.
     Open,
-    /// Say what was used last, the newest first.
+    /// Say what is in use, what was used last first.
     Hot(oneshot::Sender<Vec<Hot>>),
     /// A turn that does nothing but show that there are turns.
     Canary(u64),
@@ -118,7 +122,7 @@ impl Actor for Supervisor {
             }
             ShardMessage::Hot(told) => {
                 // Nobody is left to tell when the time is up.
-                let _ = told.send(entities.hottest());
+                let _ = told.send(entities.hottest(Instant::now()));
             }
             ShardMessage::Canary(number) => {
                 self.supervisors.sang(self.shard, number);
@@ -356,9 +360,10 @@ impl Entities {
         }
     }
 
-    fn hottest(&self) -> Vec<Hot> {
+    fn hottest(&self, now: Instant) -> Vec<Hot> {
+        let in_use = |resident: &dyn Supervised| resident.idle(now).is_none_or(|idle| idle <= IN_USE);
         let live = self.slots.values().filter_map(|slot| match slot {
-            Slot::Live(resident) => Some(resident.heat()),
+            Slot::Live(resident) => in_use(resident.as_ref()).then(|| resident.heat()),
             Slot::Stopping(..) | Slot::Resting(_) | Slot::Quarantined(_) => None,
         });
         let mut hot: Vec<(u64, Hot)> = live.collect();

@@ -59,7 +59,10 @@ impl Hands {
             epoch: epoch + 1,
             ..to
         };
+        // Which step took how long, for whoever asks why a shard was away.
+        let mut laps = Vec::new();
         loop {
+            let began = Instant::now();
             let event = match action {
                 Action::Prepare => self.prepare(shard, epoch, &next).await,
                 Action::Seal => {
@@ -76,10 +79,12 @@ impl Hands {
                     Event::Opened
                 }
                 Action::End(outcome) => {
+                    tracing::debug!(shard, ?outcome, ?laps, reason, "a hand-off has ended");
                     self.end(shard, next, outcome, sealed_at);
                     return outcome;
                 }
             };
+            laps.push((action, began.elapsed()));
             action = handoff.on(event);
         }
     }

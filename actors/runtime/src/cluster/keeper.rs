@@ -46,6 +46,8 @@ pub(super) struct Keeper {
     /// Since when nobody who lives owns a shard.
     pub(super) orphaned: BTreeMap<Shard, Duration>,
     pub(super) moving: BTreeSet<Shard>,
+    /// When a hand-off ended last.
+    pub(super) moved_at: Instant,
     /// What is to be moved for balance, until it has been.
     pub(super) backlog: Vec<Planned>,
     /// The hand-offs under way: what became of each, and of which wish.
@@ -68,6 +70,7 @@ impl Keeper {
             owned_since: vec![Instant::now(); SHARDS],
             orphaned: BTreeMap::new(),
             moving: BTreeSet::new(),
+            moved_at: Instant::now(),
             backlog: Vec::new(),
             underway: JoinSet::new(),
             load: Load::default(),
@@ -325,6 +328,7 @@ impl Keeper {
         // A hand-off that panics is caught where it runs.
         let Ok((shard, outcome, wish)) = ended else { return };
         self.moving.remove(&shard);
+        self.moved_at = Instant::now();
         let Some(wish) = wish else { return };
         let told = match outcome {
             Outcome::Moved(_) => "moved",

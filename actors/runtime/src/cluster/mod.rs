@@ -92,6 +92,8 @@ pub struct ClusterSettings {
     pub settle: Duration,
     /// Hand-offs at once for balance.
     pub moves_max: usize,
+    /// The pause between two hand-offs for balance.
+    pub move_pause: Duration,
     /// Hand-offs at once of a member that drains.
     pub drain_moves_max: usize,
     /// How long a start waits until every shard is served by somebody.
@@ -111,8 +113,9 @@ impl Default for ClusterSettings {
             call_timeout: Duration::from_secs(1),
             claim_grace: Duration::from_millis(500),
             settle: Duration::from_secs(10),
-            moves_max: 4,
-            drain_moves_max: 4,
+            moves_max: 1,
+            move_pause: Duration::from_millis(50),
+            drain_moves_max: 2,
             begin_timeout: Duration::from_secs(10),
             handoff: HandoffLimits::default(),
         }

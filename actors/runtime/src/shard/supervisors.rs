@@ -71,7 +71,7 @@ impl Supervisors {
             && matches!(tokio::time::timeout(budget, heard).await, Ok(Ok(())))
     }
 
-    /// What was used last on `shard`, the newest first; nothing if it does not say within `budget`.
+    /// What is in use on `shard`, what was used last first; nothing if it does not say within `budget`.
     pub(crate) async fn hottest(&self, shard: Shard, budget: Duration) -> Vec<Hot> {
         let (told, heard) = oneshot::channel();
         if !self.send(shard, ShardMessage::Hot(told)) {
