@@ -57,7 +57,7 @@ const MIGRATIONS: &[Migration] = migrations![
     20 "0020_payments",
     21 "0021_offers",
     22 "0022_billing",
-    23 "0023_listeners",
+    23 "0023_coupons",
 ];
 
 /// Why the database was left as it was.

@@ -5,6 +5,8 @@
 //! commerce/payments   another payment of an order that waits for one
 //! commerce/refunds    refunds of what was bought, and what operators decide about them
 //! commerce/reserving  what an order reserves before it is placed
+//! commerce/discounting  what coupons take off a cart, and keep for an order
+//! commerce/coupons    coupons as whoever issues them sees them
 //! commerce/sales      flash sales
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/bundles    several courses at one price
@@ -25,6 +27,8 @@ mod adjustments;
 mod bundles;
 mod callbacks;
 mod codes;
+mod coupons;
+mod discounting;
 mod oversight;
 mod payments;
 mod pricing;
@@ -36,12 +40,11 @@ mod timeline;
 mod wallet;
 mod wire;
 
+use lyceum_domain::billing::Recipient;
 use lyceum_domain::commerce::order::Stage;
 use lyceum_domain::commerce::payment::PayerAction;
-use lyceum_domain::commerce::{
-    Command, Error, Method, Order, OrderState, PlaceOrder, Provider, coupon, order,
-};
-use lyceum_domain::ids::{OrderId, PaymentId};
+use lyceum_domain::commerce::{Command, Error, Method, Order, OrderState, PlaceOrder, Provider, order};
+use lyceum_domain::ids::{OrderId, PaymentId, UserId};
 use lyceum_entities::commerce::{Answer, PaymentAnswer, PaymentKey, PaymentQuestion, Question};
 use lyceum_runtime::{Context, clock, ids};
 
@@ -49,6 +52,8 @@ pub use self::adjustments::*;
 pub use self::bundles::*;
 pub use self::callbacks::*;
 pub use self::codes::*;
+pub use self::coupons::*;
+use self::discounting::Codes;
 pub use self::oversight::*;
 pub use self::payments::*;
 use self::pricing::is_sold;
@@ -64,20 +69,27 @@ use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 /// `POST /v1/quotes`: prices a cart for the caller, without reserving anything.
 ///
 /// # Errors
-/// 422 `commerce.course_not_for_sale` and the rules for a cart.
+/// 409 `commerce.coupon_exhausted`, `commerce.coupon_used`; 422 `commerce.course_not_for_sale` and the rules for a cart.
 #[utoipa::path(
     post, path = "/v1/quotes", tag = "commerce", request_body = QuoteRequest,
     responses(
         (status = 200, body = QuoteBody),
+        (status = 409, body = ProblemBody, description = "`commerce.coupon_exhausted`, `commerce.coupon_used`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
+            `commerce.coupon_not_started`, `commerce.coupon_expired`, `commerce.coupon_disabled`, `commerce.coupon_not_applicable`, \
+            `commerce.coupon_below_threshold`, `commerce.coupon_not_stackable`, \
             `commerce.currency_unsupported`, `commerce.amount_out_of_range`"),
     )
 )]
 pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
-    let QuoteRequest { items, coupon_code } = request.json().await?;
-    refuse_coupon(coupon_code.as_deref())?;
+    let QuoteRequest {
+        items,
+        coupon_code,
+        coupon_codes,
+    } = request.json().await?;
+    let coupons = Codes::of(coupon_code, coupon_codes).find(api, &request).await?;
     // A quote changes nothing, so what is recorded of a repeated one would only be old.
     let context = Context {
         operation: None,
@@ -87,7 +99,9 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
         .iter()
         .map(|item| (item.course_id, item.bundle_id))
         .collect();
-    let lines = pricing::cart(api, caller.user, &wanted, &context).await?.lines;
+    let mut cart = pricing::cart(api, caller.user, &wanted, &context).await?;
+    let coupons = discounting::preview(api, &context, &coupons, caller.user, &mut cart).await?;
+    let lines = cart.lines;
     let total = order::total(&lines).map_err(|error| Problem::from_error(&error))?;
 
     let question = Question::Owned {
@@ -105,7 +119,11 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             QuoteLine::of(line, own || owned.contains(&line.course_id))
         })
         .collect();
-    Ok(Reply::ok(&QuoteBody { items: data, total }))
+    Ok(Reply::ok(&QuoteBody {
+        items: data,
+        coupons,
+        total,
+    }))
 }
 
 /// `POST /v1/orders`: buys courses, from the wallet at once, or through a provider.
@@ -126,9 +144,11 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
         (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
             `commerce.course_in_pending_order`, `commerce.own_course`, `commerce.price_changed`, \
             `commerce.sale_sold_out`, `commerce.sale_not_started`, `commerce.sale_ended`, `commerce.sale_slot_reserved`, \
-            `commerce.sale_slot_sold`, `commerce.reservation_expired`"),
+            `commerce.sale_slot_sold`, `commerce.coupon_exhausted`, `commerce.coupon_used`, `commerce.reservation_expired`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
+            `commerce.coupon_not_started`, `commerce.coupon_expired`, `commerce.coupon_disabled`, `commerce.coupon_not_applicable`, \
+            `commerce.coupon_below_threshold`, `commerce.coupon_not_stackable`, \
             `commerce.sale_of_another_course`, `commerce.too_many_reservations`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
             `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`, \
@@ -140,6 +160,7 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let OrderRequest {
         items,
         coupon_code,
+        coupon_codes,
         expected_total,
         payment_method,
         payment_token,
@@ -149,8 +170,14 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let recipient = invoice_details.map(RecipientBody::checked).transpose()?;
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
-    refuse_coupon(coupon_code.as_deref())?;
-    let context = request.context();
+    let (codes, context) = (Codes::of(coupon_code, coupon_codes), request.context());
+    // A repetition would keep another use for as long as it takes to find out that it is one, so it is looked up first.
+    if !codes.is_empty()
+        && let Some(Answer::Order(order)) = api.platform.buyers.recorded(&context).await?
+    {
+        return told(api, buyer, &order, recipient).await;
+    }
+    let coupons = codes.find(api, &request).await?;
     let unnamed = Context {
         operation: None,
         ..context
@@ -159,8 +186,8 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         .iter()
         .map(|item| (item.course_id, item.bundle_id))
         .collect();
-    let lines = match pricing::cart(api, buyer, &wanted, &unnamed).await {
-        Ok(cart) => cart.lines,
+    let (lines, categories) = match pricing::cart(api, buyer, &wanted, &unnamed).await {
+        Ok(cart) => (cart.lines, cart.categories),
         // What is not for sale any more may have been sold under this very key.
         Err(refused) => return repeated(api, &request, refused).await,
     };
@@ -180,7 +207,12 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
         gift: gift.then(|| codes::secret(api).of_gift(order_id).id()),
         reserved_until: Some(now.plus(*settings.reservation_ttl_s)),
     };
-    if let Err(refused) = reserving::reserve(api, &context, &items, &mut place).await {
+    let mut reserved = reserving::reserve(api, &context, &items, &mut place).await;
+    if reserved.is_ok() {
+        reserved = discounting::reserve(api, &context, &coupons, &categories, &mut place).await;
+    }
+    if let Err(refused) = reserved {
+        reserving::release(api, &place);
         return if reserving::may_be_repeated(&refused) {
             repeated(api, &request, refused).await
         } else {
@@ -199,11 +231,21 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let Answer::Order(order) = answered? else {
         return Err(unexpected());
     };
+    told(api, buyer, &order, recipient).await
+}
+
+/// Answers with an order, once it is known to whom its invoice is made out.
+async fn told(
+    api: &Api,
+    buyer: UserId,
+    order: &Order,
+    recipient: Option<Recipient>,
+) -> Result<Reply, Problem> {
     // Whoever does not hear of it repeats the request, which places no other order and says this again.
     if let Some(recipient) = recipient {
         billing::make_out(api, buyer, order.placement.order_id, &recipient).await?;
     }
-    Ok(placed(api, &order))
+    Ok(placed(api, order))
 }
 
 /// Answers a request that cannot be carried out any more as its first time was answered, if it was.
@@ -379,15 +421,6 @@ fn method(api: &Api, name: &str) -> Result<Method, Problem> {
         }
         Method::Provider(_) | Method::Wallet => Ok(method),
     }
-}
-
-/// Refuses a coupon.
-fn refuse_coupon(code: Option<&str>) -> Result<(), Problem> {
-    if code.is_none() {
-        return Ok(());
-    }
-    Err(Problem::from_error(&Error::Coupon(coupon::Refusal::Unknown))
-        .at("/coupon_code", "there is no such coupon"))
 }
 
 /// An entity answered another question than it was asked.

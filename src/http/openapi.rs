@@ -51,6 +51,8 @@ use super::{
         commerce::reject_adjustment, commerce::pay_order, commerce::preview_refund, commerce::cancel_refund, commerce::refunds, commerce::refund,
         commerce::approve_refund, commerce::reject_refund, commerce::create_bundle, commerce::get_bundle, commerce::list_bundles,
         commerce::withdraw_bundle, commerce::issue_codes, commerce::code_batch, commerce::cancel_codes, commerce::redeem_code,
+        commerce::create_coupon, commerce::list_coupons, commerce::get_coupon, commerce::disable_coupon,
+        commerce::create_platform_coupon, commerce::platform_coupons, commerce::platform_coupon, commerce::disable_platform_coupon,
         billing::name_recipient, billing::order_invoice, billing::order_invoice_html, billing::order_invoice_pdf,
         billing::list_invoices, billing::get_invoice,
         learning::my_courses, learning::lesson_content,

@@ -130,10 +130,18 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/bundles"                                     commerce::list_bundles,     Public,   Accepted, Read,      Usual;
         GET    "/v1/bundles/{id}"                                commerce::get_bundle,       Public,   Accepted, Read,      Usual;
         POST   "/v1/bundles/{id}/withdraw"                       commerce::withdraw_bundle,  Caller,   Accepted, Read,      Usual;
+        POST   "/v1/coupons"                                     commerce::create_coupon,    Caller,   Accepted, Read,      Usual;
+        GET    "/v1/coupons"                                     commerce::list_coupons,     Caller,   Accepted, Read,      Usual;
+        GET    "/v1/coupons/{id}"                                commerce::get_coupon,       Caller,   Accepted, Read,      Usual;
+        POST   "/v1/coupons/{id}/disable"                        commerce::disable_coupon,   Caller,   Accepted, Read,      Usual;
         POST   "/v1/redemptions"                                 commerce::redeem_code,      Caller,   Accepted, Purchase,  Usual;
         POST   "/admin/v1/code-batches"                          commerce::issue_codes,      OPERATOR, Required, Purchase,  Usual;
         GET    "/admin/v1/code-batches/{id}"                     commerce::code_batch,       OPERATOR, Accepted, Read,      Usual;
         POST   "/admin/v1/code-batches/{id}/cancel"              commerce::cancel_codes,     OPERATOR, Accepted, Purchase,  Usual;
+        POST   "/admin/v1/coupons"                               commerce::create_platform_coupon, OPERATOR, Accepted, Purchase, Usual;
+        GET    "/admin/v1/coupons"                               commerce::platform_coupons, OPERATOR, Accepted, Read,      Usual;
+        GET    "/admin/v1/coupons/{id}"                          commerce::platform_coupon,  OPERATOR, Accepted, Read,      Usual;
+        POST   "/admin/v1/coupons/{id}/disable"                  commerce::disable_platform_coupon, OPERATOR, Accepted, Purchase, Usual;
 
         GET    "/.well-known/jwks.json"                 = keys::keys,                  Public,   Accepted, Read,      Usual;
         GET    "/openapi.json"                          = docs::description,           Public,   Accepted, Read,      Usual;

@@ -72,6 +72,8 @@ impl Belongings {
             _ if template.contains("/sales/") => "sal_01h455vb4pex5vsknk084sn02q",
             // Bundles are for everybody to see; this one is not there.
             _ if template.contains("/bundles/") => "bnd_01h455vb4pex5vsknk084sn02q",
+            // Coupons are for whoever issues them; this one is not there.
+            _ if template.contains("/coupons/") => "cpn_01h455vb4pex5vsknk084sn02q",
             Some(_) => &self.draft,
         };
         template
@@ -104,6 +106,10 @@ fn body(method: &str, template: &str) -> Option<Value> {
         }),
         ("post", "/v1/quotes") => json!({"items": course}),
         ("post", "/v1/bundles") => json!({"title": "Mine", "course_ids": [], "price": cny(1)}),
+        ("post", "/v1/coupons" | "/admin/v1/coupons") => json!({
+            "code": "MINE", "benefit": {"fixed": {"off": cny(1)}}, "limit": 1,
+            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z",
+        }),
         ("post", "/v1/redemptions") => json!({"code": "0000-0000-0000-0000"}),
         ("post", "/v1/events") => json!({"events": []}),
         ("post", "/v1/courses") | ("patch", "/v1/me") => json!({}),

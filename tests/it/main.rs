@@ -17,6 +17,7 @@ mod catalog;
 mod cluster;
 mod codes;
 mod commerce;
+mod coupons;
 mod crashes;
 #[path = "../shared/databases.rs"]
 mod databases;

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
-use crate::commerce::{Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Payments, Sales};
+use crate::commerce::{Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Payments, Sales};
 use crate::webhooks::{Subscribers, WebhookFlow};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
@@ -50,6 +50,7 @@ impl Deliver for Flows {
                 Adjustments::KIND.number,
                 Sales::KIND.number,
                 Batches::KIND.number,
+                Coupons::KIND.number,
             ]
             .contains(&kind) =>
             {

@@ -145,6 +145,12 @@ pub(crate) static PAYMENT_AMOUNT_MISMATCH_TOTAL: Metric<Counter> = Metric::new(
 )
 .labels(&[PROVIDER])
 .worry("at all: somebody forges, or money was taken that is not the order's");
+pub(crate) static COUPON_USES_TOTAL: Metric<Counter> = Metric::new(
+    "coupon_uses_total",
+    "Uses of coupons that were kept for an order, spent by a paid one, and given back by one that was not, once that is durable.",
+)
+.labels(&[Label::of("state", &["reserved", "redeemed", "released"])])
+.worry("`released` nears `reserved`: orders with coupons are placed and not paid; a coupon is used up by them");
 pub(crate) static LEDGER_IMBALANCE_MINOR_UNITS: Metric<Gauge> = Metric::new(
     "ledger_imbalance_minor_units",
     "What all entries of the ledger add up to, over all currencies.",
@@ -270,6 +276,7 @@ pub static METERS: &[Area] = &[
             &PAYMENT_UNKNOWN_RESOLVED_TOTAL,
             &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
+            &COUPON_USES_TOTAL,
             &WEBHOOK_EVENTS_TOTAL,
             &BILLING_DOCUMENTS_TOTAL,
             &BILLING_LAG_SECONDS,

@@ -5,20 +5,16 @@
 //! Drain: entities finish what they have and keep their snapshots; then what is buffered beside them is written.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lyceum_domain::accounts::{Policy, Roles};
-use lyceum_domain::commerce::Error as CommerceError;
-use lyceum_domain::ids::UserId;
-use lyceum_kernel::Money;
 use lyceum_runtime::journal::postgres::{Condition, JournalSettings, PostgresJournal};
 use lyceum_runtime::link::{Alone, Link, LinkError, LinkSettings, PeerTransport, Regions};
 use lyceum_runtime::{
-    ActorLimits, AskError, Cluster, ClusterSettings, Context, CpuPool, Database, DatabaseSettings,
-    Membership, Niceness, Node, OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock,
-    supervise,
+    ActorLimits, Cluster, ClusterSettings, CpuPool, Database, DatabaseSettings, Membership, Niceness, Node,
+    OutboxSettings, Pace, Redis, Region, Relay, StoreError, Supervisors, clock, supervise,
 };
 
 use crate::accounts::{
@@ -31,8 +27,8 @@ use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Pr
 use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
-    Adjustments, Answer as BuyerAnswer, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts,
-    CommerceQueries, Gateway, Inbox, InboxSettings, Payments, Question as BuyerQuestion, Sales,
+    Adjustments, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts, CommerceQueries,
+    Coupons, Gateway, Inbox, InboxSettings, Payments, Sales,
 };
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
@@ -44,6 +40,8 @@ use crate::recommend::{
 };
 use crate::signals::{on_displaced, on_interests, on_trade};
 use crate::webhooks::{Courier, Listeners, Subscribers, WebhookSettings};
+
+mod condition;
 
 /// Everything the platform is started with.
 #[derive(Clone, Debug)]
@@ -151,6 +149,8 @@ pub struct Platform {
     pub bundles: Region<Bundles>,
     /// Batches of redeem codes.
     pub batches: Region<Batches>,
+    /// Coupons of creators and of the platform.
+    pub coupons: Region<Coupons>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -315,6 +315,7 @@ impl Platform {
             node.clone(),
             Batches::new(settings.code_secret, settings.snapshot_every),
         );
+        let coupons = Region::open(node.clone(), Coupons::new(settings.snapshot_every));
         let identity = Identity {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
@@ -333,6 +334,7 @@ impl Platform {
             payments: payments.clone(),
             adjustments: adjustments.clone(),
             sales: sales.clone(),
+            coupons: coupons.clone(),
             gateway: gateway.clone(),
             webhooks: webhooks.queue().clone(),
             ask_timeout: settings.ask_timeout,
@@ -384,6 +386,7 @@ impl Platform {
             Arc::new(sales.clone()),
             Arc::new(bundles.clone()),
             Arc::new(batches.clone()),
+            Arc::new(coupons.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
@@ -400,6 +403,7 @@ impl Platform {
             sales,
             bundles,
             batches,
+            coupons,
             profiles,
             identity,
             keys,
@@ -454,46 +458,5 @@ impl Platform {
             tracing::warn!(%error, "this member could not say that it leaves");
         }
         finished && written
-    }
-
-    /// How many entities are alive on this node.
-    pub fn alive(&self) -> usize {
-        self.node.alive.load(Ordering::Relaxed)
-    }
-
-    /// How fast this node's entities answer.
-    pub fn pace(&self) -> Arc<Pace> {
-        self.node.pace.clone()
-    }
-
-    /// How many shards this node serves.
-    pub fn shards_served(&self) -> usize {
-        self.node.shards.all().filter(|(_, epoch)| *epoch > 0).count()
-    }
-
-    /// Whether the journal's store takes commits, as far as the last ones tell.
-    pub fn takes_commits(&self) -> bool {
-        self.condition.takes_commits()
-    }
-
-    /// Whether every shard is served, here or elsewhere.
-    pub fn all_shards_served(&self) -> bool {
-        self.node.shards.placed()
-    }
-
-    /// Whether some shard is served, here or elsewhere.
-    pub fn any_shard_served(&self) -> bool {
-        self.node.shards.placed_any()
-    }
-
-    /// What a user's wallet holds free for use.
-    ///
-    /// # Errors
-    /// See [`AskError`].
-    pub async fn balance(&self, user: UserId, context: &Context) -> Result<Money, AskError<CommerceError>> {
-        match self.buyers.read(user, BuyerQuestion::Wallet, context).await? {
-            BuyerAnswer::Wallet { balance, .. } => Ok(balance),
-            _ => Err(AskError::Unavailable),
-        }
     }
 }

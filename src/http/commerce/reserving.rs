@@ -1,8 +1,8 @@
 //! What an order reserves before it is placed, and gives back if it is not.
 //!
 //! ```text
-//! lines ─ reserve each ─▶ place ─▶ the order
-//!              └ refused      └ refused: released at once
+//! lines ─ reserve a slot for each in a sale ─ and a use of each coupon (`discounting`) ─▶ place ─▶ the order
+//!              └ refused                          └ refused                                 └ refused: released at once
 //! ```
 //!
 //! Whatever is lost on the way is returned by the entity that reserved it, once the order can be placed no more.
@@ -10,20 +10,21 @@
 use std::time::Duration;
 
 use lyceum_domain::commerce::order::no_discount;
-use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, sale};
+use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, coupon, sale};
 use lyceum_domain::ids::{CourseId, OrderId, SaleId};
 use lyceum_entities::commerce::{Answer, SaleAnswer, SaleQuestion};
 use lyceum_kernel::{Class, Coded};
 use lyceum_runtime::{AskError, Context};
 
-use super::unexpected;
 use super::wire::OrderItemBody;
+use super::{discounting, unexpected};
 use crate::http::{Api, Problem};
 
 /// After which a buyer who found too many others waiting for a sale comes again: a full mailbox is worked off in less.
 const WAITING_ROOM: Duration = Duration::from_secs(1);
 
-/// Reserves what the items of an order ask for, and prices its lines by it. What was reserved before a refusal is released.
+/// Reserves what the items of an order ask for, and prices its lines by it. What was reserved before a refusal is in `place`, and the
+/// caller's to release.
 ///
 /// # Errors
 /// What a sale refuses, by the item that asked for it; 503 `commerce.sale_crowded` where too many others wait.
@@ -37,10 +38,7 @@ pub(super) async fn reserve(
         let Some(sale_id) = item.sale_id else { continue };
         // Bundles have other lines before it; a sale is of a course.
         let asked = (index, item.course_id.ok_or_else(|| of_a_course(index))?);
-        if let Err(problem) = slot(api, context, sale_id, asked, place).await {
-            release(api, place);
-            return Err(problem);
-        }
+        slot(api, context, sale_id, asked, place).await?;
     }
     Ok(())
 }
@@ -114,6 +112,11 @@ pub(super) fn release(api: &Api, place: &PlaceOrder) {
                 };
                 api.platform.sales.tell(*sale_id, command);
             }
+            Reservation::Coupon { coupon_id } => {
+                let order_id = place.order_id;
+                let command = coupon::Command::Release { order_id };
+                api.platform.coupons.tell(*coupon_id, command);
+            }
         }
     }
 }
@@ -129,9 +132,10 @@ pub(super) fn is_not_placed(answered: &Result<Answer, AskError<Error>>, order_id
     }
 }
 
-/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot by it.
+/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot, or a use, by it.
 pub(super) fn may_be_repeated(problem: &Problem) -> bool {
     let had = [sale::Refusal::SlotReserved, sale::Refusal::SlotSold];
     had.into_iter()
         .any(|refusal| problem.code() == Error::Sale(refusal).code())
+        || discounting::may_be_repeated(problem.code())
 }

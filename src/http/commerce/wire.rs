@@ -1,10 +1,11 @@
 //! Bodies of requests and answers of commerce.
 
+use lyceum_domain::commerce::coupon::Code;
 use lyceum_domain::commerce::order::{CloseReason, OrderPayment, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
-use lyceum_domain::commerce::{Line, Order, OrderState};
-use lyceum_domain::ids::{BundleId, CourseId, OrderId, PaymentId, SaleId};
+use lyceum_domain::commerce::{Line, Order, OrderState, Reservation};
+use lyceum_domain::ids::{BundleId, CouponId, CourseId, OrderId, PaymentId, SaleId};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,12 @@ pub(in crate::http) struct QuoteRequest {
     #[schema(min_items = 1, max_items = 20)]
     pub(super) items: Vec<ItemBody>,
     /// A coupon.
+    #[schema(max_length = 32, example = "SPRING-2026")]
     pub(super) coupon_code: Option<String>,
+    /// Coupons beside it: at most one of a creator and one of the platform in all.
+    #[serde(default)]
+    #[schema(max_items = 2)]
+    pub(super) coupon_codes: Vec<String>,
 }
 
 /// Asks for a purchase.
@@ -65,7 +71,12 @@ pub(in crate::http) struct OrderRequest {
     #[schema(min_items = 1, max_items = 20)]
     pub(super) items: Vec<OrderItemBody>,
     /// A coupon.
+    #[schema(max_length = 32, example = "SPRING-2026")]
     pub(super) coupon_code: Option<String>,
+    /// Coupons beside it: at most one of a creator and one of the platform in all.
+    #[serde(default)]
+    #[schema(max_items = 2)]
+    pub(super) coupon_codes: Vec<String>,
     /// The total of the quote that was agreed to: the order is refused if it costs anything else by now.
     #[schema(value_type = Option<shapes::Money>)]
     pub(super) expected_total: Option<Money>,
@@ -104,9 +115,30 @@ pub(in crate::http) struct TopUpRequest {
 pub(in crate::http) struct QuoteBody {
     /// The courses.
     pub(super) items: Vec<QuoteLine>,
+    /// What each coupon takes off, in the order in which they apply; it is part of the discounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) coupons: Vec<QuoteCoupon>,
     /// The sum of the prices less the discounts.
     #[schema(value_type = shapes::Money)]
     pub(super) total: Money,
+}
+
+/// A coupon of a quote.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct QuoteCoupon {
+    #[schema(value_type = String)]
+    code: Code,
+    #[schema(value_type = shapes::Money)]
+    off: Money,
+}
+
+impl QuoteCoupon {
+    pub(super) fn of(code: &Code, off: Money) -> Self {
+        QuoteCoupon {
+            code: code.clone(),
+            off,
+        }
+    }
 }
 
 /// One course of a quote.
@@ -151,6 +183,10 @@ pub(in crate::http) struct OrderBody {
     #[schema(value_type = Option<String>)]
     reason: Option<CloseReason>,
     items: Vec<OrderLine>,
+    /// The coupons that it was placed with; what they take off is part of the discounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    coupon_ids: Vec<CouponId>,
     #[schema(value_type = shapes::Money)]
     total: Money,
     payment_method: &'static str,
@@ -254,6 +290,10 @@ impl OrderBody {
             price: line.price,
             discount: discount(line),
         };
+        let coupon = |reservation: &Reservation| match reservation {
+            Reservation::Coupon { coupon_id } => Some(*coupon_id),
+            Reservation::Slot { .. } => None,
+        };
         let payment = |payment: OrderPayment| PaymentBody {
             id: payment.payment_id,
             method: payment.method.name(),
@@ -266,6 +306,7 @@ impl OrderBody {
             state: order.state(),
             reason,
             items: placement.lines.iter().map(line).collect(),
+            coupon_ids: placement.reservations.iter().filter_map(coupon).collect(),
             total: placement.total,
             payment_method: order.payment().method.name(),
             payments: order.payments().map(payment).collect(),

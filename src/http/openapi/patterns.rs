@@ -3,8 +3,9 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CourseKind, LessonKind, OrderKind, PaymentKind,
-    RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
+    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CouponKind, CourseKind, LessonKind, OrderKind,
+    PaymentKind, RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind,
+    WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -20,10 +21,11 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 13] = [
+const AFTER_SEGMENT: [(&str, &str); 14] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("bundles", BundleKind::PREFIX),
     ("code-batches", BatchKind::PREFIX),
+    ("coupons", CouponKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
     ("orders", OrderKind::PREFIX),

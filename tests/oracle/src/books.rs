@@ -19,6 +19,7 @@ mod account;
 mod adjustment;
 mod buyer;
 mod compare;
+mod coupon;
 mod course;
 mod offer;
 mod payment;
@@ -29,6 +30,7 @@ mod sale;
 mod subscriber;
 
 pub(crate) use compare::RULES as TABLE_RULES;
+pub(crate) use coupon::USES_FOLLOW_ORDERS;
 pub(crate) use posting::Posting;
 pub(crate) use refund::Refund;
 pub(crate) use sale::FOLLOWS_ORDERS;
@@ -43,11 +45,12 @@ const SUBSCRIBER: i16 = 20;
 const SALE: i16 = 8;
 const BUNDLE: i16 = 21;
 const BATCH: i16 = 22;
+const COUPON: i16 = 23;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale or an offer is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale, a coupon or an offer is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -76,6 +79,8 @@ pub(crate) struct Order {
     pub(crate) redeemed_by: Option<Uuid>,
     /// The sales of which it reserved a slot.
     pub(crate) sales: Vec<Uuid>,
+    /// The coupons of which it reserved a use.
+    pub(crate) coupons: Vec<Uuid>,
     /// Payments after the one that the order was placed with, and by what.
     pub(crate) further: Vec<(Uuid, String)>,
     /// Which of several payments paid.
@@ -159,6 +164,7 @@ pub(crate) struct Books {
     adjustments: HashMap<Uuid, adjustment::Adjustment>,
     endpoints: HashMap<Uuid, subscriber::Endpoint>,
     sales: HashMap<Uuid, sale::Sale>,
+    coupons: HashMap<Uuid, coupon::Coupon>,
     bundles: HashMap<Uuid, offer::Bundle>,
     batches: HashMap<Uuid, offer::Batch>,
     /// Grants by redeem codes: code and course, then user and version.
@@ -184,7 +190,7 @@ impl Books {
                 "SELECT kind, entity, version, events::text AS events FROM events WHERE kind = ANY ($1) \
                  ORDER BY kind, entity, version",
                 [&[
-                    ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE, BUNDLE, BATCH,
+                    ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE, BUNDLE, BATCH, COUPON,
                 ][..]],
             )
             .await?;
@@ -203,6 +209,7 @@ impl Books {
                         ADJUSTMENT => adjustment::apply(&mut books, entity, event_type, event),
                         SUBSCRIBER => subscriber::apply(&mut books, entity, event_type, event),
                         SALE => sale::apply(&mut books, entity, event_type, event),
+                        COUPON => coupon::apply(&mut books, entity, event_type, event),
                         BUNDLE => offer::bundle(&mut books, entity, event_type, event),
                         BATCH => offer::batch(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
@@ -230,6 +237,7 @@ impl Books {
         report.count("adjustments", books.adjustments.len());
         report.count("webhook endpoints", books.endpoints.len());
         report.count("sales", books.sales.len());
+        report.count("coupons", books.coupons.len());
         report.count("bundles", books.bundles.len());
         report.count("batches of redeem codes", books.batches.len());
         Ok(books)
@@ -246,6 +254,7 @@ impl Books {
     ) -> Result<(), Failure> {
         compare::tables(self, snapshot, report).await?;
         sale::examine(self, report);
+        coupon::examine(self, report);
         record::examine(self, snapshot, report).await
     }
 }

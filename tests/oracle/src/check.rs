@@ -165,6 +165,7 @@ pub fn rules() -> Vec<Rule> {
         books::READABLE,
         books::RECORDED,
         books::FOLLOWS_ORDERS,
+        books::USES_FOLLOW_ORDERS,
     ]);
     rules.extend(books::TABLE_RULES);
     rules.extend(provider::RULES);

@@ -10,6 +10,7 @@ use crate::report::{EXAMPLES_MAX, Report, Rule};
 
 mod billing;
 mod commerce;
+mod coupons;
 mod journal;
 mod ledger;
 mod offers;
@@ -49,6 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(operators::INVARIANTS)
         .chain(webhooks::INVARIANTS)
         .chain(sales::INVARIANTS)
+        .chain(coupons::INVARIANTS)
         .chain(offers::INVARIANTS)
 }
 

@@ -1,6 +1,7 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every slot that is kept for an order, every message that is due or was tried in vain,
+//! Under way is every saga that has not ended, every slot and every use of a coupon that is kept for an order, every message that is
+//! due or was tried in vain,
 //! every callback of the provider that was taken in and not worked through, and every sale or refund that is not documented. A
 //! message that is due later and was never tried is a timer and may
 //! stay; so may a callback that the provider knows nothing of, since it was refused.
@@ -25,6 +26,8 @@ const UNDER_WAY: &str = "\
     SELECT format('saga %s %s is %s, due %s', kind, id, state, due_at) AS what FROM sagas \
     UNION ALL \
     SELECT format('slot of order %s in sale %s', order_id, sale_id) FROM sale_slots WHERE state = 'reserved' \
+    UNION ALL \
+    SELECT format('use of coupon %s by order %s', coupon_id, order_id) FROM coupon_uses WHERE state = 'reserved' \
     UNION ALL \
     SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
     WHERE due_at <= now() OR attempts > 0 \

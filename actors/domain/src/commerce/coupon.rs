@@ -258,17 +258,7 @@ impl Issued {
 
     /// The name of the state at `now`: `disabled`, `not_started`, `expired`, `exhausted` or `available`.
     pub fn state(&self, now: Timestamp) -> &'static str {
-        if self.disabled_at.is_some() {
-            "disabled"
-        } else if now < self.terms.starts_at {
-            "not_started"
-        } else if now >= self.terms.ends_at {
-            "expired"
-        } else if self.uses() >= self.terms.limit {
-            "exhausted"
-        } else {
-            "available"
-        }
+        self.terms.state(self.disabled_at, self.uses(), now)
     }
 }
 

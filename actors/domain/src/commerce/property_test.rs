@@ -13,7 +13,7 @@ use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
 use super::refund::{Destination, RefundOutcome, RefundState, Wanted};
 use super::reservation::{CLOCKS_APART_MAX, Fate, Outcome, Reservation};
-use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId, RefundId, SaleId, UserId};
+use crate::ids::{AdjustmentId, CouponId, CourseId, OrderId, PaymentId, RefundId, SaleId, UserId};
 
 const USER: UserId = UserId::from_u128(1);
 const COURSES: u64 = 60;
@@ -169,8 +169,14 @@ impl Random {
     }
 
     fn reservation(&mut self) -> Reservation {
-        Reservation::Slot {
-            sale_id: SaleId::from_u128(u128::from(self.below(5))),
+        let id = u128::from(self.below(5));
+        match self.below(2) {
+            0 => Reservation::Slot {
+                sale_id: SaleId::from_u128(id),
+            },
+            _ => Reservation::Coupon {
+                coupon_id: CouponId::from_u128(id),
+            },
         }
     }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::buyer::Buyer;
 use super::order::{Order, PlaceOrder, Stage};
-use crate::ids::{OrderId, SaleId};
+use crate::ids::{CouponId, OrderId, SaleId};
 
 /// How many reservations one order may carry: each is a message when the order ends.
 pub const RESERVATIONS_MAX: usize = 4;
@@ -36,6 +36,11 @@ pub enum Reservation {
     Slot {
         /// Which sale.
         sale_id: SaleId,
+    },
+    /// A use of a coupon.
+    Coupon {
+        /// Which coupon.
+        coupon_id: CouponId,
     },
 }
 

@@ -13,7 +13,7 @@ use super::ledger::{Account, posting};
 use super::order::{Line, Method, OrderState, PlaceOrder};
 use super::payment::Settlement;
 use super::reservation::{CLOCKS_APART_MAX, Fate, Outcome, RESERVATIONS_MAX, Reservation};
-use crate::ids::{OrderId, SaleId};
+use crate::ids::{CouponId, OrderId, SaleId};
 
 fn until() -> Timestamp {
     NOW.plus(Duration::from_secs(10))
@@ -162,6 +162,8 @@ fn placements_of_before_have_neither_discount_nor_reservations() {
     let plain = buyer.must(place(1, Method::Wallet, &[(7, 200)]));
     let reserved = buyer.must(place_reserved(2, Method::Wallet, |order| {
         order.lines[0].course_id = line(8, 0).course_id;
+        let coupon_id = CouponId::from_u128(1);
+        order.reservations.push(Reservation::Coupon { coupon_id });
     }));
 
     let stored = serde_json::to_string(&plain).expect("it can be written");
@@ -175,6 +177,7 @@ fn placements_of_before_have_neither_discount_nor_reservations() {
     let stored = serde_json::to_value(&reserved[0]).expect("it can be written");
     assert_eq!(stored["lines"][0]["discount"]["amount"], 14_900);
     assert_eq!(stored["reservations"][0]["type"], "slot");
+    assert_eq!(stored["reservations"][1]["type"], "coupon");
     assert_eq!(
         serde_json::from_value::<Event>(stored).expect("it can be read"),
         reserved[0]

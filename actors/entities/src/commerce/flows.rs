@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::adjustments::{AdjustmentQuestion, Adjustments};
 use super::buyers::{Buyers, Question};
 use super::codes::CodeGrant;
+use super::coupons::Coupons;
 use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
@@ -207,6 +208,8 @@ pub struct CommercePorts {
     pub adjustments: Region<Adjustments>,
     /// The flash sales.
     pub sales: Region<Sales>,
+    /// The coupons.
+    pub coupons: Region<Coupons>,
     /// The providers.
     pub gateway: Gateway,
     /// Events on their way to whoever hears of them.

@@ -1,12 +1,13 @@
-//! What commerce asks the database about its offers: whose a code is, and which bundles there are.
+//! What commerce asks the database about its offers: whose a code is, and which bundles and coupons there are.
 //!
 //! An entity is found by its id; what people type is found here.
 
 use std::sync::Arc;
 
 use lyceum_domain::commerce::SETTLEMENT_CURRENCY;
-use lyceum_domain::ids::{BatchId, BundleId, CodeId, CourseId, OrderId, UserId};
-use lyceum_kernel::Money;
+use lyceum_domain::commerce::coupon::{Code, Issuer, Terms};
+use lyceum_domain::ids::{BatchId, BundleId, CodeId, CouponId, CourseId, OrderId, UserId};
+use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::StoreError;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -47,6 +48,32 @@ pub struct BundleRow {
     pub price: Money,
     /// `offered` or `withdrawn`.
     pub state: String,
+}
+
+/// The coupon of a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundCoupon {
+    /// Its id.
+    pub id: CouponId,
+    /// Who issued it.
+    pub issuer: Issuer,
+}
+
+/// A coupon as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CouponRow {
+    /// Its id.
+    pub id: CouponId,
+    /// What it promises.
+    pub terms: Terms,
+    /// Uses that wait for what becomes of their orders.
+    pub reserved: u32,
+    /// Uses that are spent.
+    pub redeemed: u32,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Since when it serves no further order.
+    pub disabled_at: Option<Timestamp>,
 }
 
 const BUNDLES: &str = "SELECT bundle_id, creator, title, course_ids, price, state FROM bundles \
@@ -96,6 +123,75 @@ impl CommerceQueries {
             .await?;
         rows.iter().map(bundle).collect()
     }
+}
+
+impl CommerceQueries {
+    /// Finds a coupon by its code.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn coupon_of(&self, code: &Code) -> Result<Option<FoundCoupon>, StoreError> {
+        const SQL: &str = "SELECT coupon_id, creator FROM coupons WHERE code = $1";
+        let row = self.database.query_opt(SQL, &[&code.as_str()]).await?;
+        let Some(row) = row else { return Ok(None) };
+        let creator: Option<Uuid> = row.try_get(1).map_err(StoreError::refused)?;
+        let issuer = creator.map_or(Issuer::Platform, |creator| {
+            Issuer::Creator(UserId::from_u128(creator.as_u128()))
+        });
+        let id: Uuid = row.try_get(0).map_err(StoreError::refused)?;
+        let id = CouponId::from_u128(id.as_u128());
+        Ok(Some(FoundCoupon { id, issuer }))
+    }
+
+    /// A page of the coupons that a creator or the platform has issued, newest first, before the id `before`.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn coupons(
+        &self,
+        issuer: Issuer,
+        before: Option<CouponId>,
+        limit: u16,
+    ) -> Result<Vec<CouponRow>, StoreError> {
+        // Two statements, because an index serves `IS NULL` and `=` and no comparison that means either.
+        const OF_CREATOR: &str = "SELECT coupon_id, terms::text, reserved, redeemed, \
+            round(extract(epoch FROM issued_at) * 1000)::bigint, round(extract(epoch FROM disabled_at) * 1000)::bigint \
+            FROM coupons WHERE creator = $3 AND coupon_id < $1 ORDER BY coupon_id DESC LIMIT $2";
+        const OF_PLATFORM: &str = "SELECT coupon_id, terms::text, reserved, redeemed, \
+            round(extract(epoch FROM issued_at) * 1000)::bigint, round(extract(epoch FROM disabled_at) * 1000)::bigint \
+            FROM coupons WHERE creator IS NULL AND coupon_id < $1 ORDER BY coupon_id DESC LIMIT $2";
+        let before = uuid(before.map_or(u128::MAX, CouponId::as_u128));
+        let limit = i64::from(limit);
+        let rows = match issuer {
+            Issuer::Creator(creator) => {
+                let creator = uuid(creator.as_u128());
+                self.database
+                    .query(OF_CREATOR, &[&before, &limit, &creator])
+                    .await?
+            }
+            Issuer::Platform => self.database.query(OF_PLATFORM, &[&before, &limit]).await?,
+        };
+        rows.iter().map(coupon).collect()
+    }
+}
+
+fn coupon(row: &Row) -> Result<CouponRow, StoreError> {
+    let terms: String = row.try_get(1).map_err(StoreError::refused)?;
+    let count = |column: usize| -> Result<u32, StoreError> {
+        let count: i64 = row.try_get(column).map_err(StoreError::refused)?;
+        u32::try_from(count).map_err(StoreError::refused)
+    };
+    let time = Timestamp::from_millis;
+    let id: Uuid = row.try_get(0).map_err(StoreError::refused)?;
+    let disabled: Option<i64> = row.try_get(5).map_err(StoreError::refused)?;
+    Ok(CouponRow {
+        id: CouponId::from_u128(id.as_u128()),
+        terms: serde_json::from_str(&terms).map_err(StoreError::refused)?,
+        reserved: count(2)?,
+        redeemed: count(3)?,
+        issued_at: time(row.try_get(4).map_err(StoreError::refused)?),
+        disabled_at: disabled.map(time),
+    })
 }
 
 fn bundle(row: &Row) -> Result<BundleRow, StoreError> {

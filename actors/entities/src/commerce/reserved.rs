@@ -1,11 +1,12 @@
 //! What is kept for an order outside its buyer: asking the buyer what became of the order, and telling whoever keeps it.
 
-use lyceum_domain::commerce::{Fate, Outcome, Reservation, sale};
+use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, sale};
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Context, DeliveryError};
 
 use super::buyers::{Answer, Question};
+use super::coupons::CouponQuestion;
 use super::flows::CommercePorts;
 use super::sales::SaleQuestion;
 use crate::flows::undelivered;
@@ -49,6 +50,15 @@ impl CommercePorts {
                     outcome,
                 };
                 let answered = self.sales.ask(sale_id, command, SaleQuestion::Nothing, &context);
+                answered.await.map(drop).map_err(undelivered)
+            }
+            &Reservation::Coupon { coupon_id } => {
+                let command = match outcome {
+                    Outcome::Consumed => coupon::Command::Redeem { order_id },
+                    Outcome::Returned => coupon::Command::Release { order_id },
+                };
+                let coupons = &self.coupons;
+                let answered = coupons.ask(coupon_id, command, CouponQuestion::Nothing, &context);
                 answered.await.map(drop).map_err(undelivered)
             }
         }

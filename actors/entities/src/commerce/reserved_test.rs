@@ -1,23 +1,25 @@
-//! What a slot of a sale writes and sends, and what its buyer says about it.
+//! What a slot of a sale and a use of a coupon write and send, and what their buyer says about them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyceum_domain::commerce::coupon::{self, Benefit, Code, Coupon, Issuer, Item, Scope};
 use lyceum_domain::commerce::order::{Line, PlaceOrder, no_discount};
 use lyceum_domain::commerce::sale::{self, Terms};
 use lyceum_domain::commerce::{
     Buyer, Command, Method, Outcome, Provider, Purpose, Reservation, Sale, Settlement,
 };
-use lyceum_domain::ids::{CourseId, OrderId, PaymentId, SaleId, UserId};
+use lyceum_domain::ids::{CouponId, CourseId, OrderId, PaymentId, SaleId, UserId};
 use lyceum_kernel::{Aggregate, Currency, Money, Timestamp};
 use lyceum_runtime::{Effects, Entity};
 
-use super::{Buyers, CommerceFlow, Sales};
+use super::{Buyers, CommerceFlow, CouponAnswer, CouponQuestion, Coupons, Sales};
 
 const USER: UserId = UserId::from_u128(1);
 const ORDER: OrderId = OrderId::from_u128(2);
 const PAYMENT: PaymentId = PaymentId::from_u128(3);
 const SALE: SaleId = SaleId::from_u128(4);
+const COUPON: CouponId = CouponId::from_u128(5);
 const COURSE: CourseId = CourseId::from_u128(7);
 const NOW: Timestamp = Timestamp::EPOCH;
 
@@ -55,7 +57,7 @@ fn flows(effects: &Effects) -> Vec<(Timestamp, CommerceFlow)> {
         .collect()
 }
 
-/// An order through the provider that has a slot.
+/// An order through the provider that has a slot and a use of a coupon.
 fn place() -> Command {
     Command::PlaceOrder(Box::new(PlaceOrder {
         order_id: ORDER,
@@ -75,13 +77,19 @@ fn place() -> Command {
         payment_token: Some("tok_ok".into()),
         expires_at: later(60),
         refundable_until: later(60),
-        reservations: vec![Reservation::Slot { sale_id: SALE }],
+        reservations: reservations().into(),
         gift: None,
         reserved_until: Some(later(10)),
     }))
 }
 
-fn settled(effects: &Effects) -> Vec<Outcome> {
+fn reservations() -> [Reservation; 2] {
+    let slot = Reservation::Slot { sale_id: SALE };
+    [slot, Reservation::Coupon { coupon_id: COUPON }]
+}
+
+/// What became of which reservation.
+fn settled(effects: &Effects) -> Vec<(Reservation, Outcome)> {
     let flows = flows(effects).into_iter();
     flows
         .filter_map(|(_, flow)| match flow {
@@ -91,9 +99,8 @@ fn settled(effects: &Effects) -> Vec<Outcome> {
                 reservation,
                 outcome,
             } => {
-                let slot = Reservation::Slot { sale_id: SALE };
-                assert_eq!((user, order, reservation), (USER, ORDER, slot));
-                Some(outcome)
+                assert_eq!((user, order), (USER, ORDER));
+                Some((reservation, outcome))
             }
             _ => None,
         })
@@ -141,7 +148,62 @@ fn a_slot_is_written_counted_and_asked_about_when_its_order_can_be_placed_no_mor
 }
 
 #[test]
-fn an_order_that_is_fulfilled_consumes_its_slot_and_one_that_ends_otherwise_returns_it() {
+fn a_use_of_a_coupon_is_written_counted_and_asked_about_when_its_order_can_be_placed_no_more() {
+    let (binding, mut state) = (Coupons::new(100), Coupon::default());
+    let terms = coupon::Terms {
+        code: Code::parse("welcome").unwrap(),
+        issuer: Issuer::Platform,
+        benefit: Benefit::Fixed { off: cny(500) },
+        scope: Scope::All,
+        limit: 2,
+        per_user: 1,
+        stackable: false,
+        starts_at: NOW,
+        ends_at: later(60),
+    };
+    let issue = coupon::Command::Issue { terms, by: USER };
+    let issued = act(&binding, COUPON, &mut state, issue);
+    assert_eq!(tables(&issued), ["coupons"]);
+
+    let reserve = coupon::Command::Reserve {
+        order_id: ORDER,
+        user: USER,
+        items: vec![Item {
+            course_id: COURSE,
+            category: None,
+            creator: USER,
+            price: cny(19_900),
+        }],
+        stacked: false,
+        until: later(10),
+    };
+    let reserved = act(&binding, COUPON, &mut state, reserve);
+
+    assert_eq!(tables(&reserved), ["coupon_uses", "coupons"]);
+    let flows = flows(&reserved);
+    assert_eq!(flows.len(), 1);
+    assert_eq!(flows[0].0, later(10));
+    assert!(matches!(
+        flows[0].1,
+        CommerceFlow::CheckReservation { order, reserved_until, .. }
+            if order == ORDER && reserved_until == later(10)
+    ));
+    let claim = CouponQuestion::Claim { order_id: ORDER };
+    let Ok(CouponAnswer::Discounts(discounts)) = binding.answer(&state, claim.clone(), NOW) else {
+        panic!("a use says what it takes off");
+    };
+    assert_eq!(discounts[0].off, cny(500));
+    let release = coupon::Command::Release { order_id: ORDER };
+    let released = act(&binding, COUPON, &mut state, release.clone());
+    assert_eq!(tables(&released), ["coupon_uses", "coupons"]);
+    assert!(released.messages().next().is_none());
+    let again = act(&binding, COUPON, &mut state, release);
+    assert!(tables(&again).is_empty(), "it came back once");
+    assert!(binding.answer(&state, claim, NOW).is_err());
+}
+
+#[test]
+fn an_order_that_is_fulfilled_consumes_what_it_reserved_and_one_that_ends_otherwise_returns_it() {
     for (outcome, expected) in [
         (Settlement::Succeeded, Outcome::Consumed),
         (Settlement::Closed, Outcome::Returned),
@@ -163,6 +225,7 @@ fn an_order_that_is_fulfilled_consumes_its_slot_and_one_that_ends_otherwise_retu
         };
         let ended = act(&binding, USER, &mut buyer, settle);
 
-        assert_eq!(settled(&ended), [expected]);
+        let each = reservations().map(|reservation| (reservation, expected));
+        assert_eq!(settled(&ended), each);
     }
 }

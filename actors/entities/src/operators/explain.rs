@@ -1,6 +1,6 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
-use lyceum_domain::ids::{AdjustmentId, BatchId, BundleId, CourseId, PaymentId, SaleId, UserId};
+use lyceum_domain::ids::{AdjustmentId, BatchId, BundleId, CouponId, CourseId, PaymentId, SaleId, UserId};
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Payments, Sales};
+use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Coupons, Payments, Sales};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 use crate::webhooks::Subscribers;
@@ -73,6 +73,10 @@ impl Platform {
                 let id = id.parse::<BatchId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Batches::KIND, id, id, self.batches.explain(id)))
             }
+            "coupon" => {
+                let id = id.parse::<CouponId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Coupons::KIND, id, id, self.coupons.explain(id)))
+            }
             "payment" => match id.parse::<PaymentId>() {
                 Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
                     let id = payment.as_u128();
@@ -114,6 +118,7 @@ impl Platform {
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
             kind if kind == Bundles::KIND => self.committed::<Bundles>(entity).await?,
             kind if kind == Batches::KIND => self.committed::<Batches>(entity).await?,
+            kind if kind == Coupons::KIND => self.committed::<Coupons>(entity).await?,
             kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
             kind if kind == Subscribers::KIND => self.committed::<Subscribers>(entity).await?,
             kind if kind == Sales::KIND => self.committed::<Sales>(entity).await?,

@@ -11,8 +11,8 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 12] = [
-    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "whe_", "evt_", "whd_",
+const IDS: [&str; 13] = [
+    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "whe_", "evt_", "whd_", "cpn_",
 ];
 const ID_LENGTH: usize = 30;
 
@@ -35,6 +35,8 @@ const WORDS: &[&str] = &[
     "order_closing", "order_closed", "refunded_to_wallet", "refund_requested", "refund_moved", "refund_decided", "refund_cancelled", "requested",
     "partially_refunded", "unfulfilled", "original", "payment_added", "payment_surplus", "surplus", "intervened", "adjusted", "adjustment_refused", "started",
     "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
+    // Coupons. Their codes are worth money, so they stay hidden.
+    "platform", "fixed", "percent", "threshold", "courses",
     // Webhooks. Addresses may hold what only their owner knows, so they stay hidden.
     "enabled", "disabled", "gone", "failing", "order.fulfilled", "order.cancelled", "order.expired", "order.refunded",
     "sale.completed", "sale.refunded",
@@ -60,6 +62,9 @@ const FIELDS: &[&str] = &[
     "share_bps", "timeline", "refund", "refund_id", "requested_at", "provider", "terms", "purpose", "token", "settlement",
     "refunds", "charge_id", "next", "action", "due_at", "expires", "order", "import", "adjustments", "adjustment_id", "entries",
     "account", "owner", "proposal", "maker", "checker", "operator", "deed", "index", "retry_at", "refusal", "parts", "destination", "requester", "awaits_approval", "approved", "payment", "paid", "paid_by", "further", "surplus",
+    // Coupons.
+    "issued", "by", "issuer", "benefit", "off", "off_bps", "at_least", "at_most", "scope", "limit", "per_user", "stackable",
+    "starts_at", "disabled_at", "reserved", "redeemed", "uses", "user", "discounts",
     // Webhooks.
     "endpoints", "events", "secret_version", "previous_until", "created_at",
     // Profiles.

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, course, offer, sale, subscriber};
+use super::{Books, Posting, account, adjustment, coupon, course, offer, sale, subscriber};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -49,6 +49,14 @@ const SLOTS: Rule = table(
     "books.slots_follow_the_journal",
     "Every slot of a flash sale is in its table as the events say, and no other.",
 );
+const COUPONS: Rule = table(
+    "books.coupons_follow_the_journal",
+    "Every coupon is in its table as its events say, and no other.",
+);
+const USES: Rule = table(
+    "books.coupon_uses_follow_the_journal",
+    "Every use of a coupon is in its table as the events say, and no other.",
+);
 const ADJUSTMENTS: Rule = table(
     "books.adjustments_follow_the_journal",
     "Every adjustment is in its table as its events say, and no other.",
@@ -83,7 +91,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 16] = [
+pub(crate) const RULES: [Rule; 18] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -94,6 +102,8 @@ pub(crate) const RULES: [Rule; 16] = [
     ENDPOINTS,
     SALES,
     SLOTS,
+    COUPONS,
+    USES,
     BUNDLES,
     BATCHES,
     CODES,
@@ -161,6 +171,15 @@ pub(super) async fn tables(
     .await?;
     texts(SALES, sale::sales(books), sale::SALES_SQL, snapshot, report).await?;
     texts(SLOTS, sale::slots(books), sale::SLOTS_SQL, snapshot, report).await?;
+    texts(
+        COUPONS,
+        coupon::coupons(books),
+        coupon::COUPONS_SQL,
+        snapshot,
+        report,
+    )
+    .await?;
+    texts(USES, coupon::uses(books), coupon::USES_SQL, snapshot, report).await?;
     texts(
         BUNDLES,
         offer::bundles(books),

@@ -7,6 +7,7 @@ use lyceum_oracle::provider::Statement;
 
 mod billing;
 mod commerce;
+mod coupons;
 mod journal;
 mod ledger;
 mod offers;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> Vec<Damage> {
         operators::DAMAGES,
         webhooks::DAMAGES,
         sales::DAMAGES,
+        coupons::DAMAGES,
         offers::DAMAGES,
     ]
     .concat()

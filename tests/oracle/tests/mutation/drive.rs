@@ -1,5 +1,6 @@
 //! Honest clients: they register, bring money, buy in every way there is, give back, and write all of it into a history.
 
+mod coupons;
 mod offers;
 
 use std::path::{Path, PathBuf};
@@ -117,6 +118,7 @@ impl Drive {
         self.in_parts(&courses).await;
         self.otherwise(&courses).await;
         self.offers(&courses).await;
+        self.coupons(&courses).await;
 
         // Long after a first request, so that it is known whose it is on a slow machine too.
         self.top_up(&ada, 1_000).await;

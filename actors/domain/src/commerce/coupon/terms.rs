@@ -217,6 +217,21 @@ impl Terms {
         allocate(off, &eligible).map_err(|_| Refusal::NotApplicable)
     }
 
+    /// The name of the state of a coupon of these terms: `disabled`, `not_started`, `expired`, `exhausted` or `available`.
+    pub fn state(&self, disabled_at: Option<Timestamp>, uses: u32, now: Timestamp) -> &'static str {
+        if disabled_at.is_some() {
+            "disabled"
+        } else if now < self.starts_at {
+            "not_started"
+        } else if now >= self.ends_at {
+            "expired"
+        } else if uses >= self.limit {
+            "exhausted"
+        } else {
+            "available"
+        }
+    }
+
     fn applies_to(&self, item: &Item) -> bool {
         let issued_for = match self.issuer {
             Issuer::Platform => true,
