@@ -6,6 +6,9 @@
 //! What a creator gives back follows the line's own rate, over everything that was returned of the line so far: after a return
 //! of `r` of a line that cost `n` and gave the creator `c`, they have given back `c · r / n`, rounded down. So each refund takes the
 //! difference to the one before, and the last one takes the rest: once a line is returned, sale and refunds add up to zero.
+//!
+//! Only what returns whole lines is decided by whoever asks: a line that is partly paid still gives its access, so how much of one
+//! is given back is an operator's decision.
 
 use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
@@ -59,7 +62,7 @@ pub struct Wanted {
     /// Where to.
     #[serde(default)]
     pub destination: Destination,
-    /// What needs no operator, if anything does.
+    /// What needs no operator, as long as it returns whole lines; `None` if nothing needs one.
     #[serde(default)]
     pub automatic_max: Option<Money>,
 }
@@ -150,15 +153,26 @@ impl Order {
         }
         let parts = self.split(wanted.amount, &wanted.items)?;
         let amount = sum(parts.iter().map(|part| part.amount));
+        let awaits_approval = wanted
+            .automatic_max
+            .is_some_and(|most| amount.amount() > most.amount() || self.leaves_partly_paid(&parts));
         Ok(RefundTerms {
             amount,
             parts,
             destination: wanted.destination,
             requester,
-            awaits_approval: wanted
-                .automatic_max
-                .is_some_and(|most| amount.amount() > most.amount()),
+            awaits_approval,
         })
+    }
+
+    /// Whether these parts take something of a line and leave its access. A buyer who decided that alone would keep a course for the
+    /// last unit of its price. What waits for an operator is no reason to take a line for returned: it may be withdrawn again.
+    fn leaves_partly_paid(&self, parts: &[Part]) -> bool {
+        let certain = |refund: &&Refund| refund.state.holds() && refund.state != RefundState::Requested;
+        let before = self.refunds.iter().filter(certain);
+        let taken: Vec<&Part> = before.flat_map(|refund| &refund.parts).chain(parts).collect();
+        let mut lines = parts.iter().filter_map(|part| self.line(part.course_id));
+        lines.any(|line| !covers(line, taken.iter().copied()))
     }
 
     fn split(&self, amount: Option<Money>, items: &[CourseId]) -> Result<Vec<Part>, Error> {
