@@ -133,7 +133,7 @@ pub struct Commerce {
     pub reservation_ttl_s: Seconds,
     /// How long after the purchase an order may be refunded.
     pub refund_window_s: Seconds,
-    /// Largest refund that needs no operator, minor units.
+    /// What of an order needs no operator to be refunded, minor units.
     pub refund_automatic_max: u64,
     /// Whether what a provider took may be refunded to the wallet.
     pub refund_to_wallet: bool,

@@ -62,7 +62,7 @@ pub struct Wanted {
     /// Where to.
     #[serde(default)]
     pub destination: Destination,
-    /// What needs no operator, as long as it returns whole lines; `None` if nothing needs one.
+    /// What of an order needs no operator, all its refunds together, as long as they return whole lines; `None` if nothing needs one.
     #[serde(default)]
     pub automatic_max: Option<Money>,
 }
@@ -153,9 +153,10 @@ impl Order {
         }
         let parts = self.split(wanted.amount, &wanted.items)?;
         let amount = sum(parts.iter().map(|part| part.amount));
-        let awaits_approval = wanted
-            .automatic_max
-            .is_some_and(|most| amount.amount() > most.amount() || self.leaves_partly_paid(&parts));
+        let awaits_approval = wanted.automatic_max.is_some_and(|most| {
+            let unseen = self.returned_unseen().saturating_add(amount.amount());
+            unseen > most.amount() || self.leaves_partly_paid(&parts)
+        });
         Ok(RefundTerms {
             amount,
             parts,
@@ -163,6 +164,15 @@ impl Order {
             requester,
             awaits_approval,
         })
+    }
+
+    /// What refunds of it return that no operator has looked at: the limit is for an order, however many pieces it is asked for in.
+    fn returned_unseen(&self) -> i64 {
+        let unseen = |refund: &&Refund| {
+            refund.state.holds() && refund.state != RefundState::Requested && refund.checker.is_none()
+        };
+        let unseen = self.refunds.iter().filter(unseen);
+        unseen.map(|refund| refund.amount.amount()).sum()
     }
 
     /// Whether these parts take something of a line and leave its access. A buyer who decided that alone would keep a course for the

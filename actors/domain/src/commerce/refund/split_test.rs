@@ -12,9 +12,9 @@ use crate::commerce::payment::Settlement;
 use crate::ids::OrderId;
 use lyceum_kernel::Aggregate;
 
-const OPERATOR: UserId = UserId::from_u128(1_000);
+pub(super) const OPERATOR: UserId = UserId::from_u128(1_000);
 
-fn want(refund: u128, wanted: Wanted) -> Command {
+pub(super) fn want(refund: u128, wanted: Wanted) -> Command {
     Command::RequestRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),
@@ -34,7 +34,7 @@ fn part(refund: u128, amount: i64) -> Command {
     )
 }
 
-fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
+pub(super) fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
     Command::DecideRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),
@@ -47,7 +47,7 @@ fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
     }
 }
 
-fn withdraw(refund: u128) -> Command {
+pub(super) fn withdraw(refund: u128) -> Command {
     Command::CancelRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),
@@ -437,52 +437,4 @@ fn a_preview_says_what_the_refund_then_does() {
     assert_eq!(share(Account::CreatorPayable), sum(|line| line.creator_share));
     assert_eq!(share(Account::PlatformRevenue), sum(|line| line.platform_share));
     assert_eq!(buyer.decide(part(7, 1), NOW), Err(Error::wrong_state("refunded")));
-}
-
-/// What a buyer asks for, of whom refunds up to `automatic_max` need no operator.
-fn asked(amount: Option<i64>, items: &[u128], automatic_max: i64) -> Wanted {
-    Wanted {
-        amount: amount.map(cny),
-        items: items.iter().map(|item| CourseId::from_u128(*item)).collect(),
-        destination: Destination::Original,
-        automatic_max: Some(cny(automatic_max)),
-    }
-}
-
-fn state_of(buyer: &Buyer, refund: u128) -> RefundState {
-    let order = buyer.order(OrderId::from_u128(1)).expect("placed");
-    let refund = order.refund(RefundId::from_u128(refund));
-    refund.expect("asked for").state
-}
-
-#[test]
-fn nobody_alone_refunds_all_but_a_cent_and_keeps_the_course() {
-    let mut buyer = funded();
-    buyer.must(place(1, Method::Wallet, &[(7, 300), (8, 100)]));
-
-    buyer.must(want(5, asked(Some(399), &[], 1_000)));
-    buyer.must(want(6, asked(Some(1), &[], 1_000)));
-
-    // The rest of a line is not the whole of it while the other refund may be withdrawn.
-    assert_eq!(state_of(&buyer, 5), RefundState::Requested);
-    assert_eq!(state_of(&buyer, 6), RefundState::Requested);
-    buyer.must(withdraw(5));
-    assert_eq!(buyer.wallet().balance(), cny(99_600));
-    buyer.must(withdraw(6));
-    buyer.must(want(7, asked(None, &[8], 1_000)));
-    assert_eq!(state_of(&buyer, 7), RefundState::Succeeded, "a whole line");
-    assert!(buyer.owns(7) && !buyer.owns(8));
-}
-
-#[test]
-fn what_completes_a_line_that_an_operator_returned_a_part_of_needs_no_operator() {
-    let mut buyer = funded();
-    buyer.must(place(1, Method::Wallet, &[(7, 300)]));
-    buyer.must(want(5, asked(Some(100), &[], 1_000)));
-    buyer.must(decide(5, true, OPERATOR));
-
-    buyer.must(want(6, asked(None, &[], 1_000)));
-
-    assert_eq!(state_of(&buyer, 6), RefundState::Succeeded);
-    assert!(!buyer.owns(7));
 }
