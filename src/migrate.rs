@@ -57,6 +57,7 @@ const MIGRATIONS: &[Migration] = migrations![
     20 "0020_payments",
     21 "0021_offers",
     22 "0022_billing",
+    24 "0024_bounded_looks",
 ];
 
 /// Why the database was left as it was.

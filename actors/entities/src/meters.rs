@@ -177,11 +177,16 @@ pub(crate) static WEBHOOK_DELIVERY_SECONDS: Metric<Histogram> = Metric::new(
 .worry("`retry` for most: receivers are away, or this node cannot reach them");
 pub(crate) static WEBHOOK_DUE_OLDEST_SECONDS: Metric<Gauge> = Metric::new(
     "webhook_due_oldest_seconds",
-    "How long the oldest delivery has been due whose endpoint has a place free.",
+    "How long the oldest delivery has been due whose endpoint and user have a place free.",
 )
 .worry(
     "above a minute: nobody delivers, or there are more receivers than `webhooks.concurrency_max` can serve",
 );
+pub(crate) static WEBHOOK_DELIVERIES_DROPPED_TOTAL: Metric<Counter> = Metric::new(
+    "webhook_deliveries_dropped_total",
+    "Events that an endpoint is never told of, because `webhooks.pending_max` waited for it already.",
+)
+.worry("any: a receiver takes less than happens to its owner, or is away for days");
 pub(crate) static WEBHOOK_ENDPOINTS_DISABLED_TOTAL: Metric<Counter> = Metric::new(
     "webhook_endpoints_disabled_total",
     "Endpoints that are told of nothing more, because their receiver failed for days or said that it is gone.",
@@ -280,6 +285,7 @@ pub static METERS: &[Area] = &[
         families: &[
             &WEBHOOK_DELIVERY_SECONDS,
             &WEBHOOK_DUE_OLDEST_SECONDS,
+            &WEBHOOK_DELIVERIES_DROPPED_TOTAL,
             &WEBHOOK_ENDPOINTS_DISABLED_TOTAL,
         ],
     },

@@ -20,6 +20,7 @@ pub(crate) mod announce;
 mod courier;
 mod dialer;
 mod listeners;
+mod places;
 mod queue;
 mod rows;
 mod signature;
@@ -28,7 +29,8 @@ pub use announce::Announcement;
 pub use courier::{Courier, WebhookSettings};
 pub use dialer::Reach;
 pub use listeners::Listeners;
-pub use queue::{Delivery, DeliveryQueue};
+pub use places::PlaceLimits;
+pub use queue::{Delivery, DeliveryQueue, Replayed};
 pub use signature::SigningKey;
 
 /// Binds [`Subscriber`] to the runtime.

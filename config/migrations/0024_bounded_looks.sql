@@ -1,0 +1,6 @@
+-- Looks that stay short however long a backlog is: deliveries by endpoint, refunds by state.
+
+-- A claim goes from endpoint to endpoint and takes what is due of each, so that nobody's backlog is walked through.
+DROP INDEX webhook_deliveries_waiting;
+CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (endpoint_id, due_at) WHERE state = 'pending';
+DROP INDEX webhook_deliveries_due;
