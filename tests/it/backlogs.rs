@@ -113,13 +113,19 @@ async fn what_does_not_fit_a_backlog_is_dropped_and_the_oldest_stay() {
     }
 
     site.stores.become_quiet(Duration::from_secs(30)).await;
-    assert_eq!(site.stores.count(DELIVERIES).await, 4, "one was taken, three wait");
+    assert_eq!(
+        site.stores.count(DELIVERIES).await,
+        4,
+        "one was taken, three wait"
+    );
     let heard = receiver.hears(4).await;
     for order in &bought[..3] {
         let told = |told: &Heard| told.json()["data"]["order_id"] == json!(order);
         assert!(heard.iter().any(told), "the oldest stay");
     }
-    ada.act(&replay(&first)).await.refused(409, "webhooks.backlog_full");
+    ada.act(&replay(&first))
+        .await
+        .refused(409, "webhooks.backlog_full");
     let waiting = logged(&ada, &path, "pending").await;
     let sooner = ada.act(&replay(&waiting[0])).await.expect(202);
     assert_eq!(sooner.text("state"), "pending");

@@ -306,6 +306,32 @@ async fn without_its_font_the_server_serves_everything_but_pdf() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_cannot_be_issued_as_a_whole_is_issued_in_smaller_ones() {
+    // Stands for whatever makes a transaction too large.
+    const AT_MOST_TWO: &str = "CREATE FUNCTION at_most_two() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            IF (SELECT count(*) FROM issued) > 2 THEN RAISE EXCEPTION 'too many at once'; END IF; RETURN NULL; END $$; \
+        CREATE TRIGGER at_most_two AFTER INSERT ON invoices REFERENCING NEW TABLE AS issued \
+            FOR EACH STATEMENT EXECUTE FUNCTION at_most_two()";
+    let site = Site::start_with(&["billing.every_ms=20"]).await;
+    let buyer = site.user_with(100_000).await;
+    let courses = site.courses(&vec![CourseSpec::default(); 10]).await;
+    let mut held = site.stores.connect().await;
+    held.batch_execute(AT_MOST_TWO).await.unwrap();
+    let held = held.transaction().await.unwrap();
+    let cursor = "SELECT txid FROM billing_cursor FOR UPDATE";
+    held.query_one(cursor, &[]).await.unwrap();
+
+    for course in &courses {
+        buyer.buy(&[course]).await.expect(201);
+    }
+    held.rollback().await.unwrap();
+
+    assert_eq!(documents(&buyer, 10).await.len(), 10);
+    assert_eq!(site.stores.count(GAPS).await, 0);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn numbers_have_no_gaps_when_the_server_is_killed_while_it_issues_five_hundred_invoices() {
     const BUYERS: usize = 5;
     const EACH: usize = 100;

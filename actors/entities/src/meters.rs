@@ -247,9 +247,10 @@ pub(crate) static BILLING_DOCUMENTS_TOTAL: Metric<Counter> = Metric::new(
 .labels(&[Label::of("kind", &["invoice", "credit_note"])]);
 pub(crate) static BILLING_LAG_SECONDS: Metric<Gauge> = Metric::new(
     "billing_lag_seconds",
-    "How old the oldest order or refund was that the last look found without its document.",
+    "How old the oldest order or refund was that the last look found without its document; if that look failed, the oldest decision \
+     that was not looked at.",
 )
-.worry("above a minute: `billing` says in the log what stops it");
+.worry("above a minute: the log says why documents could not be issued");
 
 /// What a node keeps of the decisions of all nodes.
 const SNAPSHOTS: &[&str] = &["catalog", "logins", "counters", "keys", "model"];
