@@ -149,6 +149,8 @@ pub struct Commerce {
     pub callback_batch_max: usize,
     /// Callbacks that wait to be written down.
     pub callback_queue_max: usize,
+    /// How long a callback waits to be written down.
+    pub callback_wait_ms: Millis,
     /// How long a mark waits for others.
     pub callback_mark_ms: Millis,
     /// Life of a link to a lesson's media.
@@ -215,6 +217,11 @@ impl Commerce {
             1..=1_000_000,
         );
         // Providers give up on an answer after some seconds.
+        checks.duration(
+            "commerce.callback_wait_ms",
+            *self.callback_wait_ms,
+            Duration::from_millis(100)..=Duration::from_mins(1),
+        );
         checks.duration(
             "commerce.callback_mark_ms",
             *self.callback_mark_ms,
