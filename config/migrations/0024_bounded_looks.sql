@@ -4,3 +4,6 @@
 DROP INDEX webhook_deliveries_waiting;
 CREATE INDEX webhook_deliveries_waiting ON webhook_deliveries (endpoint_id, due_at) WHERE state = 'pending';
 DROP INDEX webhook_deliveries_due;
+
+-- Whether an endpoint took anything since a delivery to it began to fail.
+CREATE INDEX webhook_deliveries_taken ON webhook_deliveries (endpoint_id, updated_at) WHERE state = 'delivered';

@@ -135,3 +135,69 @@ async fn what_does_not_fit_a_backlog_is_dropped_and_the_oldest_stay() {
     receiver.hears(5).await;
     site.finish().await;
 }
+
+/// How many endpoints this server says it has disabled, because their receivers failed or are gone.
+async fn disabled(site: &Site, reason: &str) -> f64 {
+    let text = site.client().get("/metrics").await.expect(200);
+    let text = String::from_utf8(text.body.to_vec()).unwrap();
+    let series = format!("webhook_endpoints_disabled_total{{reason=\"{reason}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&series));
+    value.map_or(0.0, |value| value.trim().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_that_is_never_taken_does_not_disable_a_receiver_that_takes_the_others() {
+    let site = Site::start_with(&[&QUICK[..], &["webhooks.give_up_after_s=2"]].concat()).await;
+    let ada = site.user_with(10_000).await;
+    let receiver = WebhookReceiver::start().await;
+    let (path, _) = endpoint(&ada, &receiver, &["order.fulfilled", "order.refunded"]).await;
+    let course = site.course(100).await;
+    let order = ada.buy(&[&course]).await.expect(201).text("id");
+    receiver.hears(1).await;
+    receiver.refuses("order.refunded", 400);
+
+    ada.refund(&order).await.expect(201);
+    let log = until("the poison is given up", async || {
+        let course = site.course(1).await;
+        ada.buy(&[&course]).await.expect(201);
+        let log = ada
+            .get(&format!("{path}/deliveries?limit=100"))
+            .await
+            .expect(200)
+            .json();
+        let log = log["data"].as_array().unwrap().clone();
+        log.iter().any(|one| one["state"] == "failed").then_some(log)
+    })
+    .await;
+
+    let failed: Vec<&Value> = log.iter().filter(|one| one["state"] == "failed").collect();
+    assert_eq!(
+        (failed.len(), &failed[0]["event_type"]),
+        (1, &json!("order.refunded"))
+    );
+    assert_eq!(ada.get(&path).await.expect(200).json()["state"], "enabled");
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_is_counted_as_disabled_once_however_many_attempts_found_it_gone() {
+    const FAILED: &str = "SELECT count(*) FROM webhook_deliveries WHERE state = 'failed'";
+    let site = Site::start_with(&QUICK).await;
+    let ada = site.user_with(1_000).await;
+    let course = site.course(100).await;
+    ada.buy(&[&course]).await.expect(201);
+    let receiver = WebhookReceiver::start().await;
+    receiver.refuses("order.fulfilled", 410);
+    let (path, _) = endpoint(&ada, &receiver, &["order.fulfilled"]).await;
+
+    backlog(&site, 8).await;
+
+    // Four attempts are under way at once, and each finds the same.
+    until("they have all failed", async || {
+        (site.stores.count(FAILED).await >= 4).then_some(())
+    })
+    .await;
+    assert_eq!(ada.get(&path).await.expect(200).json()["disabled_reason"], "gone");
+    assert_eq!(disabled(&site, "gone").await, 1.0);
+    site.finish().await;
+}

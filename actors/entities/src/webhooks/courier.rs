@@ -18,7 +18,7 @@ use super::places::{PlaceLimits, Places};
 use super::queue::{Address, DeliveryQueue, Job, Open, Report, Waiting};
 use super::signature::{Message, SigningKey};
 use super::{Question, Subscribers};
-use crate::meters::{WEBHOOK_DELIVERY_SECONDS, WEBHOOK_DUE_OLDEST_SECONDS, WEBHOOK_ENDPOINTS_DISABLED_TOTAL};
+use crate::meters::{WEBHOOK_DELIVERY_SECONDS, WEBHOOK_DUE_OLDEST_SECONDS};
 
 /// How often the log is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
@@ -216,8 +216,8 @@ impl Courier {
     }
 
     async fn send(&self, job: &Job, address: &Address) -> Result<(), StoreError> {
-        let (began, started) = (clock::now(), Instant::now());
-        let answered = self.post(job, address, began).await;
+        let started = Instant::now();
+        let answered = self.post(job, address, clock::now()).await;
         let outcome = match &answered {
             Ok(reply) => Outcome::Answered(reply.status),
             Err(_) => Outcome::Unanswered,
@@ -232,11 +232,14 @@ impl Courier {
             Verdict::Delivered => ("delivered", None),
             Verdict::Retry(at) => ("pending", Some(at)),
             Verdict::GivenUp => {
-                self.disable(job, DisableReason::Failing, job.since).await?;
+                // A receiver that took others meanwhile works, and does not want this one.
+                if !self.queue.has_taken(job.endpoint_id, job.since).await? {
+                    self.disable(job, DisableReason::Failing, job.since).await?;
+                }
                 ("failed", None)
             }
             Verdict::Gone => {
-                self.disable(job, DisableReason::Gone, began).await?;
+                self.disable(job, DisableReason::Gone, job.began).await?;
                 ("failed", None)
             }
         };
@@ -289,12 +292,8 @@ impl Courier {
             .ask(job.user, command, Question::Nothing, &context)
             .await
         {
-            Ok(_) => {
-                WEBHOOK_ENDPOINTS_DISABLED_TOTAL.with([reason.name()]).increment();
-                Ok(())
-            }
-            // Its owner was faster.
-            Err(AskError::Refused(_)) => Ok(()),
+            // Done, or its owner was faster.
+            Ok(_) | Err(AskError::Refused(_)) => Ok(()),
             Err(_) => Err(StoreError::unavailable("the subscriber does not answer")),
         }
     }

@@ -16,6 +16,8 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::{DeliveryError, Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::meters::WEBHOOK_ENDPOINTS_DISABLED_TOTAL;
+
 pub(crate) mod announce;
 mod courier;
 mod dialer;
@@ -148,6 +150,10 @@ impl Entity for Subscribers {
         effects: &mut Effects,
     ) {
         for event in events {
+            if let Event::EndpointDisabled { reason, .. } = event {
+                let reason = reason.name();
+                effects.after_commit(move || WEBHOOK_ENDPOINTS_DISABLED_TOTAL.with([reason]).increment());
+            }
             let endpoint_id = event.endpoint_id();
             let endpoint = state.endpoint(endpoint_id).ok();
             rows::collect(key, endpoint_id, endpoint, now, effects);

@@ -316,6 +316,22 @@ impl DeliveryQueue {
             .map(|_| ())
     }
 
+    /// Whether an endpoint has taken anything since then.
+    pub(super) async fn has_taken(
+        &self,
+        endpoint: WebhookEndpointId,
+        since: Timestamp,
+    ) -> Result<bool, StoreError> {
+        const TAKEN: &str = "SELECT FROM webhook_deliveries WHERE endpoint_id = $1 AND state = 'delivered' \
+            AND updated_at >= to_timestamp($2::bigint / 1000.0) LIMIT 1";
+        let endpoint = uuid(endpoint.as_u128());
+        let taken = self
+            .database
+            .query_opt(TAKEN, &[&endpoint, &since.as_millis()])
+            .await?;
+        Ok(taken.is_some())
+    }
+
     /// Gives up whatever waits for an endpoint, piece by piece: one that is interrupted goes on where it was.
     pub(super) async fn abandon(&self, endpoint: WebhookEndpointId) -> Result<(), StoreError> {
         // Unless it has been enabled again since.
