@@ -7,3 +7,7 @@ DROP INDEX webhook_deliveries_due;
 
 -- Whether an endpoint took anything since a delivery to it began to fail.
 CREATE INDEX webhook_deliveries_taken ON webhook_deliveries (endpoint_id, updated_at) WHERE state = 'delivered';
+
+-- Refunds of one state, newest first, however rare it is.
+CREATE INDEX refunds_of_state ON refunds (state, refund_id);
+DROP INDEX refunds_waiting;

@@ -317,6 +317,48 @@ async fn all_but_a_cent_of_a_course_goes_back_only_if_an_operator_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_few_refunds_of_a_rare_state_are_found_without_walking_through_all() {
+    const MANY: &str = "INSERT INTO refunds SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'wallet', 1, \
+        'succeeded', 1, now(), now() FROM generate_series(1, 5000); ANALYZE refunds";
+    const RARE: &str = "EXPLAIN SELECT refund_id FROM refunds WHERE state = 'failed' \
+        AND refund_id < 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY refund_id DESC LIMIT 20";
+    let site = Site::start_with(&["commerce.refund_automatic_max=99"]).await;
+    let mut database = site.stores.connect().await;
+    let transaction = database.transaction().await.unwrap();
+    transaction.batch_execute(MANY).await.unwrap();
+
+    let plan = transaction.query(RARE, &[]).await.unwrap();
+
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    assert!(
+        plan.iter().any(|line| line.contains("refunds_of_state")),
+        "{plan:?}"
+    );
+    transaction.rollback().await.unwrap();
+    // What the operator asks for comes by it: those of one state, and of all.
+    let buyer = site.user_with(10_000).await;
+    let operator = site.operator().await;
+    for price in [50, 100] {
+        let course = site.course(price).await;
+        let order = buyer.buy(&[&course]).await.expect(201).text("id");
+        let _ = buyer.refund(&order).await;
+    }
+    for (query, found) in [
+        ("", 2),
+        ("?state=requested", 1),
+        ("?state=succeeded", 1),
+        ("?state=failed", 0),
+    ] {
+        let list = operator
+            .get(&format!("/admin/v1/refunds{query}"))
+            .await
+            .expect(200);
+        assert_eq!(list.ids().len(), found, "{query}");
+    }
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_cannot_approve_their_own_refund() {
     let site = Site::start_with(&["commerce.refund_automatic_max=99"]).await;
     let operator = site.another_operator().await;
