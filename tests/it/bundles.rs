@@ -198,3 +198,22 @@ async fn what_is_refunded_of_a_bundle_is_what_its_preview_said() {
     assert!(buyer.owned().await.is_empty());
     site.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_who_withdraws_somebodys_bundle_says_why_and_is_on_record() {
+    let site = Site::start().await;
+    let (creator, operator) = (site.user().await, site.operator().await);
+    let (_, bundle) = bundle(&site, &creator, 11_999).await;
+    let path = format!("/v1/bundles/{bundle}/withdraw");
+
+    operator.act(&path).await.refused(422, "commerce.reason_length");
+    let why = json!({"reason": "a complaint"});
+    let withdrawn = operator.post(&path, &why).await.expect(200);
+
+    assert_eq!(withdrawn.text("state"), "withdrawn");
+    let audited = format!(
+        "SELECT count(*) FROM audit_log WHERE action = 'withdraw_bundle' AND target = '{bundle}' AND reason = 'a complaint'"
+    );
+    assert_eq!(site.stores.count(&audited).await, 1);
+    site.finish().await;
+}

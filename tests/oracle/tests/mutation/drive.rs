@@ -195,7 +195,7 @@ impl Drive {
     async fn in_a_flash_sale(&self, operator: &Learner, learners: [&Learner; 3], course: &str) {
         let body = json!({
             "course_id": course, "price": {"amount": 1_000, "currency": "CNY"}, "stock": 3,
-            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z",
+            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z", "reason": "for the fair",
         });
         let sale = self.ordered(operator, "/v1/sales", &body).await;
         assert_eq!(sale.status, 201, "{}", sale.json());
