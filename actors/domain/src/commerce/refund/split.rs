@@ -246,7 +246,8 @@ impl Order {
         }
     }
 
-    /// What a refund that has succeeded took back, line by line, after those that succeeded before it.
+    /// What a refund that has just succeeded takes back, line by line, after all others that have succeeded. Once another one has
+    /// succeeded after it the shares are another's: the order does not know in which order its refunds succeeded.
     pub fn taken_back(&self, refund: &Refund) -> Vec<LineBack> {
         let earlier = self
             .refunds
