@@ -58,6 +58,8 @@ const MIGRATIONS: &[Migration] = migrations![
     21 "0021_offers",
     22 "0022_billing",
     23 "0023_coupons",
+    24 "0024_bounded_looks",
+    25 "0025_listeners",
 ];
 
 /// Why the database was left as it was.

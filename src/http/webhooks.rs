@@ -7,7 +7,7 @@ mod wire;
 
 use lyceum_domain::ids::{UserId, WebhookDeliveryId, WebhookEndpointId};
 use lyceum_domain::webhooks::{Command, Endpoint, Error};
-use lyceum_entities::webhooks::{Answer, Delivery, Question};
+use lyceum_entities::webhooks::{Answer, Delivery, Question, Replayed};
 use lyceum_runtime::ids;
 
 use self::wire::{
@@ -213,7 +213,7 @@ pub async fn list_webhook_deliveries(api: &Api, request: Request) -> Result<Repl
 /// `POST /v1/me/webhook-endpoints/{id}/deliveries/{delivery_id}/replay`: sends an event once more, under the same id.
 ///
 /// # Errors
-/// 404 `webhooks.endpoint_not_found`, `webhooks.delivery_not_found`; 409 `webhooks.endpoint_disabled`.
+/// 404 `webhooks.endpoint_not_found`, `webhooks.delivery_not_found`; 409 `webhooks.endpoint_disabled`, `webhooks.backlog_full`.
 #[utoipa::path(
     post, path = "/v1/me/webhook-endpoints/{id}/deliveries/{delivery_id}/replay", tag = "webhooks",
     params(("id" = String, Path, description = "the endpoint"), ("delivery_id" = String, Path, description = "the delivery")),
@@ -221,7 +221,7 @@ pub async fn list_webhook_deliveries(api: &Api, request: Request) -> Result<Repl
         (status = 202, body = DeliveryBody, description = "on its way again",
             headers(("Location" = String, description = "the log of the endpoint"))),
         (status = 404, body = ProblemBody, description = "`webhooks.endpoint_not_found`, `webhooks.delivery_not_found`"),
-        (status = 409, body = ProblemBody, description = "`webhooks.endpoint_disabled`"),
+        (status = 409, body = ProblemBody, description = "`webhooks.endpoint_disabled`, `webhooks.backlog_full`"),
     )
 )]
 pub async fn replay_webhook_delivery(api: &Api, request: Request) -> Result<Reply, Problem> {
@@ -232,8 +232,11 @@ pub async fn replay_webhook_delivery(api: &Api, request: Request) -> Result<Repl
     }
 
     let queue = api.platform.webhooks.queue();
-    let replayed = queue.replay(endpoint_id, delivery_id).await?;
-    let delivery = replayed.ok_or_else(|| Problem::from_error(&Error::DeliveryNotFound))?;
+    let delivery = match queue.replay(endpoint_id, delivery_id).await? {
+        Replayed::Again(delivery) => delivery,
+        Replayed::Unknown => return Err(Problem::from_error(&Error::DeliveryNotFound)),
+        Replayed::Full => return Err(Problem::from_error(&Error::BacklogFull)),
+    };
 
     let location = format!("/v1/me/webhook-endpoints/{endpoint_id}/deliveries");
     Ok(Reply::accepted(location, &DeliveryBody::of(delivery)))

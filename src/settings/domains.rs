@@ -133,7 +133,7 @@ pub struct Commerce {
     pub reservation_ttl_s: Seconds,
     /// How long after the purchase an order may be refunded.
     pub refund_window_s: Seconds,
-    /// Largest refund that needs no operator, minor units.
+    /// What of an order needs no operator to be refunded, minor units.
     pub refund_automatic_max: u64,
     /// Whether what a provider took may be refunded to the wallet.
     pub refund_to_wallet: bool,
@@ -149,6 +149,8 @@ pub struct Commerce {
     pub callback_batch_max: usize,
     /// Callbacks that wait to be written down.
     pub callback_queue_max: usize,
+    /// How long a callback waits to be written down.
+    pub callback_wait_ms: Millis,
     /// How long a mark waits for others.
     pub callback_mark_ms: Millis,
     /// Life of a link to a lesson's media.
@@ -215,6 +217,11 @@ impl Commerce {
             1..=1_000_000,
         );
         // Providers give up on an answer after some seconds.
+        checks.duration(
+            "commerce.callback_wait_ms",
+            *self.callback_wait_ms,
+            Duration::from_millis(100)..=Duration::from_mins(1),
+        );
         checks.duration(
             "commerce.callback_mark_ms",
             *self.callback_mark_ms,

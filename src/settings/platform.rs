@@ -123,6 +123,7 @@ impl Settings {
             queue_max: self.commerce.callback_queue_max,
             // A payment waits for its callback to be written down.
             linger: Duration::ZERO,
+            wait_max: *self.commerce.callback_wait_ms,
         };
         let marks = BatchLimits {
             linger: *self.commerce.callback_mark_ms,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lyceum_domain::webhooks::Schedule;
-use lyceum_entities::webhooks::{Reach, SigningKey, WebhookSettings};
+use lyceum_entities::webhooks::{PlaceLimits, Reach, SigningKey, WebhookSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{Checks, Millis, Seconds, Secret, Settings};
@@ -32,8 +32,12 @@ pub struct Webhooks {
     pub answer_bytes_max: usize,
     /// Attempts under way at once.
     pub concurrency_max: usize,
+    /// Of these, for one user.
+    pub user_concurrency_max: usize,
     /// Of these, to one endpoint.
     pub endpoint_concurrency_max: usize,
+    /// Deliveries that wait for one endpoint.
+    pub pending_max: usize,
     /// Pace of looking for what is due.
     pub poll_ms: Millis,
     /// Pause after the first attempt.
@@ -52,6 +56,12 @@ impl Webhooks {
         checks.range("webhooks.endpoints_max", self.endpoints_max, 1..=100);
         checks.range("webhooks.answer_bytes_max", self.answer_bytes_max, 0..=65_536);
         checks.range("webhooks.concurrency_max", self.concurrency_max, 1..=4_096);
+        checks.range(
+            "webhooks.user_concurrency_max",
+            self.user_concurrency_max,
+            1..=4_096,
+        );
+        checks.range("webhooks.pending_max", self.pending_max, 1..=100_000);
         checks.range(
             "webhooks.endpoint_concurrency_max",
             self.endpoint_concurrency_max,
@@ -114,8 +124,12 @@ impl Settings {
             connect_timeout: *webhooks.connect_timeout_ms,
             attempt_timeout: *webhooks.attempt_timeout_ms,
             answer_bytes_max: webhooks.answer_bytes_max,
-            concurrency_max: webhooks.concurrency_max,
-            endpoint_concurrency_max: webhooks.endpoint_concurrency_max,
+            places: PlaceLimits {
+                node: webhooks.concurrency_max,
+                user: webhooks.user_concurrency_max,
+                endpoint: webhooks.endpoint_concurrency_max,
+            },
+            pending_max: webhooks.pending_max,
             poll_every: *webhooks.poll_ms,
             schedule: Schedule {
                 first_pause: *webhooks.retry_first_ms,

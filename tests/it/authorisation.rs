@@ -126,6 +126,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", template) if template.starts_with("/admin/v1/sagas/") => json!({"reason": "mine"}),
         ("post", template) if template.starts_with("/admin/v1/adjustments/") => json!({"reason": "mine"}),
         ("post", template) if template.starts_with("/admin/v1/refunds/") => json!({"reason": "mine"}),
+        ("post", "/admin/v1/code-batches/{id}/cancel") => json!({"reason": "mine"}),
         ("post", "/admin/v1/shards/{shard}/move") => json!({"reason": "mine", "to": "lyceum"}),
         ("post", template) if template.starts_with("/admin/v1/nodes/") => json!({"reason": "mine"}),
         _ => return None,

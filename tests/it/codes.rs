@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Site, User, cny, unique};
 
 async fn issued(operator: &User, course: &str, count: u16) -> Answer {
-    let body = json!({"course_id": course, "count": count, "expires_at": "2999-01-01T00:00:00Z"});
+    let body = json!({"course_id": course, "count": count, "expires_at": "2999-01-01T00:00:00Z", "reason": "for the fair"});
     operator.post_as("batch", "/admin/v1/code-batches", &body).await
 }
 
@@ -73,10 +73,25 @@ async fn a_code_of_a_batch_gives_one_person_the_course_once() {
         .json();
     assert_eq!((&shown["redeemed"], shown.get("codes")), (&json!(1), None));
 
+    let cancel = format!("/admin/v1/code-batches/{id}/cancel");
+    let why = |reason: &str| json!({"reason": reason});
     operator
-        .act(&format!("/admin/v1/code-batches/{id}/cancel"))
+        .post(&cancel, &why("x"))
+        .await
+        .refused(422, "commerce.reason_length");
+    operator
+        .post(&cancel, &why("a leaflet got lost"))
         .await
         .expect(200);
+    let audited = format!(
+        "SELECT count(*) FROM audit_log WHERE target = '{id}' AND (action, reason) IN \
+         (('issue_codes', 'for the fair'), ('cancel_codes', 'a leaflet got lost'))"
+    );
+    assert_eq!(
+        site.stores.count(&audited).await,
+        2,
+        "who gives access away says why"
+    );
     let late = site.user().await;
     redeem(&late, &codes[1])
         .await
@@ -112,13 +127,13 @@ async fn wrong_codes_are_refused_and_too_many_of_them_stop_whoever_guesses() {
         (0, "commerce.code_count_invalid"),
         (501, "commerce.code_count_invalid"),
     ] {
-        let body = json!({"course_id": course, "count": count, "expires_at": "2999-01-01T00:00:00Z"});
+        let body = json!({"course_id": course, "count": count, "expires_at": "2999-01-01T00:00:00Z", "reason": "for the fair"});
         let refused = operator
             .post_as(&unique("b-"), "/admin/v1/code-batches", &body)
             .await;
         refused.refused(422, code);
     }
-    let body = json!({"course_id": course, "count": 1, "expires_at": "2001-01-01T00:00:00Z"});
+    let body = json!({"course_id": course, "count": 1, "expires_at": "2001-01-01T00:00:00Z", "reason": "for the fair"});
     let refused = operator
         .post_as(&unique("b-"), "/admin/v1/code-batches", &body)
         .await;

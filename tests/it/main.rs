@@ -9,6 +9,7 @@ mod accounts;
 mod adjustments;
 mod alipay;
 mod authorisation;
+mod backlogs;
 mod billing;
 mod browse;
 mod bundles;

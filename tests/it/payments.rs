@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Site, cny, until};
+use crate::harness::{Site, cny, unique, until};
 
 const PRICE: i64 = 1_990;
 
@@ -48,6 +48,12 @@ async fn a_declined_payment_cancels_the_order_and_frees_the_course() {
             .await
             .refused(409, "commerce.wrong_state");
         buyer.refund(&id).await.refused(409, "commerce.wrong_state");
+        // Nothing is under way any more: it is ordered anew, and not paid otherwise.
+        let otherwise = json!({"payment_method": "wallet"});
+        buyer
+            .post_as(&unique("pay-"), &format!("/v1/orders/{id}/payments"), &otherwise)
+            .await
+            .refused(409, "commerce.wrong_state");
     }
 
     buyer.buy(&[&course]).await.expect(201);

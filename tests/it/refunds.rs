@@ -113,6 +113,7 @@ async fn paid_through_sandbox(site: &Site, buyer: &User) -> (String, Vec<String>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_refunds_of_60_on_100_at_once_one_is_refused() {
     let site = Site::start().await;
+    let operator = site.operator().await;
     for method in ["wallet", "sandbox"] {
         let buyer = site.user_with(10_000).await;
         let course = site.course(100).await;
@@ -135,8 +136,10 @@ async fn of_two_refunds_of_60_on_100_at_once_one_is_refused() {
         } else {
             (other, one)
         };
-        assert!(done.status < 300, "{done:?}");
+        let done = done.expect(202).text("id");
         refused.refused(409, "commerce.refund_exceeds_capture");
+        let approved = operator.approve_refund(&done).await;
+        assert!(approved.status < 300, "{approved:?}");
         let order = buyer.order_becomes(&order, "partially_refunded").await;
         assert_eq!(order["refunds"].as_array().unwrap().len(), 1);
         assert_eq!(buyer.owned().await, [course], "an amount alone ends no access");
@@ -149,7 +152,7 @@ async fn of_two_refunds_of_60_on_100_at_once_one_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_through_a_provider_is_refunded_in_parts_until_nothing_is_left() {
     let site = Site::start().await;
-    let buyer = site.user().await;
+    let (buyer, operator) = (site.user().await, site.operator().await);
     let (order, courses) = paid_through_sandbox(&site, &buyer).await;
     let path = format!("/v1/orders/{order}/refunds");
     let line = json!({"items": [{"course_id": courses[0]}]});
@@ -184,6 +187,9 @@ async fn an_order_through_a_provider_is_refunded_in_parts_until_nothing_is_left(
         ("three", json!({"reason": "c"}), "refunded"),
     ] {
         let refund = buyer.post_as(key, &path, &body).await.expect(202);
+        if key == "one" {
+            operator.approve_refund(&refund.text("id")).await.expect(202);
+        }
         let settled = buyer.order_becomes(&order, state).await;
         assert!(settled.to_string().contains(&refund.text("id")), "{settled}");
         if key == "two" {
@@ -288,6 +294,67 @@ async fn a_large_refund_waits_for_an_operator_who_did_not_ask_for_it() {
     assert_eq!(buyer.order(&order).await["state"], "refunded");
     let audited = "SELECT count(*) FROM audit_log WHERE action IN ('approve_refund', 'reject_refund')";
     assert_eq!(site.stores.count(audited).await, 2);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_but_a_cent_of_a_course_goes_back_only_if_an_operator_says_so() {
+    let site = Site::start().await;
+    let buyer = site.user_with(10_000).await;
+    let course = site.course(PRICE).await;
+    let order = buyer.buy(&[&course]).await.expect(201).text("id");
+    let path = format!("/v1/orders/{order}/refunds");
+    let all_but_a_cent = json!({"amount": cny(PRICE - 1)});
+    let preview = buyer.post(&format!("{path}/preview"), &all_but_a_cent).await;
+    assert_eq!(preview.expect(200).json()["awaits_approval"], true);
+
+    let body = json!({"reason": "too dear", "amount": cny(PRICE - 1)});
+    let refund = buyer.post_as("most", &path, &body).await.expect(202);
+
+    assert_eq!(refund.text("state"), "requested");
+    assert_eq!(buyer.wallet().await, (10_000 - PRICE, 0));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_few_refunds_of_a_rare_state_are_found_without_walking_through_all() {
+    const MANY: &str = "INSERT INTO refunds SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'wallet', 1, \
+        'succeeded', 1, now(), now() FROM generate_series(1, 5000); ANALYZE refunds";
+    const RARE: &str = "EXPLAIN SELECT refund_id FROM refunds WHERE state = 'failed' \
+        AND refund_id < 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY refund_id DESC LIMIT 20";
+    let site = Site::start_with(&["commerce.refund_automatic_max=99"]).await;
+    let mut database = site.stores.connect().await;
+    let transaction = database.transaction().await.unwrap();
+    transaction.batch_execute(MANY).await.unwrap();
+
+    let plan = transaction.query(RARE, &[]).await.unwrap();
+
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    assert!(
+        plan.iter().any(|line| line.contains("refunds_of_state")),
+        "{plan:?}"
+    );
+    transaction.rollback().await.unwrap();
+    // What the operator asks for comes by it: those of one state, and of all.
+    let buyer = site.user_with(10_000).await;
+    let operator = site.operator().await;
+    for price in [50, 100] {
+        let course = site.course(price).await;
+        let order = buyer.buy(&[&course]).await.expect(201).text("id");
+        let _ = buyer.refund(&order).await;
+    }
+    for (query, found) in [
+        ("", 2),
+        ("?state=requested", 1),
+        ("?state=succeeded", 1),
+        ("?state=failed", 0),
+    ] {
+        let list = operator
+            .get(&format!("/admin/v1/refunds{query}"))
+            .await
+            .expect(200);
+        assert_eq!(list.ids().len(), found, "{query}");
+    }
     site.finish().await;
 }
 

@@ -11,7 +11,7 @@ const PRICE: i64 = 5_000;
 fn terms(course: &str, stock: u32) -> Value {
     json!({
         "course_id": course, "price": cny(PRICE), "stock": stock,
-        "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z",
+        "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z", "reason": "for the fair",
     })
 }
 
@@ -253,6 +253,15 @@ async fn a_sale_is_made_by_the_creator_or_an_operator_below_the_list_price() {
         creator.post("/v1/sales", &with(change)).await.refused(422, code);
     }
 
+    // An operator may as well, says why, and is on record.
+    let mut unexplained = with(json!({}));
+    unexplained.as_object_mut().unwrap().remove("reason");
+    operator
+        .post("/v1/sales", &unexplained)
+        .await
+        .refused(422, "commerce.reason_length");
+    operator.post("/v1/sales", &with(json!({}))).await.expect(201);
+
     let key = unique("key-");
     let made = creator
         .post_as(&key, "/v1/sales", &with(json!({})))
@@ -266,6 +275,12 @@ async fn a_sale_is_made_by_the_creator_or_an_operator_below_the_list_price() {
     let id = made.text("id");
     let shown = site.client().get(&format!("/v1/sales/{id}")).await.expect(200);
     assert_eq!(shown.json()["state"], "open");
+    let audited = "SELECT count(*) FROM audit_log WHERE action = 'open_sale' AND reason = 'for the fair'";
+    assert_eq!(
+        site.stores.count(audited).await,
+        1,
+        "what is one's own is nobody's business"
+    );
     site.finish().await;
 }
 

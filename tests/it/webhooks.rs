@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{CourseSpec, Heard, Reply, Site, User, WebhookReceiver, unique, until, until_within};
 
 /// Quick retries, so that what takes days elsewhere takes seconds.
-const QUICK: [&str; 4] = [
+pub(crate) const QUICK: [&str; 4] = [
     "webhooks.retry_first_ms=50",
     "webhooks.retry_max_s=1",
     "webhooks.poll_ms=50",
@@ -17,7 +17,7 @@ const QUICK: [&str; 4] = [
 const ENDPOINTS: &str = "/v1/me/webhook-endpoints";
 
 /// An endpoint of somebody at a receiver: its path and its secret.
-async fn endpoint(user: &User, receiver: &WebhookReceiver, events: &[&str]) -> (String, String) {
+pub(crate) async fn endpoint(user: &User, receiver: &WebhookReceiver, events: &[&str]) -> (String, String) {
     let body = json!({"url": receiver.url(), "events": events});
     let created = user.post(ENDPOINTS, &body).await.expect(201);
     let path = format!("{ENDPOINTS}/{}", created.text("id"));
@@ -26,7 +26,7 @@ async fn endpoint(user: &User, receiver: &WebhookReceiver, events: &[&str]) -> (
 }
 
 /// The log of an endpoint once its newest delivery is in this state.
-async fn logged(user: &User, endpoint: &str, state: &str) -> Vec<Value> {
+pub(crate) async fn logged(user: &User, endpoint: &str, state: &str) -> Vec<Value> {
     until("the log says so", async || {
         let log = user
             .get(&format!("{endpoint}/deliveries"))

@@ -183,11 +183,16 @@ pub(crate) static WEBHOOK_DELIVERY_SECONDS: Metric<Histogram> = Metric::new(
 .worry("`retry` for most: receivers are away, or this node cannot reach them");
 pub(crate) static WEBHOOK_DUE_OLDEST_SECONDS: Metric<Gauge> = Metric::new(
     "webhook_due_oldest_seconds",
-    "How long the oldest delivery has been due whose endpoint has a place free.",
+    "How long the oldest delivery has been due whose endpoint and user have a place free.",
 )
 .worry(
     "above a minute: nobody delivers, or there are more receivers than `webhooks.concurrency_max` can serve",
 );
+pub(crate) static WEBHOOK_DELIVERIES_DROPPED_TOTAL: Metric<Counter> = Metric::new(
+    "webhook_deliveries_dropped_total",
+    "Events that an endpoint is never told of, because `webhooks.pending_max` waited for it already.",
+)
+.worry("any: a receiver takes less than happens to its owner, or is away for days");
 pub(crate) static WEBHOOK_ENDPOINTS_DISABLED_TOTAL: Metric<Counter> = Metric::new(
     "webhook_endpoints_disabled_total",
     "Endpoints that are told of nothing more, because their receiver failed for days or said that it is gone.",
@@ -248,9 +253,10 @@ pub(crate) static BILLING_DOCUMENTS_TOTAL: Metric<Counter> = Metric::new(
 .labels(&[Label::of("kind", &["invoice", "credit_note"])]);
 pub(crate) static BILLING_LAG_SECONDS: Metric<Gauge> = Metric::new(
     "billing_lag_seconds",
-    "How old the oldest order or refund was that the last look found without its document.",
+    "How old the oldest order or refund was that the last look found without its document; if that look failed, the oldest decision \
+     that was not looked at.",
 )
-.worry("above a minute: `billing` says in the log what stops it");
+.worry("above a minute: the log says why documents could not be issued");
 
 /// What a node keeps of the decisions of all nodes.
 const SNAPSHOTS: &[&str] = &["catalog", "logins", "counters", "keys", "model"];
@@ -287,6 +293,7 @@ pub static METERS: &[Area] = &[
         families: &[
             &WEBHOOK_DELIVERY_SECONDS,
             &WEBHOOK_DUE_OLDEST_SECONDS,
+            &WEBHOOK_DELIVERIES_DROPPED_TOTAL,
             &WEBHOOK_ENDPOINTS_DISABLED_TOTAL,
         ],
     },

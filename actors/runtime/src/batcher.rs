@@ -1,8 +1,9 @@
 //! Batches: callers hand in one thing each, and one call to a store serves all who wait.
 //!
 //! A question waits in a bounded queue, is taken with whatever else waits, and is answered by the call that they share. While a call is
-//! under way the next batch gathers, so a crowd shares and a lone caller does not wait; who lingers is told so by the limits. A batch that the store refuses
-//! is asked again one by one: nobody is refused for what another brought.
+//! under way the next batch gathers, so a crowd shares and a lone caller does not wait; who lingers is told so by the limits. A batch that
+//! the store refuses is asked again by halves, down to the one at fault: nobody is refused for what another brought. A store that goes
+//! away meanwhile is not asked for the others; and nobody waits longer than the limits say, whatever the store does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +23,21 @@ pub struct BatchLimits {
     pub queue_max: usize,
     /// How long the first question waits for others to come; zero does not wait.
     pub linger: Duration,
+    /// How long a question waits for its answer, at most.
+    pub wait_max: Duration,
 }
 
 /// Answers questions of one kind in batches. Cheap to clone.
 pub struct Batcher<Q, A> {
     queue: mpsc::Sender<Asked<Q, A>>,
+    wait_max: Duration,
 }
 
 impl<Q, A> Clone for Batcher<Q, A> {
     fn clone(&self) -> Self {
         Batcher {
             queue: self.queue.clone(),
+            wait_max: self.wait_max,
         }
     }
 }
@@ -59,20 +64,24 @@ where
         let queue = Arc::new(Mutex::new(queue));
         let answer: Arc<Answer<Q, A>> = Arc::new(answer);
         worker::supervise(name, move || serve(queue.clone(), limits, answer.clone()));
-        Batcher { queue: sender }
+        Batcher {
+            queue: sender,
+            wait_max: limits.wait_max,
+        }
     }
 
-    /// Asks, and waits for the call that brings the answer.
+    /// Asks, and waits for the call that brings the answer. After an error that is no refusal it may still be carried out.
     ///
     /// # Errors
-    /// Too many wait, or the store is away or refuses this question.
+    /// Too many wait, or the store is away, does not answer in time or refuses this question.
     pub async fn ask(&self, question: Q) -> Result<A, StoreError> {
         let (reply, answered) = oneshot::channel();
         self.queue
             .try_send(Asked { question, reply })
             .map_err(|_| StoreError::unavailable("too many wait for the store"))?;
-        answered
+        tokio::time::timeout(self.wait_max, answered)
             .await
+            .map_err(|_| StoreError::unavailable("the batch takes too long"))?
             .map_err(|_| StoreError::unavailable("the batch was interrupted"))?
     }
 }
@@ -94,23 +103,40 @@ async fn serve<Q, A>(
             let _ = tokio::time::timeout(limits.linger, others).await;
         }
         // Whoever has left needs no answer, but what it handed in is still done.
-        let (questions, replies): (Vec<Q>, Vec<_>) =
-            asked.drain(..).map(|one| (one.question, one.reply)).unzip();
-        let questions: Arc<[Q]> = questions.into();
-        match answer(questions.clone()).await {
+        let piece = asked.drain(..).map(|one| (one.question, one.reply)).unzip();
+        settle(piece, &*answer).await;
+    }
+}
+
+/// Questions, and where the answer to each goes.
+type Piece<Q, A> = (Vec<Q>, Vec<oneshot::Sender<Result<A, StoreError>>>);
+
+/// Answers a batch, by halves where it is refused as a whole. Who is at fault costs the others some calls, as many as the logarithm of
+/// the batch.
+async fn settle<Q, A>(batch: Piece<Q, A>, answer: &Answer<Q, A>)
+where
+    Q: Clone + Send + Sync + 'static,
+    A: Send + 'static,
+{
+    let mut pieces = vec![batch];
+    while let Some((mut questions, mut replies)) = pieces.pop() {
+        match answer(questions.as_slice().into()).await {
             Ok(answers) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
                     let _ = reply.send(Ok(answer));
                 }
             }
             Err(StoreError::Refused(_)) if questions.len() > 1 => {
-                for (question, reply) in questions.iter().zip(replies) {
-                    let alone = answer([question.clone()].into()).await;
-                    let _ = reply.send(alone.and_then(only));
-                }
+                let middle = questions.len() / 2;
+                pieces.push((questions.split_off(middle), replies.split_off(middle)));
+                pieces.push((questions, replies));
             }
             Err(error) => {
-                for reply in replies {
+                // Whatever else was in the batch: a store that is away would make each of them wait for its time to run out.
+                let away = !matches!(error, StoreError::Refused(_));
+                let others = if away { std::mem::take(&mut pieces) } else { vec![] };
+                let others = others.into_iter().flat_map(|(_, replies)| replies);
+                for reply in replies.into_iter().chain(others) {
                     let _ = reply.send(Err(error.clone()));
                 }
             }
@@ -125,13 +151,6 @@ async fn gather<T>(queue: &mut mpsc::Receiver<T>, taken: &mut Vec<T>, max: usize
             return;
         }
     }
-}
-
-fn only<A>(answers: Vec<A>) -> Result<A, StoreError> {
-    answers
-        .into_iter()
-        .next()
-        .ok_or_else(|| StoreError::refused("a batch without an answer"))
 }
 
 #[cfg(test)]
@@ -166,6 +185,7 @@ mod tests {
         batch_max: 4,
         queue_max: 16,
         linger: Duration::ZERO,
+        wait_max: Duration::from_mins(1),
     };
 
     #[tokio::test]
@@ -244,5 +264,61 @@ mod tests {
 
         assert_eq!(answer.unwrap(), 2);
         assert_eq!(*calls.lock().unwrap(), [[1]]);
+    }
+
+    #[tokio::test]
+    async fn the_one_at_fault_is_found_by_halves() {
+        let limits = BatchLimits {
+            batch_max: 256,
+            queue_max: 256,
+            ..LIMITS
+        };
+        let (batcher, calls) = doubling(limits);
+
+        let answers = join_all((0..256).map(|number| batcher.ask(number))).await;
+
+        let refused = answers.iter().filter(|answer| answer.is_err());
+        assert_eq!(refused.count(), 1);
+        assert!(answers[13].is_err());
+        // The batch, and two for each time that it is halved.
+        assert_eq!(calls.lock().unwrap().len(), 1 + 2 * 8);
+    }
+
+    #[tokio::test]
+    async fn once_the_store_goes_away_nobody_else_of_a_refused_batch_is_asked_about() {
+        let calls = Arc::new(StdMutex::new(0));
+        let counted = calls.clone();
+        let batcher = Batcher::start("going", LIMITS, move |questions: Arc<[u32]>| {
+            *counted.lock().unwrap() += 1;
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                if questions.len() > 2 {
+                    return Err::<Vec<u32>, _>(StoreError::refused("unlucky"));
+                }
+                Err(StoreError::unavailable("gone"))
+            })
+        });
+
+        let answers = join_all((0..4).map(|number| batcher.ask(number))).await;
+
+        let unavailable =
+            |answer: &Result<u32, StoreError>| matches!(answer, Err(StoreError::Unavailable(_)));
+        assert!(answers.iter().all(unavailable), "{answers:?}");
+        assert_eq!(*calls.lock().unwrap(), 2, "the batch, and its first half");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_longer_than_the_limit_for_a_store_that_does_not_answer() {
+        let limits = BatchLimits {
+            wait_max: Duration::from_secs(5),
+            ..LIMITS
+        };
+        let batcher = Batcher::start("silent", limits, |_: Arc<[u32]>| {
+            Box::pin(std::future::pending::<Result<Vec<u32>, StoreError>>())
+        });
+
+        let answer = batcher.ask(1).await;
+
+        assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::is_sold;
+use super::sagas::deed;
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a bundle offers.
@@ -151,20 +152,30 @@ pub async fn list_bundles(api: &Api, request: Request) -> Result<Reply, Problem>
     Ok(Reply::ok(&Page::of(rows, limit, cursor, BundleBody::listed)))
 }
 
+/// Withdraws a bundle; nothing need be said about one's own.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct WithdrawalBody {
+    /// Why, for the audit log: from 3 to 500 characters. Of operators, for a bundle that is not their own.
+    #[schema(min_length = 3, max_length = 500)]
+    reason: Option<String>,
+}
+
 /// `POST /v1/bundles/{id}/withdraw`: offers a bundle no more; orders that have been placed are not concerned.
 ///
 /// # Errors
-/// 404 `commerce.bundle_not_found`, also for somebody else's.
+/// 404 `commerce.bundle_not_found`, also for somebody else's; 422 `commerce.reason_length`.
 #[utoipa::path(
-    post, path = "/v1/bundles/{id}/withdraw", tag = "commerce",
+    post, path = "/v1/bundles/{id}/withdraw", tag = "commerce", request_body(content = Option<WithdrawalBody>),
     params(("id" = String, Path, description = "the bundle"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation")),
     responses(
         (status = 200, body = BundleBody),
         (status = 404, body = ProblemBody, description = "`commerce.bundle_not_found`"),
+        (status = 422, body = ProblemBody, description = "`commerce.reason_length`"),
     )
 )]
-pub async fn withdraw_bundle(api: &Api, request: Request) -> Result<Reply, Problem> {
+pub async fn withdraw_bundle(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     let caller = request.caller()?;
     let id: BundleId = request.path("id")?;
     let mut unnamed = request.context();
@@ -175,7 +186,17 @@ pub async fn withdraw_bundle(api: &Api, request: Request) -> Result<Reply, Probl
         return Err(Problem::from_error(&Error::Bundle(Refusal::NotFound)));
     }
 
-    let command = Command::Withdraw { by: caller.user };
+    let body: Option<WithdrawalBody> = request.json_if_any().await?;
+    let reason = body.and_then(|body| body.reason);
+    let deed = if found.offer.creator == caller.user {
+        None
+    } else {
+        Some(deed(api, &request, reason.unwrap_or_default())?)
+    };
+    let command = Command::Withdraw {
+        by: caller.user,
+        deed,
+    };
     let answer = bundles
         .ask(id, command, BundleQuestion::View, &request.context())
         .await?;

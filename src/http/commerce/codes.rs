@@ -12,6 +12,7 @@ use lyceum_runtime::Context;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::sagas::{DeedBody, deed};
 use super::{is_sold, unexpected};
 use crate::http::{Api, Problem, ProblemBody, Reply, Request};
 
@@ -28,6 +29,9 @@ pub(in crate::http) struct BatchRequest {
     /// Until when they can be redeemed.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
+    /// Why, for the audit log: from 3 to 500 characters.
+    #[schema(min_length = 3, max_length = 500)]
+    reason: String,
 }
 
 /// A batch of codes.
@@ -78,16 +82,18 @@ pub(in crate::http) struct RedemptionBody {
     responses(
         (status = 201, body = BatchBody, headers(("Location" = String, description = "the batch"))),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.code_count_invalid`, \
-            `commerce.code_validity_invalid`"),
+            `commerce.code_validity_invalid`, `commerce.reason_length`"),
     )
 )]
 pub async fn issue_codes(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    let by = request.require(Role::Operator)?.user;
+    request.require(Role::Operator)?;
     let BatchRequest {
         course_id,
         count,
         expires_at,
+        reason,
     } = request.json().await?;
+    let deed = deed(api, &request, reason)?;
     let terms = Terms {
         course_id,
         count,
@@ -108,7 +114,7 @@ pub async fn issue_codes(api: &Api, mut request: Request) -> Result<Reply, Probl
         .platform
         .batches
         .create(
-            Command::Issue { terms, by },
+            Command::Issue { terms, deed },
             BatchQuestion::View,
             &request.context(),
         )
@@ -147,22 +153,25 @@ pub async fn code_batch(api: &Api, request: Request) -> Result<Reply, Problem> {
 /// # Errors
 /// 404 `commerce.code_batch_not_found`.
 #[utoipa::path(
-    post, path = "/admin/v1/code-batches/{id}/cancel", tag = "operators",
+    post, path = "/admin/v1/code-batches/{id}/cancel", tag = "operators", request_body = DeedBody,
     params(("id" = String, Path, description = "the batch"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation")),
     responses(
         (status = 200, body = BatchBody),
         (status = 404, body = ProblemBody, description = "`commerce.code_batch_not_found`"),
+        (status = 422, body = ProblemBody, description = "`commerce.reason_length`"),
     )
 )]
-pub async fn cancel_codes(api: &Api, request: Request) -> Result<Reply, Problem> {
-    let by = request.require(Role::Operator)?.user;
+pub async fn cancel_codes(api: &Api, mut request: Request) -> Result<Reply, Problem> {
+    request.require(Role::Operator)?;
     let id: BatchId = request.path("id")?;
+    let DeedBody { reason } = request.json().await?;
+    let deed = deed(api, &request, reason)?;
     let batches = &api.platform.batches;
     let answer = batches
         .ask(
             id,
-            Command::Cancel { by },
+            Command::Cancel { deed },
             BatchQuestion::View,
             &request.context(),
         )

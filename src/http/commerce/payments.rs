@@ -26,7 +26,8 @@ pub(in crate::http) struct PaymentRequest {
 
 /// `POST /v1/orders/{id}/payments`: pays a pending order otherwise than it was begun.
 ///
-/// The payments before are asked to close. Whichever is captured first pays; what another captures nevertheless goes back.
+/// The payments before are asked to close. Whichever is captured first pays; what another captures nevertheless goes back. An order
+/// whose latest payment was declined has ended and is not paid any more: its courses can be ordered anew.
 ///
 /// # Errors
 /// 402 `commerce.insufficient_funds`; 404 `commerce.order_not_found`; 409 `commerce.wrong_state`, `commerce.course_already_owned`.

@@ -9,6 +9,7 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::sagas::deed;
 use super::{is_sold, unexpected};
 use crate::http::{Api, Problem, ProblemBody, Reply, Request, shapes};
 
@@ -31,6 +32,9 @@ pub(in crate::http) struct SaleRequest {
     /// Until when; later than the start, and in the future.
     #[schema(value_type = String, format = DateTime)]
     ends_at: Timestamp,
+    /// Why, for the audit log: from 3 to 500 characters. Of operators, for a course that is not their own.
+    #[schema(min_length = 3, max_length = 500)]
+    reason: Option<String>,
 }
 
 /// A flash sale.
@@ -97,7 +101,7 @@ impl SaleBody {
         (status = 201, body = SaleBody, headers(("Location" = String, description = "the sale"))),
         (status = 403, body = ProblemBody, description = "`http.forbidden`: the course is somebody else's"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.sale_price_invalid`, \
-            `commerce.sale_stock_invalid`, `commerce.sale_time_invalid`, `commerce.currency_unsupported`"),
+            `commerce.sale_stock_invalid`, `commerce.sale_time_invalid`, `commerce.currency_unsupported`, `commerce.reason_length`"),
     )
 )]
 pub async fn create_sale(api: &Api, mut request: Request) -> Result<Reply, Problem> {
@@ -108,12 +112,14 @@ pub async fn create_sale(api: &Api, mut request: Request) -> Result<Reply, Probl
         stock,
         starts_at,
         ends_at,
+        reason,
     } = request.json().await?;
     let course = api.platform.catalog.get(course_id).filter(|entry| is_sold(entry));
     let course = course.ok_or_else(|| {
         Problem::from_error(&Error::CourseNotForSale).at("/course_id", "this course is not for sale")
     })?;
-    if course.creator != caller.user {
+    let foreign = course.creator != caller.user;
+    if foreign {
         request.require(Role::Operator)?;
     }
     if course.price.currency() == price.currency() && price.amount() >= course.price.amount() {
@@ -121,15 +127,23 @@ pub async fn create_sale(api: &Api, mut request: Request) -> Result<Reply, Probl
         return Err(refused.at("/price", "below the list price of the course"));
     }
 
-    let command = Command::Open {
-        terms: Terms {
-            course_id,
-            price,
-            stock,
-            starts_at,
-            ends_at,
-        },
-        by: caller.user,
+    let terms = Terms {
+        course_id,
+        price,
+        stock,
+        starts_at,
+        ends_at,
+    };
+    let command = if foreign {
+        Command::OpenFor {
+            terms,
+            deed: deed(api, &request, reason.unwrap_or_default())?,
+        }
+    } else {
+        Command::Open {
+            terms,
+            by: caller.user,
+        }
     };
     let (id, answer) = api
         .platform

@@ -109,7 +109,7 @@ impl<'a> Sales<'a> {
     async fn open(&self, site: &Site, course: CourseId) -> Result<SaleId, Failure> {
         let body = json!({
             "course_id": course, "price": {"amount": PRICE, "currency": "CNY"}, "stock": SEATS,
-            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z",
+            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z", "reason": "a measurement",
         });
         let made = request("POST", "/v1/sales", Some(&self.operator), None, Some(&body));
         let made = call(site.address, &made, &[201]).await?;

@@ -45,6 +45,8 @@ pub(crate) struct Heard {
 pub(crate) struct WebhookReceiver {
     address: SocketAddr,
     script: Arc<Mutex<VecDeque<Reply>>>,
+    /// A type of event that it never takes, and what it answers to it.
+    refused: Arc<Mutex<Option<(String, u16)>>>,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
@@ -54,6 +56,7 @@ impl WebhookReceiver {
         let receiver = WebhookReceiver {
             address: listener.local_addr().unwrap(),
             script: Arc::default(),
+            refused: Arc::default(),
             heard: Arc::default(),
         };
         let serving = receiver.clone();
@@ -78,8 +81,13 @@ impl WebhookReceiver {
             signature: header("webhook-signature"),
             body: body.collect().await?.to_bytes(),
         };
+        let refused = self.refused.lock().unwrap().clone();
+        let refused = refused.filter(|(event_type, _)| *event_type == heard.event_type());
         self.heard.lock().unwrap().push(heard);
-        let reply = self.script.lock().unwrap().pop_front();
+        let reply = match refused {
+            Some((_, status)) => Some(Reply::Status(status)),
+            None => self.script.lock().unwrap().pop_front(),
+        };
         let response = Response::builder();
         Ok(match reply.unwrap_or(Reply::Status(204)) {
             Reply::Status(status) => response.status(status).body(Full::from("as told")),
@@ -103,6 +111,11 @@ impl WebhookReceiver {
     /// Answers the next calls like this.
     pub(crate) fn will(&self, replies: impl IntoIterator<Item = Reply>) {
         self.script.lock().unwrap().extend(replies);
+    }
+
+    /// Answers events of this type like this from now on.
+    pub(crate) fn refuses(&self, event_type: &str, status: u16) {
+        *self.refused.lock().unwrap() = Some((event_type.to_owned(), status));
     }
 
     /// Everything it was told so far.

@@ -12,6 +12,7 @@ use lyceum_kernel::{Aggregate, Class, Coded, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::oversight::Deed;
 use crate::ids::{CodeId, CourseId, UserId};
 
 #[cfg(test)]
@@ -60,13 +61,13 @@ pub enum Command {
     Issue {
         /// What they give.
         terms: Terms,
-        /// Who issues them.
-        by: UserId,
+        /// Who issues them, and why.
+        deed: Deed,
     },
     /// Let no further code be redeemed.
     Cancel {
-        /// Who wants that.
-        by: UserId,
+        /// Who wants that, and why.
+        deed: Deed,
     },
     /// Redeem a code.
     Redeem {
@@ -93,6 +94,9 @@ pub enum Event {
         by: UserId,
         /// When.
         at: Timestamp,
+        /// The operator's reasons; missing in what is from before they had to give any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deed: Option<Deed>,
     },
     /// No further code can be redeemed.
     Cancelled {
@@ -100,6 +104,9 @@ pub enum Event {
         by: UserId,
         /// When.
         at: Timestamp,
+        /// The operator's reasons; missing in what is from before they had to give any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deed: Option<Deed>,
     },
     /// A code was redeemed.
     Redeemed {
@@ -189,9 +196,14 @@ impl Aggregate for Batch {
     fn decide(&self, command: Command, now: Timestamp) -> Result<Vec<Event>, Error> {
         let Some(issued) = &self.issued else {
             return match command {
-                Command::Issue { terms, by } => {
-                    let terms = terms.checked(now)?;
-                    Ok(vec![Event::Issued { terms, by, at: now }])
+                Command::Issue { terms, deed } => {
+                    let (terms, deed) = (terms.checked(now)?, deed.checked()?);
+                    Ok(vec![Event::Issued {
+                        terms,
+                        by: deed.operator,
+                        at: now,
+                        deed: Some(deed),
+                    }])
                 }
                 Command::Cancel { .. } => Err(Refusal::BatchNotFound.into()),
                 Command::Redeem { .. } => Err(Refusal::Unknown.into()),
@@ -200,10 +212,17 @@ impl Aggregate for Batch {
         match command {
             // Redelivered under its id.
             Command::Issue { .. } => Ok(vec![]),
-            Command::Cancel { by } => Ok(match issued.cancelled_at {
-                None => vec![Event::Cancelled { by, at: now }],
-                Some(_) => vec![],
-            }),
+            Command::Cancel { deed } => {
+                let deed = deed.checked()?;
+                Ok(match issued.cancelled_at {
+                    None => vec![Event::Cancelled {
+                        by: deed.operator,
+                        at: now,
+                        deed: Some(deed),
+                    }],
+                    Some(_) => vec![],
+                })
+            }
             Command::Redeem {
                 number,
                 code,
@@ -238,7 +257,7 @@ impl Aggregate for Batch {
 
     fn apply(&mut self, event: &Event) {
         match (&mut self.issued, event) {
-            (_, Event::Issued { terms, by, at }) => {
+            (_, Event::Issued { terms, by, at, .. }) => {
                 self.issued = Some(Box::new(Issued {
                     terms: *terms,
                     by: *by,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allocation::allocate;
 use super::order::LINES_MAX;
+use super::oversight::Deed;
 use super::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, UserId};
 use crate::text::is_hidden;
@@ -69,6 +70,9 @@ pub enum Command {
     Withdraw {
         /// Who wants that.
         by: UserId,
+        /// The operator's reasons, if it is somebody else's.
+        #[serde(default)]
+        deed: Option<Deed>,
     },
 }
 
@@ -89,6 +93,9 @@ pub enum Event {
         by: UserId,
         /// When.
         at: Timestamp,
+        /// The operator's reasons, if it is not their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deed: Option<Deed>,
     },
 }
 
@@ -162,7 +169,11 @@ impl Aggregate for Bundle {
             // Redelivered under its id.
             (_, Command::Offer(_)) | (Bundle::Withdrawn { .. }, Command::Withdraw { .. }) => Ok(vec![]),
             (Bundle::Absent, Command::Withdraw { .. }) => Err(Refusal::NotFound.into()),
-            (Bundle::Offered { .. }, Command::Withdraw { by }) => Ok(vec![Event::Withdrawn { by, at: now }]),
+            (Bundle::Offered { .. }, Command::Withdraw { by, deed }) => Ok(vec![Event::Withdrawn {
+                by,
+                at: now,
+                deed: deed.map(Deed::checked).transpose()?,
+            }]),
         }
     }
 

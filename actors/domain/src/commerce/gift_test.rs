@@ -199,3 +199,20 @@ fn a_gift_waits_for_whoever_decides_about_its_refund() {
     });
     assert_eq!(giver.must(redeem(1, FRIEND)).len(), 1);
 }
+
+#[test]
+fn a_gift_is_not_redeemed_while_all_but_a_cent_of_it_has_gone_back() {
+    let mut giver = funded();
+    giver.must(gift(1, Method::Wallet));
+    let all_but_a_cent = Wanted {
+        amount: Some(cny(29_999)),
+        ..Wanted::default()
+    };
+    // An operator allowed it, or it went back before it needed one.
+    giver.must(refund_of(1, 1, all_but_a_cent));
+
+    assert_eq!(giver.act(redeem(1, FRIEND)), Err(Refusal::Cancelled.into()));
+
+    giver.must(request_refund(1, 2));
+    assert_eq!(giver.wallet().balance().amount(), 100_000);
+}

@@ -17,6 +17,8 @@ use super::Error;
 use super::oversight::Deed;
 use crate::ids::{CourseId, RefundId, UserId};
 
+#[cfg(test)]
+mod approval_test;
 mod split;
 #[cfg(test)]
 mod split_test;

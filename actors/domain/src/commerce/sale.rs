@@ -110,10 +110,24 @@ impl Aggregate for Sale {
         let offer = match (&self.offer, command) {
             (None, Command::Open { terms, by }) => {
                 let terms = terms.checked(now)?;
-                return Ok(vec![Event::Opened { terms, by, at: now }]);
+                return Ok(vec![Event::Opened {
+                    terms,
+                    by,
+                    at: now,
+                    deed: None,
+                }]);
+            }
+            (None, Command::OpenFor { terms, deed }) => {
+                let (terms, deed) = (terms.checked(now)?, deed.checked()?);
+                return Ok(vec![Event::Opened {
+                    terms,
+                    by: deed.operator,
+                    at: now,
+                    deed: Some(deed),
+                }]);
             }
             // Redelivered under its id.
-            (Some(_), Command::Open { .. }) => return Ok(vec![]),
+            (Some(_), Command::Open { .. } | Command::OpenFor { .. }) => return Ok(vec![]),
             (None, _) => return Err(Refusal::NotFound.into()),
             (Some(offer), command) => (offer, command),
         };
@@ -178,12 +192,12 @@ impl Aggregate for Sale {
                 }
             }
             // Handled above.
-            (_, Command::Open { .. }) => Ok(vec![]),
+            (_, Command::Open { .. } | Command::OpenFor { .. }) => Ok(vec![]),
         }
     }
 
     fn apply(&mut self, event: &Event) {
-        if let Event::Opened { terms, by, at } = event {
+        if let Event::Opened { terms, by, at, .. } = event {
             self.offer = Some(Box::new(Offer {
                 terms: terms.clone(),
                 by: *by,

@@ -47,6 +47,9 @@ pub enum Error {
     /// The endpoint is disabled: nothing is sent to it.
     #[error("the endpoint is disabled")]
     EndpointDisabled,
+    /// So many deliveries wait for the endpoint that none is made once more.
+    #[error("as many deliveries wait for the endpoint as may")]
+    BacklogFull,
 }
 
 impl Coded for Error {
@@ -58,13 +61,14 @@ impl Coded for Error {
             Error::UrlRefused => "webhooks.url_refused",
             Error::EventsEmpty => "webhooks.events_empty",
             Error::EndpointDisabled => "webhooks.endpoint_disabled",
+            Error::BacklogFull => "webhooks.backlog_full",
         }
     }
 
     fn class(&self) -> Class {
         match self {
             Error::EndpointNotFound | Error::DeliveryNotFound => Class::NotFound,
-            Error::EndpointDisabled => Class::Conflict,
+            Error::EndpointDisabled | Error::BacklogFull => Class::Conflict,
             Error::TooManyEndpoints { .. } | Error::UrlRefused | Error::EventsEmpty => Class::Unprocessable,
         }
     }

@@ -22,7 +22,7 @@ pub struct Schedule {
     pub first_pause: Duration,
     /// The longest pause.
     pub longest_pause: Duration,
-    /// From the beginning to giving up.
+    /// From the first attempt to giving up.
     pub give_up_after: Duration,
 }
 
@@ -33,7 +33,7 @@ pub struct Attempt {
     pub delivery_id: WebhookDeliveryId,
     /// Its number, from 1.
     pub number: u32,
-    /// When the first was due; a replay begins anew.
+    /// When the first was made; a replay begins anew.
     pub since: Timestamp,
 }
 
@@ -53,7 +53,7 @@ pub enum Verdict {
     Delivered,
     /// Try again, then.
     Retry(Timestamp),
-    /// The time is over; the endpoint is not told of anything more.
+    /// The time is over; an endpoint that took nothing else meanwhile is not told of anything more.
     GivenUp,
     /// The receiver wants to hear of nothing more.
     Gone,

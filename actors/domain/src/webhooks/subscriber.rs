@@ -65,7 +65,7 @@ pub enum DisableReason {
     Owner,
     /// The receiver has answered 410.
     Gone,
-    /// Something could not be delivered for days.
+    /// Nothing could be delivered for days.
     Failing,
 }
 

@@ -5,13 +5,14 @@
 //! durable, a number that was taken in vain is taken back with everything else, and nothing is documented twice or passed
 //! by. Every node tries; the one that locks the cursor works, and the others pass by.
 //!
-//! What this version cannot read stops the cursor rather than being left out: a newer node goes on.
+//! What this version cannot read stops the cursor rather than being left out: a newer node goes on. A transaction that does not
+//! finish is tried again with half as many decisions, and those after it with more: one that is too large stops nothing.
 
 mod drafts;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lyceum_domain::billing::{Document, Kind};
 use lyceum_domain::commerce::Event;
@@ -38,9 +39,13 @@ const DECISIONS: &str = "SELECT txid::text::bigint, entity, version, (extract(ep
     FROM events WHERE kind = $1 AND txid > $2::text::xid8 AND txid <= $3::text::xid8 \
     AND events::text ~ '\"type\":\"(purchased|order_fulfilled|refunded_to_wallet|refund_moved)\"' \
     ORDER BY txid FETCH FIRST ($4::bigint) ROWS WITH TIES";
+/// How old the first decision behind the cursor is, whatever it is about: no more than one row is read.
+const BEHIND: &str = "SELECT extract(epoch FROM now() - e.at)::float8 FROM billing_cursor AS c CROSS JOIN LATERAL ( \
+    SELECT at FROM events WHERE kind = $1 AND txid > c.txid::text::xid8 ORDER BY txid LIMIT 1) AS e";
 const MOVED: &str = "UPDATE billing_cursor SET txid = $1";
 const TAKE: &str = "INSERT INTO invoice_series AS s (series, last) VALUES ($1, $2) \
     ON CONFLICT (series) DO UPDATE SET last = s.last + excluded.last RETURNING last";
+
 /// Issues what is due, for as long as the node lives.
 #[derive(Clone)]
 pub(crate) struct Issuer {
@@ -61,25 +66,47 @@ impl Issuer {
     async fn follow(self) {
         let mut ticks = tokio::time::interval(self.settings.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = self.settings.batch_max;
+        let mut went_well = Instant::now();
         loop {
             ticks.tick().await;
             // While there is more than one transaction takes, the next follows at once.
-            while match tokio::time::timeout(self.settings.timeout, self.issue()).await {
-                Ok(Ok(full)) => full,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "documents could not be issued");
-                    false
+            loop {
+                let issued = tokio::time::timeout(self.settings.timeout, self.issue(batch)).await;
+                let issued = issued.unwrap_or_else(|_| Err(StoreError::unavailable("out of time")));
+                match issued {
+                    Ok(full) => {
+                        went_well = Instant::now();
+                        batch = batch.saturating_mul(2).min(self.settings.batch_max);
+                        if !full {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, batch, "documents could not be issued");
+                        // Whatever it was that did not fit or could not be written, fewer have more time and stop fewer.
+                        batch = (batch / 2).max(1);
+                        BILLING_LAG_SECONDS.get().set(self.behind(went_well).await);
+                        break;
+                    }
                 }
-                Err(_) => {
-                    tracing::warn!("documents could not be issued in time");
-                    false
-                }
-            } {}
+            }
         }
     }
 
-    /// Issues what follows from some decisions; whether there may be more.
-    async fn issue(&self) -> Result<bool, StoreError> {
+    /// How far the documents are behind when they could not be issued, seconds; so far as it cannot be known, since when that is so.
+    async fn behind(&self, went_well: Instant) -> f64 {
+        let row = self.database.query_opt(BEHIND, &[&Buyers::KIND.number]).await;
+        let known = match row {
+            Ok(Some(row)) => row.try_get(0).ok(),
+            Ok(None) => Some(0.0),
+            Err(_) => None,
+        };
+        known.unwrap_or_else(|| went_well.elapsed().as_secs_f64())
+    }
+
+    /// Issues what follows from so many decisions; whether there may be more.
+    async fn issue(&self, batch: usize) -> Result<bool, StoreError> {
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await?;
         let millis = self.settings.timeout.as_millis();
@@ -87,11 +114,13 @@ impl Issuer {
             .batch_execute(&format!("SET LOCAL statement_timeout = {millis}"))
             .await?;
         let Some(row) = transaction.query_opt(CURSOR, &[]).await? else {
+            // Another node issues, and knows how far it is.
+            BILLING_LAG_SECONDS.get().set(0.0);
             return Ok(false);
         };
         let cursor: i64 = row.try_get(0)?;
         let horizon: i64 = transaction.query_one(HORIZON, &[]).await?.try_get(0)?;
-        let (due, reached) = self.due(&transaction, cursor, horizon).await?;
+        let (due, reached) = self.due(&transaction, cursor, horizon, batch).await?;
         let full = reached < horizon;
         let now = clock::now();
         let oldest = due.first().map_or(Duration::ZERO, |due| now.since(due.at));
@@ -116,12 +145,13 @@ impl Issuer {
         transaction: &Transaction<'_>,
         cursor: i64,
         horizon: i64,
+        batch: usize,
     ) -> Result<(Vec<Due>, i64), StoreError> {
         let kind = Buyers::KIND.number;
         let (from, to) = (cursor.to_string(), horizon.to_string());
-        let limit = i64::try_from(self.settings.batch_max).unwrap_or(i64::MAX);
+        let limit = i64::try_from(batch).unwrap_or(i64::MAX);
         let rows = transaction.query(DECISIONS, &[&kind, &from, &to, &limit]).await?;
-        let full = rows.len() >= self.settings.batch_max;
+        let full = rows.len() >= batch;
         let mut decisions = Vec::with_capacity(rows.len());
         let mut reached = horizon;
         for row in &rows {
@@ -137,9 +167,14 @@ impl Issuer {
         // One transaction may hold several decisions of a buyer.
         decisions.sort_by_key(|(place, ..)| *place);
         let mut due = Vec::new();
-        for ((_, user, _), at, events) in decisions {
+        for ((_, user, version), at, events) in decisions {
             let (user, causes) = (user.as_u128(), events.into_iter().filter_map(cause));
-            due.extend(causes.map(|cause| Due { cause, user, at }));
+            due.extend(causes.map(|cause| Due {
+                cause,
+                user,
+                version,
+                at,
+            }));
         }
         Ok((due, reached))
     }
@@ -148,9 +183,9 @@ impl Issuer {
     async fn drafted(&self, transaction: &Transaction<'_>, due: Vec<Due>) -> Result<Vec<Draft>, StoreError> {
         let mut placed = placements(transaction, &due).await?;
         let mut originals = originals(transaction, &due).await?;
-        let mut asked = terms(transaction, &due).await?;
+        let mut asked = terms(transaction, &due, &originals).await?;
         let mut drafts = Vec::with_capacity(due.len());
-        for Due { cause, user, at } in due {
+        for Due { cause, user, at, .. } in due {
             let drafted = match cause {
                 Cause::Sale(order, placement) => {
                     let placement = placement

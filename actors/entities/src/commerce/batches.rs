@@ -10,9 +10,11 @@ use lyceum_domain::ids::{BatchId, CodeId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Column, Durability, Effects, Entity, Kind, Table, row};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::codes::{CodeGrant, CodeSecret};
 use super::flows::CommerceFlow;
+use crate::operators::audit;
 
 /// Binds [`Batch`] to the runtime.
 pub struct Batches {
@@ -137,6 +139,15 @@ impl Entity for Batches {
     fn effects(&self, key: BatchId, state: &Batch, events: &[Event], _: Timestamp, effects: &mut Effects) {
         let Ok(issued) = state.issued() else { return };
         for event in events {
+            let (deed, action) = match event {
+                Event::Issued { deed, .. } => (deed.as_ref(), "issue_codes"),
+                Event::Cancelled { deed, .. } => (deed.as_ref(), "cancel_codes"),
+                Event::Redeemed { .. } => (None, ""),
+            };
+            if let Some(deed) = deed {
+                let details = json!({"course": issued.terms.course_id, "codes": issued.terms.count});
+                audit::record(deed, action, key.to_string(), &details, effects);
+            }
             match event {
                 Event::Issued { terms, .. } => {
                     for number in 0..terms.count {

@@ -6,7 +6,10 @@ use lyceum_domain::ids::BundleId;
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Column, Durability, Effects, Entity, Kind, Table, Value, row};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
+
+use crate::operators::audit;
 
 /// Binds [`Bundle`] to the runtime.
 pub struct Bundles {
@@ -99,6 +102,12 @@ impl Entity for Bundles {
         let Ok(offer) = state.offer() else { return };
         if events.is_empty() {
             return;
+        }
+        for event in events {
+            if let Event::Withdrawn { deed: Some(deed), .. } = event {
+                let details = json!({"creator": offer.creator, "title": &*offer.title});
+                audit::record(deed, "withdraw_bundle", key.to_string(), &details, effects);
+            }
         }
         let courses: Vec<String> = offer
             .course_ids

@@ -26,9 +26,9 @@ use super::gateway::Gateway;
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
 use crate::flows::undelivered;
+use crate::webhooks::{Announcement, DeliveryQueue};
 
 mod calls;
-use crate::webhooks::{Announcement, DeliveryQueue};
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

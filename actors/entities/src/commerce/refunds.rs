@@ -31,9 +31,11 @@ pub struct RefundRow {
     pub updated_at: Timestamp,
 }
 
-const REFUNDS: &str = "SELECT refund_id, order_id, user_id, method, amount, state, checker, \
-    round(extract(epoch FROM requested_at) * 1000)::bigint, round(extract(epoch FROM updated_at) * 1000)::bigint FROM refunds \
-    WHERE refund_id < $1 AND ($2::text IS NULL OR state = $2) ORDER BY refund_id DESC LIMIT $3";
+const COLUMNS: &str = "refund_id, order_id, user_id, method, amount, state, checker, \
+    round(extract(epoch FROM requested_at) * 1000)::bigint, round(extract(epoch FROM updated_at) * 1000)::bigint";
+const OF_ALL: &str = "FROM refunds WHERE refund_id < $1 ORDER BY refund_id DESC LIMIT $2";
+/// A query of its own: one that may or may not ask for a state walks through all refunds to find the few of a rare one.
+const OF_STATE: &str = "FROM refunds WHERE state = $3 AND refund_id < $1 ORDER BY refund_id DESC LIMIT $2";
 
 impl CommerceQueries {
     /// A page of refunds, newest first, before the id `before`; of one state if it is given.
@@ -47,10 +49,17 @@ impl CommerceQueries {
         limit: u16,
     ) -> Result<Vec<RefundRow>, StoreError> {
         let before = before.map_or(u128::MAX, RefundId::as_u128);
-        let rows = self
-            .database
-            .query(REFUNDS, &[&uuid(before), &state, &i64::from(limit)])
-            .await?;
+        let (before, limit) = (uuid(before), i64::from(limit));
+        let rows = match state {
+            None => {
+                let sql = format!("SELECT {COLUMNS} {OF_ALL}");
+                self.database.query(&sql, &[&before, &limit]).await?
+            }
+            Some(state) => {
+                let sql = format!("SELECT {COLUMNS} {OF_STATE}");
+                self.database.query(&sql, &[&before, &limit, &state]).await?
+            }
+        };
         rows.iter().map(refund).collect()
     }
 

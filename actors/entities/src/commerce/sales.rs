@@ -12,8 +12,10 @@ use lyceum_domain::ids::{OrderId, SaleId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{Column, Durability, Effects, Entity, Kind, Table, row};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::flows::CommerceFlow;
+use crate::operators::audit;
 
 /// Binds [`Sale`] to the runtime.
 pub struct Sales {
@@ -166,7 +168,13 @@ impl Entity for Sales {
         let Ok(offer) = state.offer() else { return };
         for event in events {
             let (order_id, user, slot, at) = match event {
-                Event::Opened { at, .. } => {
+                Event::Opened { at, deed, .. } => {
+                    if let Some(deed) = deed {
+                        let terms = &offer.terms;
+                        let details =
+                            json!({"course": terms.course_id, "price": terms.price, "stock": terms.stock});
+                        audit::record(deed, "open_sale", key.to_string(), &details, effects);
+                    }
                     sale_row(key, offer, *at, effects);
                     continue;
                 }

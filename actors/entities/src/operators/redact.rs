@@ -11,8 +11,9 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 13] = [
-    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "whe_", "evt_", "whd_", "cpn_",
+const IDS: [&str; 19] = [
+    "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "cpn_", "bnd_", "bat_", "rdc_",
+    "pyo_", "ftr_", "sal_", "whe_", "evt_", "whd_",
 ];
 const ID_LENGTH: usize = 30;
 
@@ -143,7 +144,11 @@ fn is_time(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use lyceum_domain::ids::{CourseId, SessionId};
+    use lyceum_domain::ids::{
+        AdjustmentId, BatchId, BundleId, ChapterId, CodeId, CouponId, CourseId, ForfeitureId, LessonId,
+        OrderId, PaymentId, PayoutId, RefundId, SaleId, SessionId, UserId, WebhookDeliveryId,
+        WebhookEndpointId, WebhookEventId,
+    };
     use lyceum_kernel::Timestamp;
     use serde_json::json;
 
@@ -158,6 +163,34 @@ mod tests {
         });
 
         assert_eq!(redacted(state.clone()), state);
+    }
+
+    #[test]
+    fn an_id_of_every_kind_stays() {
+        let ids = json!([
+            UserId::from_u128(1),
+            SessionId::from_u128(1),
+            CourseId::from_u128(1),
+            ChapterId::from_u128(1),
+            LessonId::from_u128(1),
+            OrderId::from_u128(1),
+            PaymentId::from_u128(1),
+            RefundId::from_u128(1),
+            AdjustmentId::from_u128(1),
+            CouponId::from_u128(1),
+            BundleId::from_u128(1),
+            BatchId::from_u128(1),
+            CodeId::from_u128(1),
+            PayoutId::from_u128(1),
+            ForfeitureId::from_u128(1),
+            SaleId::from_u128(1),
+            WebhookEndpointId::from_u128(1),
+            WebhookEventId::from_u128(1),
+            WebhookDeliveryId::from_u128(1),
+        ]);
+
+        assert_eq!(ids.as_array().map(Vec::len), Some(IDS.len()));
+        assert_eq!(redacted(ids.clone()), ids);
     }
 
     #[test]

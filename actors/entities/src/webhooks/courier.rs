@@ -1,24 +1,24 @@
 //! The courier of one node: claims deliveries that are due, makes one attempt at each, and settles what came of it.
 //!
-//! Attempts under way are bounded in all and for each endpoint, and a claim takes everybody's first delivery before anybody's
-//! second: a receiver that is slow or away holds up its own deliveries and nobody else's.
+//! Attempts under way are bounded in all, for each user and for each endpoint, and a claim takes everybody's first delivery before
+//! anybody's second: receivers that are slow or away hold up the deliveries of their owner and nobody else's.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lyceum_domain::ids::WebhookEndpointId;
+use lyceum_domain::ids::{UserId, WebhookEndpointId};
 use lyceum_domain::webhooks::{Attempt, Command, DisableReason, Error, Outcome, Schedule, Verdict};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{AskError, Context, Database, Region, StoreError, clock, supervise};
 
 use super::dialer::{Dialer, Failure, Reach, Reply};
-use super::queue::{Address, DeliveryQueue, Job, Report};
+use super::places::{PlaceLimits, Places};
+use super::queue::{Address, DeliveryQueue, Job, Open, Report, Waiting};
 use super::signature::{Message, SigningKey};
 use super::{Question, Subscribers};
-use crate::meters::{WEBHOOK_DELIVERY_SECONDS, WEBHOOK_DUE_OLDEST_SECONDS, WEBHOOK_ENDPOINTS_DISABLED_TOTAL};
+use crate::meters::{WEBHOOK_DELIVERY_SECONDS, WEBHOOK_DUE_OLDEST_SECONDS};
 
 /// How often the log is pruned.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
@@ -41,9 +41,9 @@ pub struct WebhookSettings {
     /// Bytes of an answer that are read and kept.
     pub answer_bytes_max: usize,
     /// Attempts under way at once on this node.
-    pub concurrency_max: usize,
-    /// Of these, to one endpoint.
-    pub endpoint_concurrency_max: usize,
+    pub places: PlaceLimits,
+    /// Deliveries that may wait for one endpoint.
+    pub pending_max: usize,
     /// How often the queue is looked at.
     pub poll_every: Duration,
     /// When to try again, and when no more.
@@ -60,25 +60,19 @@ pub struct Courier {
     subscribers: Region<Subscribers>,
     dialer: Dialer,
     settings: WebhookSettings,
-    underway: Mutex<HashMap<WebhookEndpointId, usize>>,
+    places: Mutex<Places>,
 }
 
 /// One attempt under way; frees its place when it ends, however it ends.
 struct Underway {
     courier: Arc<Courier>,
+    user: UserId,
     endpoint: WebhookEndpointId,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        let mut underway = self.courier.underway();
-        if let Some(count) = underway.get_mut(&self.endpoint) {
-            *count -= 1;
-            if *count == 0 {
-                underway.remove(&self.endpoint);
-            }
-        }
-        drop(underway);
+        self.courier.places().release(self.user, self.endpoint);
         self.courier.queue.wake();
     }
 }
@@ -101,11 +95,11 @@ impl Courier {
             settings.answer_bytes_max,
         )?;
         Ok(Arc::new(Courier {
-            queue: Arc::new(DeliveryQueue::new(database)),
+            queue: Arc::new(DeliveryQueue::new(database, settings.pending_max)),
             subscribers,
             dialer,
+            places: Mutex::new(Places::new(settings.places)),
             settings,
-            underway: Mutex::default(),
         }))
     }
 
@@ -137,31 +131,33 @@ impl Courier {
 
     async fn deliver(self: Arc<Self>) {
         let lease = self.settings.attempt_timeout + LEASE_MARGIN;
-        let mut looked = Instant::now();
+        // Where a look goes on that went through as many endpoints as one may, and how late the latest of those before it is.
+        let (mut from, mut oldest) = (None, Duration::ZERO);
         loop {
-            let (places, free) = self.places();
-            let claimed = if free == 0 {
-                vec![]
-            } else {
-                let each = self.settings.endpoint_concurrency_max;
-                match self.queue.claim(&places, each, free, lease).await {
-                    Ok(claimed) => claimed,
-                    Err(error) => {
-                        tracing::warn!(%error, "webhook deliveries cannot be claimed");
-                        vec![]
+            let mut claimed = vec![];
+            match self.queue.look(from).await {
+                Ok(looked) => {
+                    from = looked.next;
+                    let (open, free) = self.open(&looked.waiting, &mut oldest);
+                    if free > 0 && !open.is_empty() {
+                        claimed = self.claimed(&open, free, lease).await;
+                    }
+                    if from.is_none() {
+                        WEBHOOK_DUE_OLDEST_SECONDS.get().set(oldest.as_secs_f64());
+                        oldest = Duration::ZERO;
                     }
                 }
-            };
-            let more = !claimed.is_empty();
+                Err(error) => {
+                    tracing::warn!(%error, "webhook deliveries cannot be looked at");
+                    from = None;
+                }
+            }
+            let more = !claimed.is_empty() || from.is_some();
             for job in claimed {
-                let place = self.take_place(job.endpoint_id);
+                let place = self.take_place(job.user, job.endpoint_id);
                 tokio::spawn(async move {
                     place.courier.attempt(&job).await;
                 });
-            }
-            if looked.elapsed() >= self.settings.poll_every {
-                looked = Instant::now();
-                self.look().await;
             }
             if !more {
                 // A claim by a node that has died is due by the clock alone.
@@ -170,41 +166,42 @@ impl Courier {
         }
     }
 
-    /// The places that endpoints with attempts under way have left, and those that are left in all.
-    fn places(&self) -> (Vec<(WebhookEndpointId, usize)>, usize) {
-        let underway = self.underway();
-        let each = self.settings.endpoint_concurrency_max;
-        let left = underway
-            .iter()
-            .map(|(endpoint, count)| (*endpoint, each.saturating_sub(*count)));
-        let taken: usize = underway.values().sum();
-        (
-            left.collect(),
-            self.settings.concurrency_max.saturating_sub(taken),
-        )
+    /// Of the endpoints that something is due for, those that have a place left; and how many places are free in all. Notes how
+    /// late the latest of them is: nobody but this node is to blame for it.
+    fn open(&self, waiting: &[Waiting], oldest: &mut Duration) -> (Vec<Open>, usize) {
+        let places = self.places();
+        let mut open = Vec::new();
+        for waiting in waiting {
+            let Some(due_for) = waiting.due_for else { continue };
+            if let Some(endpoint) = places.open(waiting) {
+                open.push(endpoint);
+                *oldest = due_for.max(*oldest);
+            }
+        }
+        (open, places.free())
     }
 
-    fn take_place(self: &Arc<Self>, endpoint: WebhookEndpointId) -> Underway {
-        *self.underway().entry(endpoint).or_default() += 1;
+    async fn claimed(&self, open: &[Open], free: usize, lease: Duration) -> Vec<Job> {
+        match self.queue.claim(open, free, lease).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "webhook deliveries cannot be claimed");
+                vec![]
+            }
+        }
+    }
+
+    fn take_place(self: &Arc<Self>, user: UserId, endpoint: WebhookEndpointId) -> Underway {
+        self.places().take(user, endpoint);
         Underway {
             courier: self.clone(),
+            user,
             endpoint,
         }
     }
 
-    fn underway(&self) -> std::sync::MutexGuard<'_, HashMap<WebhookEndpointId, usize>> {
-        self.underway.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks how late deliveries are that nobody but this node is to blame for.
-    async fn look(&self) {
-        let (places, _) = self.places();
-        let full = places.iter().filter(|(_, left)| *left == 0);
-        let full: Vec<WebhookEndpointId> = full.map(|(endpoint, _)| *endpoint).collect();
-        match self.queue.lateness(&full).await {
-            Ok(seconds) => WEBHOOK_DUE_OLDEST_SECONDS.get().set(seconds),
-            Err(error) => tracing::warn!(%error, "webhook deliveries cannot be looked at"),
-        }
+    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One attempt. Whatever cannot be settled now is claimed again once the lease is over.
@@ -219,8 +216,8 @@ impl Courier {
     }
 
     async fn send(&self, job: &Job, address: &Address) -> Result<(), StoreError> {
-        let (began, started) = (clock::now(), Instant::now());
-        let answered = self.post(job, address, began).await;
+        let started = Instant::now();
+        let answered = self.post(job, address, clock::now()).await;
         let outcome = match &answered {
             Ok(reply) => Outcome::Answered(reply.status),
             Err(_) => Outcome::Unanswered,
@@ -235,11 +232,14 @@ impl Courier {
             Verdict::Delivered => ("delivered", None),
             Verdict::Retry(at) => ("pending", Some(at)),
             Verdict::GivenUp => {
-                self.disable(job, DisableReason::Failing, job.since).await?;
+                // A receiver that took others meanwhile works, and does not want this one.
+                if !self.queue.has_taken(job.endpoint_id, job.since).await? {
+                    self.disable(job, DisableReason::Failing, job.since).await?;
+                }
                 ("failed", None)
             }
             Verdict::Gone => {
-                self.disable(job, DisableReason::Gone, began).await?;
+                self.disable(job, DisableReason::Gone, job.began).await?;
                 ("failed", None)
             }
         };
@@ -292,12 +292,8 @@ impl Courier {
             .ask(job.user, command, Question::Nothing, &context)
             .await
         {
-            Ok(_) => {
-                WEBHOOK_ENDPOINTS_DISABLED_TOTAL.with([reason.name()]).increment();
-                Ok(())
-            }
-            // Its owner was faster.
-            Err(AskError::Refused(_)) => Ok(()),
+            // Done, or its owner was faster.
+            Ok(_) | Err(AskError::Refused(_)) => Ok(()),
             Err(_) => Err(StoreError::unavailable("the subscriber does not answer")),
         }
     }

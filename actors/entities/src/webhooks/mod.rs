@@ -16,10 +16,13 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::{DeliveryError, Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
+use crate::meters::WEBHOOK_ENDPOINTS_DISABLED_TOTAL;
+
 pub(crate) mod announce;
 mod courier;
 mod dialer;
 mod listeners;
+mod places;
 mod queue;
 mod rows;
 mod signature;
@@ -28,7 +31,8 @@ pub use announce::Announcement;
 pub use courier::{Courier, WebhookSettings};
 pub use dialer::Reach;
 pub use listeners::Listeners;
-pub use queue::{Delivery, DeliveryQueue};
+pub use places::PlaceLimits;
+pub use queue::{Delivery, DeliveryQueue, Replayed};
 pub use signature::SigningKey;
 
 /// Binds [`Subscriber`] to the runtime.
@@ -146,6 +150,10 @@ impl Entity for Subscribers {
         effects: &mut Effects,
     ) {
         for event in events {
+            if let Event::EndpointDisabled { reason, .. } = event {
+                let reason = reason.name();
+                effects.after_commit(move || WEBHOOK_ENDPOINTS_DISABLED_TOTAL.with([reason]).increment());
+            }
             let endpoint_id = event.endpoint_id();
             let endpoint = state.endpoint(endpoint_id).ok();
             rows::collect(key, endpoint_id, endpoint, now, effects);

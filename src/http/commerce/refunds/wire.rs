@@ -18,7 +18,8 @@ pub(in crate::http) struct RefundRequest {
     #[schema(min_length = 1, max_length = 500)]
     pub(super) reason: String,
     /// How much; everything that is left if it is left out. Over several lines it is split in proportion to what is left of
-    /// them. A line whose price has gone back as a whole is returned, and its access ends; until then it stays.
+    /// them. A line whose price has gone back as a whole is returned, and its access ends; until then it stays, so a refund that
+    /// leaves a line partly paid is for an operator to approve.
     #[schema(value_type = Option<shapes::Money>)]
     pub(super) amount: Option<Money>,
     /// The lines to take it from; all of the order if left out.
@@ -34,7 +35,8 @@ pub(in crate::http) struct RefundRequest {
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct PreviewRequest {
     /// How much; everything that is left if it is left out. Over several lines it is split in proportion to what is left of
-    /// them. A line whose price has gone back as a whole is returned, and its access ends; until then it stays.
+    /// them. A line whose price has gone back as a whole is returned, and its access ends; until then it stays, so a refund that
+    /// leaves a line partly paid is for an operator to approve.
     #[schema(value_type = Option<shapes::Money>)]
     pub(super) amount: Option<Money>,
     /// The lines to take it from; all of the order if left out.

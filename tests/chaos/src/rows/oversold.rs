@@ -148,7 +148,7 @@ impl Crowd {
         let operator = site::operator(nodes[0]).await?;
         let body = json!({
             "course_id": course, "price": money(PRICE), "stock": SEATS,
-            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z",
+            "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2100-01-01T00:00:00Z", "reason": "a trial",
         });
         let sale = Client::with_token(nodes[0], &operator.token)
             .post("/v1/sales", &unique("sale-"), &body, &[201])

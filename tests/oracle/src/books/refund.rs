@@ -60,7 +60,8 @@ impl Order {
         self.fulfilled && !self.gift && !self.is_returned(line)
     }
 
-    /// Whether it can be redeemed as a gift: something of it is not returned, and nothing may be any more.
+    /// Whether it can be redeemed as a gift: something of it is not returned, nothing may be any more, and nothing of what it
+    /// gives has gone back.
     pub(super) fn is_redeemable(&self) -> bool {
         let settled = |refund: &Refund| refund.succeeded() || !refund.holds();
         self.gift
@@ -68,6 +69,9 @@ impl Order {
             && self.redeemed_by.is_none()
             && self.refunds.iter().all(settled)
             && self.lines.iter().any(|line| !self.is_returned(line))
+            && self.lines.iter().all(|line| {
+                self.is_returned(line) || self.returned_before(line.course, None).unwrap_or_default() == 0
+            })
     }
 
     /// The state of an order whose money was captured.

@@ -14,11 +14,25 @@ fn terms() -> Terms {
     }
 }
 
+fn deed(reason: &str) -> Deed {
+    Deed {
+        operator: OPERATOR,
+        reason: reason.into(),
+        node: "n1".into(),
+    }
+}
+
+fn cancel() -> Command {
+    Command::Cancel {
+        deed: deed("a leaflet got lost"),
+    }
+}
+
 fn issued() -> Batch {
     let mut batch = Batch::default();
     let issue = Command::Issue {
         terms: terms(),
-        by: OPERATOR,
+        deed: deed("for the fair"),
     };
     carry_out(&mut batch, issue, 0).unwrap();
     batch
@@ -73,14 +87,8 @@ fn no_code_is_redeemed_after_its_batch_is_over_and_what_was_redeemed_stays() {
         batch.issued().unwrap().state(Timestamp::from_millis(1_000)),
         "expired"
     );
-    assert_eq!(
-        carry_out(&mut batch, Command::Cancel { by: OPERATOR }, 500),
-        Ok(1)
-    );
-    assert_eq!(
-        carry_out(&mut batch, Command::Cancel { by: OPERATOR }, 500),
-        Ok(0)
-    );
+    assert_eq!(carry_out(&mut batch, cancel(), 500), Ok(1));
+    assert_eq!(carry_out(&mut batch, cancel(), 500), Ok(0));
     assert_eq!(
         carry_out(&mut batch, redeem(1, 2), 500),
         Err(Refusal::Cancelled.into())
@@ -109,7 +117,7 @@ fn batches_that_make_no_sense_are_refused() {
     ] {
         let issue = Command::Issue {
             terms: change,
-            by: OPERATOR,
+            deed: deed("for the fair"),
         };
         assert_eq!(
             Batch::default().decide(issue, Timestamp::EPOCH),
@@ -121,7 +129,7 @@ fn batches_that_make_no_sense_are_refused() {
         Err(Refusal::Unknown.into())
     );
     assert_eq!(
-        carry_out(&mut Batch::default(), Command::Cancel { by: OPERATOR }, 0),
+        carry_out(&mut Batch::default(), cancel(), 0),
         Err(Refusal::BatchNotFound.into())
     );
 }
@@ -144,4 +152,34 @@ fn codes_of_refusals_are_unique_and_belong_to_commerce() {
 
     assert_eq!(codes.len(), refusals.len());
     assert!(codes.iter().all(|code| code.starts_with("commerce.")));
+}
+
+#[test]
+fn codes_are_neither_issued_nor_cancelled_without_a_reason() {
+    let issue = Command::Issue {
+        terms: terms(),
+        deed: deed(" x "),
+    };
+    assert_eq!(
+        carry_out(&mut Batch::default(), issue, 0),
+        Err(Error::ReasonLength)
+    );
+    let mut batch = issued();
+    let cancel = Command::Cancel { deed: deed("") };
+    assert_eq!(carry_out(&mut batch, cancel, 0), Err(Error::ReasonLength));
+    assert_eq!(carry_out(&mut batch, redeem(0, 1), 0), Ok(1));
+}
+
+#[test]
+fn events_from_before_operators_gave_reasons_are_read() {
+    let issued: Event = serde_json::from_str(
+        r#"{"type": "issued", "terms": {"course_id": "crs_00000000000000000000000005", "count": 3, "expires_at": "1970-01-01T00:00:01.000Z"},
+            "by": "usr_00000000000000000000000009", "at": "1970-01-01T00:00:00.000Z"}"#,
+    )
+    .unwrap();
+
+    let Event::Issued { by, deed, .. } = issued else {
+        panic!("{issued:?}")
+    };
+    assert_eq!((by, deed), (OPERATOR, None));
 }

@@ -224,8 +224,12 @@ impl Buyer {
             // Whoever asks again has it.
             (Some(holder), _) if holder == user => Ok(vec![]),
             (Some(_), _) => Err(CodeRefusal::Used.into()),
-            // What is on its way back is not given away, nor what an operator may still send back.
-            (None, Stage::Fulfilled) if !order.gives().is_empty() && !order.is_being_refunded() => {
+            // What is on its way back is not given away, nor what an operator may still send back, nor what is partly paid.
+            (None, Stage::Fulfilled)
+                if !order.gives().is_empty()
+                    && !order.is_being_refunded()
+                    && !order.gives_what_is_partly_returned() =>
+            {
                 Ok(vec![Event::GiftRedeemed { order_id, user, at }])
             }
             (None, Stage::AwaitingPayment { .. } | Stage::Closing { .. }) => Err(CodeRefusal::Unpaid.into()),

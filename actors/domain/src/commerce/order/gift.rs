@@ -1,7 +1,7 @@
 //! What an order brings, to its buyer or, as a gift, to whoever redeems it.
 
 use super::Order;
-use crate::commerce::refund::{Refund, RefundState};
+use crate::commerce::refund::{Part, Refund, RefundState};
 use crate::ids::CourseId;
 
 impl Order {
@@ -18,6 +18,15 @@ impl Order {
             .filter(|line| self.placement.gift.is_some() && !self.is_returned(line))
             .map(|line| (line.course_id, line.course_version))
             .collect()
+    }
+
+    /// Whether something of what it gives has gone back: it would be had for less than it cost.
+    pub fn gives_what_is_partly_returned(&self) -> bool {
+        let mut lines = self.placement.lines.iter();
+        lines.any(|line| {
+            let of_line = |part: &&Part| part.course_id == line.course_id && !part.amount.is_zero();
+            !self.is_returned(line) && self.returns().any(|part| of_line(&part))
+        })
     }
 
     /// Whether money is on its way back, or may be once an operator has decided.

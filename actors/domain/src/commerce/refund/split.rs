@@ -6,6 +6,9 @@
 //! What a creator gives back follows the line's own rate, over everything that was returned of the line so far: after a return
 //! of `r` of a line that cost `n` and gave the creator `c`, they have given back `c · r / n`, rounded down. So each refund takes the
 //! difference to the one before, and the last one takes the rest: once a line is returned, sale and refunds add up to zero.
+//!
+//! Only what returns whole lines is decided by whoever asks: a line that is partly paid still gives its access, so how much of one
+//! is given back is an operator's decision.
 
 use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
@@ -59,7 +62,7 @@ pub struct Wanted {
     /// Where to.
     #[serde(default)]
     pub destination: Destination,
-    /// What needs no operator, if anything does.
+    /// What of an order needs no operator, all its refunds together, as long as they return whole lines; `None` if nothing needs one.
     #[serde(default)]
     pub automatic_max: Option<Money>,
 }
@@ -150,15 +153,36 @@ impl Order {
         }
         let parts = self.split(wanted.amount, &wanted.items)?;
         let amount = sum(parts.iter().map(|part| part.amount));
+        let awaits_approval = wanted.automatic_max.is_some_and(|most| {
+            let unseen = self.returned_unseen().saturating_add(amount.amount());
+            unseen > most.amount() || self.leaves_partly_paid(&parts)
+        });
         Ok(RefundTerms {
             amount,
             parts,
             destination: wanted.destination,
             requester,
-            awaits_approval: wanted
-                .automatic_max
-                .is_some_and(|most| amount.amount() > most.amount()),
+            awaits_approval,
         })
+    }
+
+    /// What refunds of it return that no operator has looked at: the limit is for an order, however many pieces it is asked for in.
+    fn returned_unseen(&self) -> i64 {
+        let unseen = |refund: &&Refund| {
+            refund.state.holds() && refund.state != RefundState::Requested && refund.checker.is_none()
+        };
+        let unseen = self.refunds.iter().filter(unseen);
+        unseen.map(|refund| refund.amount.amount()).sum()
+    }
+
+    /// Whether these parts take something of a line and leave its access. A buyer who decided that alone would keep a course for the
+    /// last unit of its price. What waits for an operator is no reason to take a line for returned: it may be withdrawn again.
+    fn leaves_partly_paid(&self, parts: &[Part]) -> bool {
+        let certain = |refund: &&Refund| refund.state.holds() && refund.state != RefundState::Requested;
+        let before = self.refunds.iter().filter(certain);
+        let taken: Vec<&Part> = before.flat_map(|refund| &refund.parts).chain(parts).collect();
+        let mut lines = parts.iter().filter_map(|part| self.line(part.course_id));
+        lines.any(|line| !covers(line, taken.iter().copied()))
     }
 
     fn split(&self, amount: Option<Money>, items: &[CourseId]) -> Result<Vec<Part>, Error> {
@@ -222,7 +246,8 @@ impl Order {
         }
     }
 
-    /// What a refund that has succeeded took back, line by line, after those that succeeded before it.
+    /// What a refund that has just succeeded takes back, line by line, after all others that have succeeded. Once another one has
+    /// succeeded after it the shares are another's: the order does not know in which order its refunds succeeded.
     pub fn taken_back(&self, refund: &Refund) -> Vec<LineBack> {
         let earlier = self
             .refunds

@@ -12,9 +12,9 @@ use crate::commerce::payment::Settlement;
 use crate::ids::OrderId;
 use lyceum_kernel::Aggregate;
 
-const OPERATOR: UserId = UserId::from_u128(1_000);
+pub(super) const OPERATOR: UserId = UserId::from_u128(1_000);
 
-fn want(refund: u128, wanted: Wanted) -> Command {
+pub(super) fn want(refund: u128, wanted: Wanted) -> Command {
     Command::RequestRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),
@@ -34,7 +34,7 @@ fn part(refund: u128, amount: i64) -> Command {
     )
 }
 
-fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
+pub(super) fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
     Command::DecideRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),
@@ -47,7 +47,7 @@ fn decide(refund: u128, approved: bool, operator: UserId) -> Command {
     }
 }
 
-fn withdraw(refund: u128) -> Command {
+pub(super) fn withdraw(refund: u128) -> Command {
     Command::CancelRefund {
         order_id: OrderId::from_u128(1),
         refund_id: RefundId::from_u128(refund),

@@ -4,6 +4,7 @@ use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Terms;
+use crate::commerce::oversight::Deed;
 use crate::commerce::reservation::Outcome;
 use crate::ids::{CourseId, OrderId, UserId};
 
@@ -17,6 +18,13 @@ pub enum Command {
         terms: Terms,
         /// Who makes it.
         by: UserId,
+    },
+    /// Make it of somebody else's course.
+    OpenFor {
+        /// What it offers.
+        terms: Terms,
+        /// The operator who makes it, and why.
+        deed: Deed,
     },
     /// Keep a slot for an order.
     Reserve {
@@ -52,6 +60,9 @@ pub enum Event {
         by: UserId,
         /// When.
         at: Timestamp,
+        /// The operator's reasons, if it is of somebody else's course.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deed: Option<Deed>,
     },
     /// A slot is kept for an order.
     SlotReserved {

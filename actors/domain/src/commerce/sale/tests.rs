@@ -6,6 +6,7 @@ use std::time::Duration;
 use lyceum_kernel::{Aggregate, Coded, Currency, Money, Timestamp};
 
 use super::{Command, Event, Refusal, STOCK_MAX, Sale, State, Terms};
+use crate::commerce::oversight::Deed;
 use crate::commerce::reservation::Outcome;
 use crate::commerce::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, OrderId, UserId};
@@ -286,4 +287,34 @@ fn twenty_thousand_buyers_of_five_hundred_seats_leave_a_small_state() {
 
     let bytes = serde_json::to_string(&sale).expect("it can be written").len();
     assert!(bytes < 100_000, "{bytes} bytes");
+}
+
+#[test]
+fn an_operator_opens_a_sale_of_somebodys_course_with_a_reason_that_stays_with_it() {
+    let open = |reason: &str| Command::OpenFor {
+        terms: terms(1),
+        deed: Deed {
+            operator: UserId::from_u128(9),
+            reason: reason.into(),
+            node: "n1".into(),
+        },
+    };
+
+    assert_eq!(
+        Sale::default().decide(open("  "), at(0)),
+        Err(Error::ReasonLength)
+    );
+    let events = Sale::default()
+        .decide(open("for the fair"), at(0))
+        .expect("it is made");
+
+    let [
+        Event::Opened {
+            deed: Some(deed), by, ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((deed.reason.as_str(), *by), ("for the fair", deed.operator));
 }

@@ -1,6 +1,6 @@
 //! What has to be documented, and the documents before they have their numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lyceum_domain::billing::{Document, DocumentLine};
 use lyceum_domain::commerce::order::Placement;
@@ -14,16 +14,19 @@ use uuid::Uuid;
 
 use crate::commerce::Buyers;
 
-/// The decision that placed an order; ids stand in events as text.
-const PLACED: &str = "SELECT e.events::text FROM unnest($2::uuid[], $3::text[]) AS w (buyer, order_id) \
-    JOIN events AS e ON e.kind = $1 AND e.entity = w.buyer \
-    AND e.events::text LIKE '%\"type\":\"order_placed\"%' AND e.events::text LIKE '%\"' || w.order_id || '\"%'";
+/// The decision that placed an order, looked for backwards from the one that fulfilled it: it is few versions before, however much
+/// its buyer has done earlier. Ids stand in events as text.
+const PLACED: &str = "SELECT e.events::text FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS w (buyer, version, order_id) \
+    CROSS JOIN LATERAL (SELECT events FROM events WHERE kind = $1 AND entity = w.buyer AND version <= w.version \
+        AND events::text LIKE '%\"type\":\"order_placed\"%' AND events::text LIKE '%\"' || w.order_id || '\"%' \
+        ORDER BY version DESC LIMIT 1) AS e";
 const INVOICED: &str = "SELECT order_id, tax_bps, payable_on - date '1970-01-01', lines::text \
     FROM invoices WHERE kind = 'invoice' AND order_id = ANY ($1)";
-/// The decision that a refund was asked for in.
-const REQUESTED: &str = "SELECT e.events::text FROM unnest($2::uuid[], $3::text[]) AS w (buyer, refund_id) \
-    JOIN events AS e ON e.kind = $1 AND e.entity = w.buyer \
-    AND e.events::text LIKE '%\"type\":\"refund_requested\"%' AND e.events::text LIKE '%\"' || w.refund_id || '\"%'";
+/// The decision that a refund was asked for in, looked for in the same way.
+const REQUESTED: &str = "SELECT e.events::text FROM unnest($2::uuid[], $3::bigint[], $4::text[]) AS w (buyer, version, refund_id) \
+    CROSS JOIN LATERAL (SELECT events FROM events WHERE kind = $1 AND entity = w.buyer AND version <= w.version \
+        AND events::text LIKE '%\"type\":\"refund_requested\"%' AND events::text LIKE '%\"' || w.refund_id || '\"%' \
+        ORDER BY version DESC LIMIT 1) AS e";
 const CREDITED: &str =
     "SELECT order_id, lines::text FROM invoices WHERE kind = 'credit_note' AND order_id = ANY ($1)";
 
@@ -41,6 +44,8 @@ type Terms = Option<Box<RefundTerms>>;
 pub(super) struct Due {
     pub(super) cause: Cause,
     pub(super) user: u128,
+    /// The version of the decision.
+    pub(super) version: i64,
     pub(super) at: Timestamp,
 }
 
@@ -90,10 +95,11 @@ pub(super) async fn placements(
     transaction: &Transaction<'_>,
     due: &[Due],
 ) -> Result<BTreeMap<OrderId, Placement>, StoreError> {
-    let (mut buyers, mut orders) = (Vec::new(), Vec::new());
-    for Due { cause, user, .. } in due {
-        if let Cause::Sale(order, None) = cause {
-            buyers.push(Uuid::from_u128(*user));
+    let (mut buyers, mut versions, mut orders) = (Vec::new(), Vec::new(), Vec::new());
+    for due in due {
+        if let Cause::Sale(order, None) = &due.cause {
+            buyers.push(Uuid::from_u128(due.user));
+            versions.push(due.version);
             orders.push(order.to_string());
         }
     }
@@ -102,7 +108,7 @@ pub(super) async fn placements(
         return Ok(placed);
     }
     let rows = transaction
-        .query(PLACED, &[&Buyers::KIND.number, &buyers, &orders])
+        .query(PLACED, &[&Buyers::KIND.number, &buyers, &versions, &orders])
         .await?;
     for row in rows {
         let events: Vec<Event> = serde_json::from_str(row.try_get(0)?).map_err(StoreError::refused)?;
@@ -171,16 +177,27 @@ pub(super) fn sold(placement: &Placement) -> Vec<DocumentLine> {
     placement.lines.iter().map(line).collect()
 }
 
-/// The terms of refunds that were asked for in one decision and have succeeded in another.
+/// The terms of refunds that were asked for in one decision and have succeeded in another. Those of orders that have no invoice, and
+/// will have none, are not looked for: nobody asked for what could not be fulfilled.
 pub(super) async fn terms(
     transaction: &Transaction<'_>,
     due: &[Due],
+    originals: &BTreeMap<OrderId, Original>,
 ) -> Result<BTreeMap<RefundId, Terms>, StoreError> {
-    let (mut buyers, mut refunds) = (Vec::new(), Vec::new());
-    for Due { cause, user, .. } in due {
-        if let Cause::Refund(_, refund, None) = cause {
-            buyers.push(Uuid::from_u128(*user));
-            refunds.push(refund.to_string());
+    let sold = due.iter().filter_map(|due| match due.cause {
+        Cause::Sale(order, _) => Some(order),
+        Cause::Refund(..) => None,
+    });
+    let sold: BTreeSet<OrderId> = sold.collect();
+    let (mut buyers, mut versions, mut refunds) = (Vec::new(), Vec::new(), Vec::new());
+    for due in due {
+        match &due.cause {
+            Cause::Refund(order, refund, None) if originals.contains_key(order) || sold.contains(order) => {
+                buyers.push(Uuid::from_u128(due.user));
+                versions.push(due.version);
+                refunds.push(refund.to_string());
+            }
+            Cause::Refund(..) | Cause::Sale(..) => {}
         }
     }
     let mut asked = BTreeMap::new();
@@ -188,7 +205,7 @@ pub(super) async fn terms(
         return Ok(asked);
     }
     let rows = transaction
-        .query(REQUESTED, &[&Buyers::KIND.number, &buyers, &refunds])
+        .query(REQUESTED, &[&Buyers::KIND.number, &buyers, &versions, &refunds])
         .await?;
     for row in rows {
         let events: Vec<Event> = serde_json::from_str(row.try_get(0)?).map_err(StoreError::refused)?;

@@ -16,7 +16,7 @@ impl Drive {
         });
         let offered = self.ordered(&operator, "/v1/bundles", &bundle).await;
         assert_eq!(offered.status, 201, "{}", offered.json());
-        let batch = json!({"course_id": courses[2], "count": 2, "expires_at": "2999-01-01T00:00:00Z"});
+        let batch = json!({"course_id": courses[2], "count": 2, "expires_at": "2999-01-01T00:00:00Z", "reason": "for the fair"});
         let issued = self.ordered(&operator, "/admin/v1/code-batches", &batch).await;
         assert_eq!(issued.status, 201, "{}", issued.json());
 
