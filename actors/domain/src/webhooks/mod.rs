@@ -47,6 +47,9 @@ pub enum Error {
     /// The endpoint is disabled: nothing is sent to it.
     #[error("the endpoint is disabled")]
     EndpointDisabled,
+    /// The account was erased: it gets no endpoint any more.
+    #[error("the account was erased")]
+    AccountErased,
 }
 
 impl Coded for Error {
@@ -58,18 +61,23 @@ impl Coded for Error {
             Error::UrlRefused => "webhooks.url_refused",
             Error::EventsEmpty => "webhooks.events_empty",
             Error::EndpointDisabled => "webhooks.endpoint_disabled",
+            Error::AccountErased => "webhooks.account_erased",
         }
     }
 
     fn class(&self) -> Class {
         match self {
             Error::EndpointNotFound | Error::DeliveryNotFound => Class::NotFound,
-            Error::EndpointDisabled => Class::Conflict,
+            Error::EndpointDisabled | Error::AccountErased => Class::Conflict,
             Error::TooManyEndpoints { .. } | Error::UrlRefused | Error::EventsEmpty => Class::Unprocessable,
         }
     }
 
     fn current_state(&self) -> Option<Cow<'static, str>> {
-        (*self == Error::EndpointDisabled).then_some(Cow::Borrowed("disabled"))
+        match self {
+            Error::EndpointDisabled => Some(Cow::Borrowed("disabled")),
+            Error::AccountErased => Some(Cow::Borrowed("erased")),
+            _ => None,
+        }
     }
 }

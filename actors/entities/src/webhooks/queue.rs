@@ -241,6 +241,16 @@ impl DeliveryQueue {
             .map(|_| ())
     }
 
+    /// Forgets whatever an endpoint was or is to be told.
+    pub(super) async fn forget(&self, endpoint: WebhookEndpointId) -> Result<(), StoreError> {
+        // Part by part, so that no statement takes long however much there is: what is left after an attempt is left to the next.
+        const FORGET: &str = "DELETE FROM webhook_deliveries WHERE delivery_id IN ( \
+            SELECT delivery_id FROM webhook_deliveries WHERE endpoint_id = $1 LIMIT $2)";
+        let endpoint = uuid(endpoint.as_u128());
+        while self.database.execute(FORGET, &[&endpoint, &PRUNE_MAX]).await? > 0 {}
+        Ok(())
+    }
+
     /// Has a delivery of an endpoint made once more, with the same event id; `None` if there is no such delivery.
     ///
     /// # Errors
