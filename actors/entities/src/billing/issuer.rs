@@ -41,11 +41,23 @@ const DECISIONS: &str = "SELECT txid::text::bigint, entity, version, (extract(ep
 const MOVED: &str = "UPDATE billing_cursor SET txid = $1";
 const TAKE: &str = "INSERT INTO invoice_series AS s (series, last) VALUES ($1, $2) \
     ON CONFLICT (series) DO UPDATE SET last = s.last + excluded.last RETURNING last";
+
 /// Issues what is due, for as long as the node lives.
 #[derive(Clone)]
 pub(crate) struct Issuer {
     database: Database,
     settings: BillingSettings,
+}
+
+/// What a look for decisions came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looked {
+    /// Another node is at it.
+    PassedBy,
+    /// Everything that is due has its document.
+    Whole,
+    /// There may be more.
+    Full,
 }
 
 impl Issuer {
@@ -61,25 +73,33 @@ impl Issuer {
     async fn follow(self) {
         let mut ticks = tokio::time::interval(self.settings.every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Since when something waits for its document; kept while nothing can be issued, so that the gauge grows.
+        let mut waiting = None;
         loop {
             ticks.tick().await;
             // While there is more than one transaction takes, the next follows at once.
-            while match tokio::time::timeout(self.settings.timeout, self.issue()).await {
-                Ok(Ok(full)) => full,
+            while match tokio::time::timeout(self.settings.timeout, self.issue(&mut waiting)).await {
+                Ok(Ok(Looked::PassedBy)) => false,
+                Ok(Ok(looked)) => {
+                    behind(waiting.take());
+                    looked == Looked::Full
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "documents could not be issued");
+                    behind(Some(*waiting.get_or_insert_with(clock::now)));
                     false
                 }
                 Err(_) => {
                     tracing::warn!("documents could not be issued in time");
+                    behind(Some(*waiting.get_or_insert_with(clock::now)));
                     false
                 }
             } {}
         }
     }
 
-    /// Issues what follows from some decisions; whether there may be more.
-    async fn issue(&self) -> Result<bool, StoreError> {
+    /// Issues what follows from some decisions, and says since when the first of them waits.
+    async fn issue(&self, waiting: &mut Option<Timestamp>) -> Result<Looked, StoreError> {
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await?;
         let millis = self.settings.timeout.as_millis();
@@ -87,15 +107,13 @@ impl Issuer {
             .batch_execute(&format!("SET LOCAL statement_timeout = {millis}"))
             .await?;
         let Some(row) = transaction.query_opt(CURSOR, &[]).await? else {
-            return Ok(false);
+            return Ok(Looked::PassedBy);
         };
         let cursor: i64 = row.try_get(0)?;
         let horizon: i64 = transaction.query_one(HORIZON, &[]).await?.try_get(0)?;
-        let (due, reached) = self.due(&transaction, cursor, horizon).await?;
+        let (due, reached) = self.due(&transaction, cursor, horizon, waiting).await?;
         let full = reached < horizon;
         let now = clock::now();
-        let oldest = due.first().map_or(Duration::ZERO, |due| now.since(due.at));
-        BILLING_LAG_SECONDS.get().set(oldest.as_secs_f64());
         let drafts = self.drafted(&transaction, due).await?;
         self.write(&transaction, &drafts, now).await?;
         if reached > cursor {
@@ -107,7 +125,7 @@ impl Issuer {
                 .with([draft.document.kind.name()])
                 .increment();
         }
-        Ok(full)
+        Ok(if full { Looked::Full } else { Looked::Whole })
     }
 
     /// What has to be documented after the cursor, and how far it was looked.
@@ -116,12 +134,18 @@ impl Issuer {
         transaction: &Transaction<'_>,
         cursor: i64,
         horizon: i64,
+        waiting: &mut Option<Timestamp>,
     ) -> Result<(Vec<Due>, i64), StoreError> {
         let kind = Buyers::KIND.number;
         let (from, to) = (cursor.to_string(), horizon.to_string());
         let limit = i64::try_from(self.settings.batch_max).unwrap_or(i64::MAX);
         let rows = transaction.query(DECISIONS, &[&kind, &from, &to, &limit]).await?;
         let full = rows.len() >= self.settings.batch_max;
+        // Before anything is read out of them: what cannot be read is what has to be seen.
+        *waiting = match rows.first() {
+            Some(row) => Some(Timestamp::from_millis(row.try_get(3)?)),
+            None => None,
+        };
         let mut decisions = Vec::with_capacity(rows.len());
         let mut reached = horizon;
         for row in &rows {
@@ -240,4 +264,10 @@ impl Issuer {
             .await?;
         earned(transaction, drafts, calendar).await
     }
+}
+
+/// Says for how long something has waited.
+fn behind(since: Option<Timestamp>) {
+    let waited = since.map_or(Duration::ZERO, |since| clock::now().since(since));
+    BILLING_LAG_SECONDS.get().set(waited.as_secs_f64());
 }
