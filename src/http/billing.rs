@@ -16,7 +16,7 @@ use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor};
+use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request, malformed_cursor, shapes};
 
 /// A page loads nothing, whatever somebody has written into a title.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -130,7 +130,7 @@ enum Form {
     get, path = "/v1/orders/{id}/invoice", tag = "billing", params(("id" = String, Path, description = "the order")),
     responses(
         (status = 200, description = "the invoice", content(
-            (InvoiceBody = "application/json"), (String = "text/html"), (Vec<u8> = "application/pdf"))),
+            (InvoiceBody = "application/json"), (String = "text/html"), (shapes::Pdf = "application/pdf"))),
         (status = 404, body = ProblemBody, description = "`billing.invoice_not_found`"),
         (status = 503, body = ProblemBody, description = "`billing.font_unavailable`"),
     )
@@ -162,7 +162,7 @@ pub async fn order_invoice_html(api: &Api, request: Request) -> Result<Reply, Pr
 #[utoipa::path(
     get, path = "/v1/orders/{id}/invoice.pdf", tag = "billing", params(("id" = String, Path, description = "the order")),
     responses(
-        (status = 200, body = Vec<u8>, content_type = "application/pdf"),
+        (status = 200, body = shapes::Pdf, content_type = "application/pdf"),
         (status = 404, body = ProblemBody, description = "`billing.invoice_not_found`"),
         (status = 503, body = ProblemBody, description = "`billing.font_unavailable`"),
     )
@@ -210,7 +210,7 @@ pub async fn list_invoices(api: &Api, request: Request) -> Result<Reply, Problem
     params(("number" = String, Path, pattern = "^(INV|CRN)-[0-9]{4}-[0-9]{6,10}(\\.html|\\.pdf)?$", description = "the number, with a suffix `.html` or `.pdf` for that form")),
     responses(
         (status = 200, description = "the document", content(
-            (InvoiceBody = "application/json"), (String = "text/html"), (Vec<u8> = "application/pdf"))),
+            (InvoiceBody = "application/json"), (String = "text/html"), (shapes::Pdf = "application/pdf"))),
         (status = 404, body = ProblemBody, description = "`billing.invoice_not_found`"),
         (status = 503, body = ProblemBody, description = "`billing.font_unavailable`"),
     )

@@ -23,7 +23,9 @@ use utoipa::IntoParams;
 use self::answers::{CardsBody, CategoriesBody, CourseBody};
 pub use self::authoring::*;
 pub use self::lifecycle::*;
-use super::{Api, Caller, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor};
+use super::{
+    Api, Caller, Problem, ProblemBody, Reply, Request, checked_limit, invalid_query, malformed_cursor,
+};
 
 /// Longer searches are cut by nobody's hand: they are refused.
 const SEARCH_CHARS_MAX: usize = 200;
@@ -119,14 +121,6 @@ pub fn list_categories(api: &Api, _: &Request) -> Result<Reply, Problem> {
 
 impl CoursesQuery {
     fn parse(self) -> Result<ListQuery, Problem> {
-        let refused = |name: &str, rule: &str| {
-            Problem::new(
-                Class::Malformed,
-                "http.invalid_query",
-                "The query cannot be understood.",
-            )
-            .parameter(name, rule)
-        };
         let text = self
             .q
             .map(|text| text.trim().to_owned())
@@ -135,24 +129,24 @@ impl CoursesQuery {
             .as_ref()
             .is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX)
         {
-            return Err(refused("q", "up to 200 characters"));
+            return Err(invalid_query("q", "up to 200 characters"));
         }
         let free = match self.price.as_deref() {
             None => None,
             Some("free") => Some(true),
             Some("paid") => Some(false),
-            Some(_) => return Err(refused("price", "free or paid")),
+            Some(_) => return Err(invalid_query("price", "free or paid")),
         };
         let level = match self.level.as_deref() {
             None | Some("all" | "beginner" | "intermediate" | "advanced") => self.level,
-            Some(_) => return Err(refused("level", "all, beginner, intermediate or advanced")),
+            Some(_) => return Err(invalid_query("level", "all, beginner, intermediate or advanced")),
         };
         let sort = match self.sort.as_deref() {
             None => None,
             Some("relevance") if text.is_some() => None,
             Some(name) => {
                 let rule = "newest, popular, price, -price or title; relevance with q";
-                Some(Sort::from_name(name).ok_or_else(|| refused("sort", rule))?)
+                Some(Sort::from_name(name).ok_or_else(|| invalid_query("sort", rule))?)
             }
         };
         let after = self

@@ -11,7 +11,7 @@ use lyceum_runtime::AskError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, Problem, ProblemBody, Reply, Request, checked_limit};
+use super::{Api, Problem, ProblemBody, Reply, Request, checked_limit, invalid_query};
 
 /// The longest id of an event, bytes: a UUID with a prefix fits.
 const EVENT_ID_BYTES_MAX: usize = 64;
@@ -369,12 +369,7 @@ fn check_surface(surface: Option<&str>) -> Result<(), Problem> {
     if !surface.is_empty() && surface.len() <= SURFACE_BYTES_MAX && surface.bytes().all(letters) {
         return Ok(());
     }
-    let problem = Problem::new(
-        Class::Malformed,
-        "http.invalid_query",
-        "The query cannot be understood.",
-    );
-    Err(problem.parameter("surface", "1 to 32 letters, digits, `_` and `-`"))
+    Err(invalid_query("surface", "1 to 32 letters, digits, `_` and `-`"))
 }
 
 fn unexpected() -> Problem {

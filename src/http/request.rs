@@ -19,6 +19,7 @@ use super::body::{self, Body};
 use super::guard::{Caller, Identity};
 use super::idempotency::{self, IdempotencyKey};
 use super::limits::Limits;
+use super::page::invalid_query;
 use super::problem::Problem;
 use super::reply::version_tag;
 
@@ -145,15 +146,7 @@ impl Request {
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_urlencoded::from_str(self.head.uri.query().unwrap_or_default()).map_err(|error| {
             let detail = error.to_string();
-            let problem = Problem::new(
-                Class::Malformed,
-                "http.invalid_query",
-                "The query cannot be understood.",
-            );
-            match body::field_named_in(&detail) {
-                Some(name) => problem.parameter(name.to_owned(), detail),
-                None => problem.parameter("query", detail),
-            }
+            invalid_query(body::field_named_in(&detail).unwrap_or("query"), &detail)
         })
     }
 

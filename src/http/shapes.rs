@@ -41,3 +41,85 @@ pub(super) struct Money {
     #[schema(pattern = "^(CNY|USD|EUR)$")]
     currency: String,
 }
+
+/// A file to print.
+#[derive(Deserialize, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes bytes")]
+pub(super) struct Pdf(String);
+
+/// One thing of a cart: a course or a bundle.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "describes what is read as one struct, for the sake of better refusals"
+)]
+pub(super) enum CartItem {
+    Course(CartCourse),
+    Bundle(CartBundle),
+}
+
+/// A course.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a part of the description above")]
+pub(super) struct CartCourse {
+    #[schema(example = "crs_01h455vb4pex5vsknk084sn02q")]
+    course_id: String,
+}
+
+/// A bundle: those of its courses that the buyer does not own, each at its part of the bundle's price.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a part of the description above")]
+pub(super) struct CartBundle {
+    bundle_id: String,
+}
+
+/// One thing of an order: a course or a bundle.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "describes what is read as one struct, for the sake of better refusals"
+)]
+pub(super) enum OrderItem {
+    Course(OrderCourse),
+    Bundle(CartBundle),
+}
+
+/// A course.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "a part of the description above")]
+pub(super) struct OrderCourse {
+    #[schema(example = "crs_01h455vb4pex5vsknk084sn02q")]
+    course_id: String,
+    /// The flash sale of this course that it is bought in, at the price of the sale.
+    sale_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use lyceum_domain::webhooks::EventType;
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    #[test]
+    fn the_types_of_events_are_described_as_the_domain_names_them() {
+        let schema = serde_json::to_value(WebhookEventType::schema()).unwrap();
+
+        let described: BTreeSet<_> = schema["enum"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        let named: BTreeSet<_> = EventType::ALL.map(|(_, name)| name.to_owned()).into();
+        assert_eq!(described, named);
+    }
+}

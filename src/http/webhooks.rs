@@ -18,12 +18,13 @@ use super::{Api, Page, PageQuery, Problem, ProblemBody, Reply, Request};
 /// `POST /v1/me/webhook-endpoints`: has an address told of what happens to the caller.
 ///
 /// # Errors
-/// 422 `webhooks.url_refused`, `webhooks.events_empty`, `webhooks.too_many_endpoints`.
+/// 409 `webhooks.account_erased`; 422 `webhooks.url_refused`, `webhooks.events_empty`, `webhooks.too_many_endpoints`.
 #[utoipa::path(
     post, path = "/v1/me/webhook-endpoints", tag = "webhooks", request_body = NewEndpointBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names the endpoint; repeating it makes no other")),
     responses(
         (status = 201, body = EndpointWithSecretBody, headers(("Location" = String, description = "the endpoint"))),
+        (status = 409, body = ProblemBody, description = "`webhooks.account_erased`"),
         (status = 422, body = ProblemBody, description = "`webhooks.url_refused`, `webhooks.events_empty`, \
             `webhooks.too_many_endpoints`"),
     )

@@ -21,6 +21,7 @@ const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 /// Carries out the messages of all domains.
 pub(crate) struct Flows {
     pub(crate) sessions: Region<Sessions>,
+    pub(crate) subscribers: Region<Subscribers>,
     pub(crate) courses: Region<Courses>,
     pub(crate) commerce: CommercePorts,
 }
@@ -29,10 +30,10 @@ impl Deliver for Flows {
     fn deliver(&self, delivery: Delivery) -> BoxFuture<'static, Result<(), DeliveryError>> {
         match delivery.sender.kind {
             kind if kind == Accounts::KIND.number => {
-                let sessions = self.sessions.clone();
+                let (sessions, subscribers) = (self.sessions.clone(), self.subscribers.clone());
                 Box::pin(async move {
                     let message: AccountsFlow = read(&delivery)?;
-                    message.handle(&sessions).await.map_err(undelivered)
+                    message.carry_out(&sessions, &subscribers).await
                 })
             }
             kind if kind == Courses::KIND.number => {

@@ -15,6 +15,7 @@ mod meters;
 pub mod operators;
 mod platform;
 pub mod recommend;
+mod redaction;
 #[cfg(test)]
 mod refusals_test;
 mod signals;

@@ -361,6 +361,7 @@ impl Platform {
         });
         let flows = Flows {
             sessions: sessions.clone(),
+            subscribers: subscribers.clone(),
             courses: courses.clone(),
             commerce: ports,
         };

@@ -41,5 +41,6 @@ fn refusals_of_every_domain_cross_without_loss() {
     });
     crosses(&webhooks::Error::TooManyEndpoints { max: 7 });
     crosses(&webhooks::Error::EndpointDisabled);
+    crosses(&webhooks::Error::AccountErased);
     crosses(&recommend::Error::ValueOutOfRange { position: 7 });
 }

@@ -21,29 +21,19 @@ const TOKEN_BYTES_MAX: usize = 256;
 const REQUIRES_ACTION: &str = "requires_action";
 
 /// One thing of a cart: a course or a bundle.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct ItemBody {
-    /// A course.
-    #[schema(value_type = Option<String>, example = "crs_01h455vb4pex5vsknk084sn02q")]
     pub(super) course_id: Option<CourseId>,
-    /// A bundle: those of its courses that the buyer does not own, each at its part of the bundle's price.
-    #[schema(value_type = Option<String>)]
     pub(super) bundle_id: Option<BundleId>,
 }
 
-/// One thing of an order: a course or a bundle.
-#[derive(Debug, Deserialize, ToSchema)]
+/// One thing of an order: a course, in a sale or not, or a bundle.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OrderItemBody {
-    /// A course.
-    #[schema(value_type = Option<String>, example = "crs_01h455vb4pex5vsknk084sn02q")]
     pub(super) course_id: Option<CourseId>,
-    /// A bundle: those of its courses that the buyer does not own, each at its part of the bundle's price.
-    #[schema(value_type = Option<String>)]
     pub(super) bundle_id: Option<BundleId>,
-    /// The flash sale of this course that it is bought in, at the price of the sale.
-    #[schema(value_type = Option<String>)]
     pub(super) sale_id: Option<SaleId>,
 }
 
@@ -51,8 +41,8 @@ pub(in crate::http) struct OrderItemBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct QuoteRequest {
-    /// From 1 to 20 different courses.
-    #[schema(min_items = 1, max_items = 20)]
+    /// From 1 to 20 different courses and bundles.
+    #[schema(value_type = Vec<shapes::CartItem>, min_items = 1, max_items = 20)]
     pub(super) items: Vec<ItemBody>,
     /// A coupon.
     #[schema(max_length = 32, example = "SPRING-2026")]
@@ -67,8 +57,8 @@ pub(in crate::http) struct QuoteRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OrderRequest {
-    /// From 1 to 20 different courses.
-    #[schema(min_items = 1, max_items = 20)]
+    /// From 1 to 20 different courses and bundles.
+    #[schema(value_type = Vec<shapes::OrderItem>, min_items = 1, max_items = 20)]
     pub(super) items: Vec<OrderItemBody>,
     /// A coupon.
     #[schema(max_length = 32, example = "SPRING-2026")]

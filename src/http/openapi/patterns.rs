@@ -10,7 +10,7 @@ use lyceum_domain::ids::{
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::schema::{
-    AdditionalProperties, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type,
+    AdditionalProperties, Array, ArrayItems, KnownFormat, Object, Schema, SchemaFormat, SchemaType, Type,
 };
 use utoipa::openapi::{OpenApi, RefOr};
 
@@ -117,8 +117,10 @@ fn describe_schema(schema: &mut RefOr<Schema>) {
     match schema {
         Schema::Object(object) => {
             for (name, property) in &mut object.properties {
-                if let RefOr::T(Schema::Object(field)) = property {
-                    describe_field(name, field);
+                match property {
+                    RefOr::T(Schema::Object(field)) => describe_field(name, field),
+                    RefOr::T(Schema::Array(list)) => describe_items(name, list),
+                    _ => {}
                 }
                 describe_schema(property);
             }
@@ -138,6 +140,16 @@ fn describe_field(name: &str, field: &mut Object) {
         field.pattern = Some(TIME.to_owned());
     } else if is_text(field) && field.pattern.is_none() {
         field.pattern = named(name);
+    }
+}
+
+/// A list of ids is named after what one of them would be: `course_ids`.
+fn describe_items(name: &str, list: &mut Array) {
+    if let Some(one) = name.strip_suffix('s')
+        && let ArrayItems::RefOrSchema(items) = &mut list.items
+        && let RefOr::T(Schema::Object(item)) = items.as_mut()
+    {
+        describe_field(one, item);
     }
 }
 
@@ -212,6 +224,17 @@ mod tests {
 
         for variant in variants.unwrap() {
             assert_eq!(variant["additionalProperties"], false, "{variant}");
+        }
+    }
+
+    #[test]
+    fn each_of_a_list_of_ids_has_the_pattern_of_one() {
+        let document: serde_json::Value =
+            serde_json::from_slice(&crate::http::openapi::ready_made().0).unwrap();
+
+        for body in ["BundleRequest", "BundleBody", "RedemptionBody"] {
+            let list = &document["components"]["schemas"][body]["properties"]["course_ids"];
+            assert_eq!(list["items"]["pattern"], id("crs"), "{body}");
         }
     }
 

@@ -50,6 +50,9 @@ pub enum Error {
     /// So many deliveries wait for the endpoint that none is made once more.
     #[error("as many deliveries wait for the endpoint as may")]
     BacklogFull,
+    /// The account was erased: it gets no endpoint any more.
+    #[error("the account was erased")]
+    AccountErased,
 }
 
 impl Coded for Error {
@@ -62,18 +65,23 @@ impl Coded for Error {
             Error::EventsEmpty => "webhooks.events_empty",
             Error::EndpointDisabled => "webhooks.endpoint_disabled",
             Error::BacklogFull => "webhooks.backlog_full",
+            Error::AccountErased => "webhooks.account_erased",
         }
     }
 
     fn class(&self) -> Class {
         match self {
             Error::EndpointNotFound | Error::DeliveryNotFound => Class::NotFound,
-            Error::EndpointDisabled | Error::BacklogFull => Class::Conflict,
+            Error::EndpointDisabled | Error::BacklogFull | Error::AccountErased => Class::Conflict,
             Error::TooManyEndpoints { .. } | Error::UrlRefused | Error::EventsEmpty => Class::Unprocessable,
         }
     }
 
     fn current_state(&self) -> Option<Cow<'static, str>> {
-        (*self == Error::EndpointDisabled).then_some(Cow::Borrowed("disabled"))
+        match self {
+            Error::EndpointDisabled => Some(Cow::Borrowed("disabled")),
+            Error::AccountErased => Some(Cow::Borrowed("erased")),
+            _ => None,
+        }
     }
 }

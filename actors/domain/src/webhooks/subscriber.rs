@@ -4,6 +4,8 @@
 //! only its owner enables it again. Its secret has a version and no value here: values are derived from it outside, so
 //! that neither events nor answers hold any.
 //!
+//! Whoever's account is erased has no endpoint any more, and gets no other.
+//!
 //! Invariants: an endpoint hears of at least one type of event; nobody has more endpoints than the command that made
 //! the last one allowed; at any time at most two versions of a secret are good.
 
@@ -20,6 +22,9 @@ use crate::ids::WebhookEndpointId;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriber {
     endpoints: BTreeMap<WebhookEndpointId, Endpoint>,
+    /// The account was erased; left out while it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    erased: bool,
 }
 
 /// Where somebody wants to hear of events.
@@ -127,6 +132,8 @@ pub enum Command {
         /// Which.
         endpoint_id: WebhookEndpointId,
     },
+    /// Forget every endpoint for good, because the account was erased.
+    Erase,
 }
 
 /// What happened to the endpoints of a user. Stored for good, so names and fields are never changed, only added.
@@ -177,17 +184,22 @@ pub enum Event {
         /// Which.
         endpoint_id: WebhookEndpointId,
     },
+    /// The account was erased; what was said before is redacted.
+    Erased,
+    /// What stood here named addresses of a person who was erased.
+    Redacted,
 }
 
 impl Event {
-    /// The endpoint it happened to.
-    pub fn endpoint_id(&self) -> WebhookEndpointId {
+    /// The endpoint it happened to, if it happened to one.
+    pub fn endpoint_id(&self) -> Option<WebhookEndpointId> {
         match self {
             Event::EndpointCreated { endpoint_id, .. }
             | Event::EndpointChanged { endpoint_id, .. }
             | Event::SecretRotated { endpoint_id, .. }
             | Event::EndpointDisabled { endpoint_id, .. }
-            | Event::EndpointDeleted { endpoint_id } => *endpoint_id,
+            | Event::EndpointDeleted { endpoint_id } => Some(*endpoint_id),
+            Event::Erased | Event::Redacted => None,
         }
     }
 }
@@ -205,6 +217,10 @@ impl Aggregate for Subscriber {
                 events,
                 endpoints_max,
             } => {
+                // A request that was let in just before the erasure may come after it.
+                if self.erased {
+                    return Err(Error::AccountErased);
+                }
                 if self.endpoints.contains_key(&endpoint_id) {
                     return Ok(vec![]);
                 }
@@ -249,6 +265,12 @@ impl Aggregate for Subscriber {
             Command::Delete { endpoint_id } => {
                 self.endpoint(endpoint_id)?;
                 Ok(vec![Event::EndpointDeleted { endpoint_id }])
+            }
+            Command::Erase if self.erased => Ok(vec![]),
+            Command::Erase => {
+                let deleted = |id: &WebhookEndpointId| Event::EndpointDeleted { endpoint_id: *id };
+                let deletions = self.endpoints.keys().map(deleted);
+                Ok(deletions.chain([Event::Erased]).collect())
             }
         }
     }
@@ -305,6 +327,8 @@ impl Aggregate for Subscriber {
             Event::EndpointDeleted { endpoint_id } => {
                 self.endpoints.remove(endpoint_id);
             }
+            Event::Erased => self.erased = true,
+            Event::Redacted => {}
         }
     }
 }

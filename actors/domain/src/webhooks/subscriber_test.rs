@@ -177,6 +177,26 @@ fn nothing_can_be_done_to_an_endpoint_that_is_not_there() {
 }
 
 #[test]
+fn an_erased_account_has_no_endpoint_and_gets_none() {
+    let mut subscriber = one();
+    act(&mut subscriber, 11, create(OTHER)).unwrap();
+
+    assert_eq!(act(&mut subscriber, 20, Command::Erase), Ok(3));
+
+    assert_eq!(subscriber.endpoints().count(), 0);
+    assert_eq!(act(&mut subscriber, 21, Command::Erase), Ok(0), "once");
+    assert_eq!(act(&mut subscriber, 21, create(ID)), Err(Error::AccountErased));
+    // What was said before is redacted, and read again nevertheless.
+    let mut reloaded = Subscriber::default();
+    reloaded.apply(&Event::Redacted);
+    reloaded.apply(&Event::EndpointDeleted { endpoint_id: ID });
+    reloaded.apply(&Event::Erased);
+    assert_eq!(reloaded, subscriber);
+    let state = serde_json::to_string(&subscriber).unwrap();
+    assert_eq!(serde_json::from_str::<Subscriber>(&state).unwrap(), subscriber);
+}
+
+#[test]
 fn events_are_read_back_as_they_were_written() {
     let mut subscriber = one();
     let command = change(Some(false));

@@ -6,6 +6,7 @@
 //! because the message is delivered again. What the logins' own memory loses in a crash after it, the account has on
 //! record: see [`Identity::refresh`].
 
+mod flow;
 mod identity;
 mod keys;
 mod passwords;
@@ -18,24 +19,23 @@ use std::time::Duration;
 
 use lyceum_domain::accounts::{
     Account, Device, Email, EndReason, Error, Event, Interests, Login, Member, PasswordHash, Policy, Profile,
-    Roles, SessionCommand, SessionEvent, SessionState, Standing, TokenHash, Username,
+    Roles, SessionEvent, SessionState, Standing, TokenHash, Username,
 };
 use lyceum_domain::ids::{SessionId, UserId};
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{AskError, Context, Durability, Effects, Entity, Kind, Region};
+use lyceum_runtime::{Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::meters::REFRESH_REUSE_TOTAL;
+use crate::redaction::redact;
 
+pub use flow::AccountsFlow;
 pub use identity::{Admitted, Identity, Registration};
 pub use keys::{KeySet, KeySettings, Keys, SigningKey};
 pub use passwords::{HashCost, Password, Passwords};
 pub use revoked::Revoked;
 pub use rows::AccountQueries;
 pub use tokens::{RefreshToken, TokenSecret};
-
-/// How long the delivery of one message may take before it counts as failed and is tried again.
-const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 
 /// Hears which interests a user has chosen, after the commit; it must be quick and may be lost with the process.
 pub type InterestsChosen = Arc<dyn Fn(UserId, &Interests) + Send + Sync>;
@@ -144,51 +144,6 @@ pub struct LoginView {
     pub expires_at: Timestamp,
 }
 
-/// What the accounts domain sends through the outbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "flow", rename_all = "snake_case")]
-pub enum AccountsFlow {
-    /// Ends the logins of a user.
-    EndSessions {
-        /// Whose.
-        user: UserId,
-        /// Why.
-        reason: EndReason,
-        /// The login that stays.
-        except: Option<SessionId>,
-        /// When this was decided; logins that began later stay.
-        until: Timestamp,
-    },
-}
-
-impl AccountsFlow {
-    /// Carries the message out. Delivered again, it finds nothing left to end.
-    ///
-    /// # Errors
-    /// The sessions cannot be reached now; try again later.
-    pub async fn handle(self, sessions: &Region<Sessions>) -> Result<(), AskError<Error>> {
-        match self {
-            AccountsFlow::EndSessions {
-                user,
-                reason,
-                except,
-                until,
-            } => {
-                let command = SessionCommand::LogOutAll {
-                    reason,
-                    except,
-                    until,
-                };
-                let context = Context::within(DELIVERY_BUDGET);
-                sessions
-                    .ask(user, command, SessionQuestion::Active, &context)
-                    .await?;
-                Ok(())
-            }
-        }
-    }
-}
-
 impl Sessions {
     /// Binds logins; those that end are put into `revoked`. Every other end is on record in the account before it is
     /// here; that one made room for another is decided here, and `displaced` puts it on record.
@@ -248,7 +203,8 @@ impl Entity for Accounts {
             let (reason, except) = match event {
                 Event::Suspended { .. } => (EndReason::AccountClosed, None),
                 Event::Erased { .. } => {
-                    rows::redact(key, effects);
+                    redact(key, Self::KIND, effects);
+                    effects.message(now, &AccountsFlow::EraseSubscriber { user: key });
                     (EndReason::AccountClosed, None)
                 }
                 Event::PasswordChanged { keep_session, .. } => (EndReason::PasswordChanged, *keep_session),
@@ -474,6 +430,12 @@ mod tests {
         let written = format!("{:?}", effects.rows().collect::<Vec<_>>());
         assert!(!written.to_lowercase().contains("ada"), "{written}");
         assert!(written.contains("redact"), "{written}");
+        let user = UserId::from_u128(7);
+        let sent: Vec<AccountsFlow> = effects
+            .messages()
+            .map(|(_, payload)| serde_json::from_str(payload).expect("our own message"))
+            .collect();
+        assert!(sent.contains(&AccountsFlow::EraseSubscriber { user }), "{sent:?}");
     }
 
     #[test]

@@ -5,9 +5,7 @@
 use lyceum_domain::accounts::{Account, Standing, Username};
 use lyceum_domain::ids::UserId;
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Column, Database, Effects, Entity, StoreError, Table, Value, row};
-
-use super::Accounts;
+use lyceum_runtime::{Column, Database, Effects, StoreError, Table, Value, row};
 
 /// One row for each account. The constraints `accounts_username_unique` and `accounts_email_unique` refuse the
 /// second of two registrations under one name.
@@ -35,16 +33,6 @@ static ACCOUNTS: Table = Table {
         Column::Time,
         Column::Time,
     ],
-    key: 1,
-};
-
-/// Removes what earlier events and recorded answers of an erased account say about the person.
-///
-/// Versions stay gapless: each earlier turn keeps its row and holds one `redacted` event.
-static REDACTIONS: Table = Table {
-    name: "redactions",
-    statement: "SELECT redact_entity(k::smallint, u) FROM unnest($1::uuid[], $2::bigint[]) AS t(u, k)",
-    columns: &[Column::Uuid, Column::Int],
     key: 1,
 };
 
@@ -93,11 +81,6 @@ pub(super) fn write(user: UserId, account: &Account, now: Timestamp, effects: &m
             now
         ],
     );
-}
-
-/// Redacts what the journal holds of an account.
-pub(super) fn redact(user: UserId, effects: &mut Effects) {
-    effects.row(&REDACTIONS, row![user, i64::from(Accounts::KIND.number)]);
 }
 
 /// Finds accounts by what one entity does not know.

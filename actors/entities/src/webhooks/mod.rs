@@ -4,7 +4,8 @@
 //! a buyer's commit ─ announce ─ does anybody hear of it? (listeners) ─ CommerceFlow::Announce, in that commit
 //!                      outbox ─→ queue: one delivery for each endpoint that hears of this type
 //!                               courier: claims what is due, dials, signs, sends, and settles what came of it
-//! POST …/webhook-endpoints ─→ Subscribers ─ row of the endpoint ─ WebhookFlow::Abandon once it hears no more
+//! POST …/webhook-endpoints ─→ Subscribers ─ row of the endpoint ─ WebhookFlow::Abandon once it hears no more,
+//!                                              Forget once its owner is erased
 //! ```
 //!
 //! The outbox carries what was announced, once; the deliveries are a queue of their own, so that a receiver that is away
@@ -17,6 +18,7 @@ use lyceum_runtime::{DeliveryError, Durability, Effects, Entity, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::meters::WEBHOOK_ENDPOINTS_DISABLED_TOTAL;
+use crate::redaction::redact;
 
 pub(crate) mod announce;
 mod courier;
@@ -93,6 +95,11 @@ pub enum WebhookFlow {
         /// Which.
         endpoint: WebhookEndpointId,
     },
+    /// An endpoint went with its erased owner: nothing is kept of what it was told.
+    Forget {
+        /// Which.
+        endpoint: WebhookEndpointId,
+    },
 }
 
 impl WebhookFlow {
@@ -101,12 +108,11 @@ impl WebhookFlow {
     /// # Errors
     /// The store is away.
     pub(crate) async fn carry_out(self, queue: &DeliveryQueue) -> Result<(), DeliveryError> {
-        match self {
-            WebhookFlow::Abandon { endpoint } => queue
-                .abandon(endpoint)
-                .await
-                .map_err(|_| DeliveryError::Unavailable),
-        }
+        let done = match self {
+            WebhookFlow::Abandon { endpoint } => queue.abandon(endpoint).await,
+            WebhookFlow::Forget { endpoint } => queue.forget(endpoint).await,
+        };
+        done.map_err(|_| DeliveryError::Unavailable)
     }
 }
 
@@ -149,17 +155,29 @@ impl Entity for Subscribers {
         now: Timestamp,
         effects: &mut Effects,
     ) {
+        if events.contains(&Event::Erased) {
+            redact(key, Self::KIND, effects);
+        }
         for event in events {
             if let Event::EndpointDisabled { reason, .. } = event {
                 let reason = reason.name();
                 effects.after_commit(move || WEBHOOK_ENDPOINTS_DISABLED_TOTAL.with([reason]).increment());
             }
-            let endpoint_id = event.endpoint_id();
+            let Some(endpoint_id) = event.endpoint_id() else {
+                continue;
+            };
             let endpoint = state.endpoint(endpoint_id).ok();
             rows::collect(key, endpoint_id, endpoint, now, effects);
             if endpoint.is_some_and(Endpoint::is_enabled) {
                 let listeners = self.listeners.clone();
                 effects.after_commit(move || listeners.add(key));
+            } else if erased {
+                effects.message(
+                    now,
+                    &WebhookFlow::Forget {
+                        endpoint: endpoint_id,
+                    },
+                );
             } else {
                 effects.message(
                     now,
@@ -169,5 +187,46 @@ impl Entity for Subscribers {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lyceum_domain::webhooks::{Command, EventType};
+    use lyceum_kernel::Aggregate;
+
+    use super::*;
+
+    #[test]
+    fn erasure_leaves_no_address_in_rows_journal_and_log() {
+        let user = UserId::from_u128(7);
+        let endpoint_id = WebhookEndpointId::from_u128(1);
+        let subscribers = Subscribers::new(Listeners::default(), 64);
+        let mut subscriber = Subscriber::default();
+        let mut decide = |command| {
+            let events = subscriber.decide(command, Timestamp::EPOCH).expect("allowed");
+            events.iter().for_each(|event| subscriber.apply(event));
+            let mut effects = Effects::default();
+            subscribers.effects(user, &subscriber, &events, Timestamp::EPOCH, &mut effects);
+            effects
+        };
+        decide(Command::Create {
+            endpoint_id,
+            url: "https://ada.example/hook".into(),
+            events: [EventType::OrderFulfilled].into(),
+            endpoints_max: 1,
+        });
+
+        let effects = decide(Command::Erase);
+
+        let written = format!("{:?}", effects.rows().collect::<Vec<_>>());
+        assert!(!written.contains("ada.example"), "{written}");
+        assert!(written.contains("redact"), "{written}");
+        let sent: Vec<WebhookFlow> = effects
+            .messages()
+            .map(|(_, payload)| serde_json::from_str(payload).expect("our own message"))
+            .collect();
+        let endpoint = endpoint_id;
+        assert_eq!(sent, [WebhookFlow::Forget { endpoint }]);
     }
 }

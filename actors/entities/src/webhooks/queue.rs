@@ -344,6 +344,16 @@ impl DeliveryQueue {
         Ok(())
     }
 
+    /// Forgets whatever an endpoint was or is to be told.
+    pub(super) async fn forget(&self, endpoint: WebhookEndpointId) -> Result<(), StoreError> {
+        // Part by part, so that no statement takes long however much there is: what is left after an attempt is left to the next.
+        const FORGET: &str = "DELETE FROM webhook_deliveries WHERE delivery_id IN ( \
+            SELECT delivery_id FROM webhook_deliveries WHERE endpoint_id = $1 LIMIT $2)";
+        let endpoint = uuid(endpoint.as_u128());
+        while self.database.execute(FORGET, &[&endpoint, &PRUNE_MAX]).await? > 0 {}
+        Ok(())
+    }
+
     /// Has a delivery of an endpoint made once more, with the same event id. One that has come to its end begins anew, as long as
     /// there is room; one that waits is only tried sooner, and given up when it would have been.
     ///

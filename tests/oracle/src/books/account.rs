@@ -26,6 +26,12 @@ pub(super) struct Account {
     person: Option<Person>,
 }
 
+impl Account {
+    pub(super) fn is_erased(&self) -> bool {
+        self.state == "erased"
+    }
+}
+
 #[derive(Debug)]
 struct Person {
     username: String,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::account::Account;
 use super::{Books, id, texts_of};
 
 /// What the table of endpoints says about each.
@@ -22,8 +23,30 @@ pub(crate) struct Endpoint {
     secret: i64,
 }
 
+impl Endpoint {
+    fn deleted(user: Uuid) -> Self {
+        Endpoint {
+            user,
+            url: String::new(),
+            events: vec![],
+            state: "deleted",
+            reason: None,
+            secret: 1,
+        }
+    }
+}
+
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
+    let erased = books.accounts.get(&user).is_some_and(Account::is_erased);
+    if matches!(event_type, "redacted" | "erased") {
+        return erased.then_some(());
+    }
     let endpoint_id = id("whe", &event["endpoint_id"])?;
+    // What created it is redacted.
+    if event_type == "endpoint_deleted" && erased {
+        books.endpoints.insert(endpoint_id, Endpoint::deleted(user));
+        return Some(());
+    }
     if event_type == "endpoint_created" {
         let endpoint = Endpoint {
             user,
@@ -58,14 +81,7 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             endpoint.reason = Some(event["reason"].as_str()?.to_owned());
         }
         "endpoint_deleted" => {
-            *endpoint = Endpoint {
-                user,
-                url: String::new(),
-                events: vec![],
-                state: "deleted",
-                reason: None,
-                secret: 1,
-            };
+            *endpoint = Endpoint::deleted(user);
         }
         _ => return None,
     }
