@@ -155,7 +155,8 @@ impl Entity for Subscribers {
         now: Timestamp,
         effects: &mut Effects,
     ) {
-        if events.contains(&Event::Erased) {
+        let erased = events.contains(&Event::Erased);
+        if erased {
             redact(key, Self::KIND, effects);
         }
         for event in events {
