@@ -174,6 +174,27 @@ fn rules_dashboards_and_runbooks_ask_only_for_metrics_that_there_are() {
     );
 }
 
+#[test]
+fn every_metric_is_drawn_somewhere() {
+    let drawn: BTreeSet<String> = dashboards()
+        .iter()
+        .flat_map(|(_, dashboard)| panels(dashboard))
+        .flat_map(queries)
+        .flat_map(metrics_of)
+        .collect();
+
+    let missing: Vec<&str> = lyceum::telemetry::areas()
+        .flat_map(|area| area.families)
+        .map(|family| family.about().name)
+        .filter(|name| {
+            ["", "_bucket", "_sum", "_count"]
+                .iter()
+                .all(|suffix| !drawn.contains(&format!("{name}{suffix}")))
+        })
+        .collect();
+    assert!(missing.is_empty(), "on no panel: {}", missing.join(", "));
+}
+
 /// The expressions of a file of rules, in one line each.
 fn expressions(text: &str) -> Vec<String> {
     let mut found = Vec::new();

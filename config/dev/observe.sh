@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make test-dashboards` and `make alert-drill`: a site of its own with a Prometheus of its own beside it.
 #
-#   observe.sh dashboards   some traffic, then every query of every panel must have an answer; drawn in .data/observe/
+#   observe.sh dashboards   some traffic while a second node joins and is lost, then every query of every panel must have an
+#                           answer; drawn in .data/observe/
 #   observe.sh drill        Postgres is away for a twentieth of the time, until PurchaseAvailabilityBurn has fired
 #
 # Flow: install → empty stores of the instance `faults` → release build → migrations, demo, sandbox, server, Prometheus →
@@ -76,13 +77,31 @@ api=http://127.0.0.1:$api_port operations=http://127.0.0.1:$operations_port prom
 "$bin/lyceum" migrate >"$out/migrate.log" || exit 1
 "$bin/lyceum" demo >"$out/demo.log" || exit 1
 start sandbox "$bin/lyceum-sandbox" --listen "127.0.0.1:$sandbox_port" --file "$out/sandbox.jsonl" --secret sandbox-demo-secret-not-safe
-start server "$bin/lyceum" serve --set "http.listen=127.0.0.1:$api_port" --set "http.operations_listen=127.0.0.1:$operations_port" \
-  --set "providers.sandbox.url=http://127.0.0.1:$sandbox_port" --set "providers.sandbox.callback_url=$api/callbacks/sandbox"
+
+# Starts a node by its name, the ports of its listeners, and what else it is told; sets `node_pid`.
+node() {
+  local name=$1 port=$2 operations_port=$3
+  shift 3
+  # Few wrong codes, so that somebody is refused for guessing.
+  start "$name" "$bin/lyceum" serve --set "http.listen=127.0.0.1:$port" --set "http.operations_listen=127.0.0.1:$operations_port" \
+    --set "providers.sandbox.url=http://127.0.0.1:$sandbox_port" --set "providers.sandbox.callback_url=$api/callbacks/sandbox" \
+    --set http.rate.guess.requests=10 "$@"
+  node_pid=${pids[-1]}
+}
+
+# One of a cluster for the panels; alone for the drill, which is about the store.
+member=()
+if [ "$command" = dashboards ]; then
+  second_port=$(free_port $((api_port + 1))) second_operations_port=$(free_port $((operations_port + 1)))
+  link_port=$(free_port 8580) second_link_port=$(free_port $((link_port + 1)))
+  member=(--node n1 --link "127.0.0.1:$link_port" --join-from-database)
+fi
+node n1 "$api_port" "$operations_port" "${member[@]}"
 answers "$operations/readyz"
 
 # Its own list of nodes beside the deployed configuration and rules.
 cp -r config/observability/prometheus.yml config/observability/rules "$out/"
-printf -- '- targets: ["127.0.0.1:%s"]\n' "$operations_port" >"$out/targets.yml"
+printf -- '- targets: ["127.0.0.1:%s"%s]\n' "$operations_port" "${second_operations_port:+, \"127.0.0.1:$second_operations_port\"}" >"$out/targets.yml"
 start prometheus "$tools/prometheus" --config.file="$out/prometheus.yml" --storage.tsdb.path="$out/samples" \
   --web.listen-address="127.0.0.1:$prometheus_port" --log.level=warn
 answers "$prometheus/-/ready"
@@ -90,9 +109,18 @@ answers "$prometheus/-/ready"
 busy() { start traffic python3 "$scripts/traffic.py" --api "$api" --rate "$rate" --seconds "$1"; }
 
 dashboards() {
+  local traffic
   busy 100
-  say "a hundred seconds of traffic"
-  wait "${pids[-1]}" || fail "the traffic failed; see $out/traffic.log."
+  traffic=${pids[-1]}
+  say "a hundred seconds of traffic; a second node joins, and is lost after a while"
+  # Shards are handed over within a second: what is counted before the first scrapes has no rate.
+  sleep 15
+  node n2 "$second_port" "$second_operations_port" --node n2 --link "127.0.0.1:$second_link_port" --join-from-database
+  answers "http://127.0.0.1:$second_operations_port/readyz"
+  sleep 45
+  kill -9 "$node_pid"
+  wait "$node_pid" 2>/dev/null || true
+  wait "$traffic" || fail "the traffic failed; see $out/traffic.log."
   python3 "$scripts/panels.py" --prometheus "$prometheus" --out "$out" --seconds 100
 }
 
