@@ -231,7 +231,10 @@ fn metrics_of(query: &str) -> Vec<String> {
         bare.replace_range(at..=end, " ");
     }
     bare.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != ':')
-        .filter(|word| word.contains('_') && !word.contains(':') && !word.starts_with('_'))
+        // Only one metric has a name of a single word; the others of that kind are functions.
+        .filter(|word| {
+            word.contains('_') && !word.contains(':') && !word.starts_with('_') || *word == "shards"
+        })
         .map(ToOwned::to_owned)
         .collect()
 }

@@ -32,10 +32,10 @@ LARGE_CART = 12
 # What is done how often.
 ACTS = {
     "list": 25, "course": 10, "similar": 5, "recommend": 10, "event": 10, "wallet": 3, "join": 2, "wrong": 2,
-    "buy": 20, "pay": 8, "refund": 5, "sale": 4, "bundle": 2, "gift": 3, "redeem": 4, "guess": 2,
+    "buy": 20, "pay": 8, "refund": 5, "sale": 4, "bundle": 2, "coupon": 3, "gift": 3, "redeem": 4, "guess": 2,
     "otherwise": 2, "large": 1, "decide": 2, "invoice": 4,
 }  # fmt: skip
-PURCHASES = ("buy", "pay", "sale", "bundle", "gift", "otherwise", "large")
+PURCHASES = ("buy", "pay", "sale", "bundle", "coupon", "gift", "otherwise", "large")
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ class Site:
         return session["access_token"] if status == 201 else None
 
     def offer(self):
-        """The creator holds a flash sale and offers a bundle, the operator issues codes, and the creator hears of sales."""
+        """The creator holds a flash sale and offers a bundle, the operator issues codes and a coupon, and the creator hears of sales."""
         self.operator, creator = self.log_in(*OPERATOR), self.log_in(*CREATOR)
         if not (self.operator and creator):
             sys.exit("operator and creator of the demo cannot log in; `lyceum demo` loads them.")
@@ -106,8 +106,11 @@ class Site:
         bundle = {"title": "Everything at once", "course_ids": [course["id"] for course in own[:3]], "price": half(own[:3])}
         self.bundle = self.made("/v1/bundles", bundle, creator)["id"]
         for course in random.sample(self.courses, 3):
-            batch = {"course_id": course, "count": 100, "expires_at": in_seconds(86_400)}
+            batch = {"course_id": course, "count": 100, "expires_at": in_seconds(86_400), "reason": "traffic"}
             self.codes += self.made("/admin/v1/code-batches", batch, self.operator)["codes"]
+        self.coupon = f"TRAFFIC{uuid.uuid4().hex[:8].upper()}"
+        coupon = {"code": self.coupon, "benefit": {"percent": {"off_bps": 1000}}, "limit": 10_000, "per_user": 100}
+        self.made("/admin/v1/coupons", coupon | {"starts_at": in_seconds(-1), "ends_at": in_seconds(7200)}, self.operator)
         self.listen(creator, "/", ["sale.completed", "sale.refunded"])
 
     def made(self, path, body, caller):
@@ -194,6 +197,9 @@ class Site:
 
     def act_bundle(self, learner, _):
         return self.order(learner, [{"bundle_id": self.bundle}])[0]
+
+    def act_coupon(self, learner, course):
+        return self.order(learner, [{"course_id": course}], coupon_codes=[self.coupon])[0]
 
     def act_gift(self, learner, course):
         status, order = self.order(learner, [{"course_id": course}], gift=True)

@@ -16,7 +16,7 @@ mod wire;
 use lyceum_domain::catalog::{By, Error};
 use lyceum_domain::ids::{CourseId, UserId};
 use lyceum_entities::catalog::{Cursor, Filter, ListQuery, Sort};
-use lyceum_kernel::{Class, Currency};
+use lyceum_kernel::Currency;
 use serde::Deserialize;
 use utoipa::IntoParams;
 

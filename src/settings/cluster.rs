@@ -89,7 +89,7 @@ impl Cluster {
         checks.duration(
             "cluster.move_pause_ms",
             *self.move_pause_ms,
-            millis(0)..=millis(5000),
+            millis(1)..=millis(5000),
         );
         checks.range("cluster.drain_moves_max", self.drain_moves_max, 1..=256);
         checks.duration(

@@ -91,9 +91,11 @@ impl Keeper {
                 self.cluster.shards.unseal(shard);
             }
         }
+        let move_pause = self.cluster.settings.move_pause;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
+                () = tokio::time::sleep(move_pause), if !self.backlog.is_empty() && self.moving.is_empty() => {}
                 () = self.cluster.wake.notified() => {}
                 Some(ended) = self.underway.join_next() => self.ended(ended).await,
                 _ = fate.changed() => {}

@@ -114,7 +114,7 @@ impl Default for ClusterSettings {
             claim_grace: Duration::from_millis(500),
             settle: Duration::from_secs(10),
             moves_max: 1,
-            move_pause: Duration::from_millis(50),
+            move_pause: Duration::from_millis(20),
             drain_moves_max: 2,
             begin_timeout: Duration::from_secs(10),
             handoff: HandoffLimits::default(),
