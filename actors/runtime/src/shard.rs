@@ -43,6 +43,8 @@ pub(crate) enum ShardMessage {
     Open,
     /// Say what is in use, what was used last first.
     Hot(oneshot::Sender<Vec<Hot>>),
+    /// Passivate what is not in use, while the shard is still served; told when it has stopped.
+    Thin(oneshot::Sender<()>),
     /// A turn that does nothing but show that there are turns.
     Canary(u64),
 }
@@ -72,6 +74,8 @@ struct Entities {
     by_actor: HashMap<ActorId, EntityRef>,
     failures: HashMap<EntityRef, VecDeque<Instant>>,
     stage: Stage,
+    /// Who wants to know when nothing is stopping any more.
+    thinned: Option<oneshot::Sender<()>>,
 }
 
 /// Whether entities may start.
@@ -123,6 +127,11 @@ impl Actor for Supervisor {
             ShardMessage::Hot(told) => {
                 // Nobody is left to tell when the time is up.
                 let _ = told.send(entities.hottest(Instant::now()));
+            }
+            ShardMessage::Thin(told) => {
+                self.sweep(IN_USE, entities);
+                entities.thinned = Some(told);
+                entities.report_ended();
             }
             ShardMessage::Canary(number) => {
                 self.supervisors.sang(self.shard, number);
@@ -372,7 +381,13 @@ impl Entities {
         hot.into_iter().map(|(_, hot)| hot).collect()
     }
 
+    /// Tells whoever waits for it that everything has ended, or everything that was to.
     fn report_ended(&mut self) {
+        let stopping = |slot: &Slot| matches!(slot, Slot::Stopping(..));
+        if self.thinned.is_some() && !self.slots.values().any(stopping) {
+            // Nobody is left to tell when the time is up.
+            let _ = self.thinned.take().map(|told| told.send(()));
+        }
         let left = self
             .slots
             .values()

@@ -42,8 +42,8 @@ impl CommercePorts {
         outcome: Outcome,
     ) -> Result<(), DeliveryError> {
         let context = Context::within(self.ask_timeout);
-        match reservation {
-            &Reservation::Slot { sale_id } => {
+        match *reservation {
+            Reservation::Slot { sale_id } => {
                 let command = sale::Command::Settle {
                     order_id,
                     user,
@@ -52,7 +52,7 @@ impl CommercePorts {
                 let answered = self.sales.ask(sale_id, command, SaleQuestion::Nothing, &context);
                 answered.await.map(drop).map_err(undelivered)
             }
-            &Reservation::Coupon { coupon_id } => {
+            Reservation::Coupon { coupon_id } => {
                 let command = match outcome {
                     Outcome::Consumed => coupon::Command::Redeem { order_id },
                     Outcome::Returned => coupon::Command::Release { order_id },

@@ -65,17 +65,17 @@ impl Places {
 
     pub(super) fn release(&mut self, user: UserId, endpoint: WebhookEndpointId) {
         self.taken = self.taken.saturating_sub(1);
-        one_less(&mut self.users, user);
-        one_less(&mut self.endpoints, endpoint);
+        one_less(&mut self.users, &user);
+        one_less(&mut self.endpoints, &endpoint);
     }
 }
 
 /// Counts one less, and forgets whoever has none: the maps are as large as what is under way.
-fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {
-            counts.remove(&key);
+            counts.remove(key);
         }
     }
 }

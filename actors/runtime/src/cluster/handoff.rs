@@ -91,6 +91,7 @@ impl Hands {
 
     async fn prepare(&self, shard: Shard, epoch: i64, to: &Owner) -> Event {
         let hot = self.node.supervisors.hottest(shard, self.limits.prepare).await;
+        self.node.supervisors.thin(shard, self.limits.prepare).await;
         let prepared = self.peers.prepare(to, shard, epoch, hot);
         let prepared = tokio::time::timeout(self.limits.prepare, prepared).await;
         Event::Prepared(prepared.unwrap_or(true))

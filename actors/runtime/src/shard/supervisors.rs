@@ -83,6 +83,16 @@ impl Supervisors {
         }
     }
 
+    /// Lets what is not in use on `shard` stop while it is still served, at most for `budget`: what has stopped before need not be waited
+    /// for when it is handed over.
+    pub(crate) async fn thin(&self, shard: Shard, budget: Duration) {
+        let (told, heard) = oneshot::channel();
+        if self.send(shard, ShardMessage::Thin(told)) {
+            // Whatever is left stops when it is sealed.
+            let _ = tokio::time::timeout(budget, heard).await;
+        }
+    }
+
     /// Lets entities of `shard` start. Before the shard is served, so that no request is sent away.
     pub fn open(&self, shard: Shard) {
         self.send(shard, ShardMessage::Open);

@@ -15,6 +15,7 @@ use crate::snapshots::MemorySnapshots;
 struct Quiet {
     actor: ActorId,
     forgotten: Arc<AtomicUsize>,
+    idle_for: Option<Duration>,
 }
 
 impl Supervised for Quiet {
@@ -27,7 +28,7 @@ impl Supervised for Quiet {
     }
 
     fn idle(&self, _: Instant) -> Option<Duration> {
-        None
+        self.idle_for
     }
 
     fn forget(&self) {
@@ -51,7 +52,7 @@ impl Supervised for Quiet {
 
 /// A request that starts a quiet entity, or fails its supervisor.
 struct Begin {
-    forgotten: Option<Arc<AtomicUsize>>,
+    forgotten: Option<(Arc<AtomicUsize>, Option<Duration>)>,
 }
 
 impl Activation for Begin {
@@ -67,17 +68,18 @@ impl Activation for Begin {
     }
 
     fn start(self: Box<Self>, supervisor: ActorCell) -> Option<Arc<dyn Supervised>> {
+        let (forgotten, idle_for) = self.forgotten.expect("on purpose");
         Some(Arc::new(Quiet {
             actor: supervisor.get_id(),
-            forgotten: self.forgotten.expect("on purpose"),
+            forgotten,
+            idle_for,
         }))
     }
 
     fn refuse(self: Box<Self>, _: Refusal) {}
 }
 
-#[tokio::test]
-async fn a_supervisor_that_fails_forgets_its_entities() {
+async fn started() -> Arc<Supervisors> {
     let supervisors = Arc::new(Supervisors::default());
     let node = Node {
         journal: Arc::new(MemoryJournal::default()),
@@ -92,13 +94,10 @@ async fn a_supervisor_that_fails_forgets_its_entities() {
         started: Instant::now(),
     };
     supervisors.start(Arc::new(node)).await.expect("it starts");
-    let forgotten = Arc::new(AtomicUsize::new(0));
+    supervisors
+}
 
-    for forgotten in [Some(forgotten.clone()), None] {
-        let begin = ShardMessage::Activate(Box::new(Begin { forgotten }));
-        assert!(supervisors.send(7, begin));
-    }
-
+async fn is_forgotten(forgotten: &AtomicUsize) {
     let all_forgotten = async {
         while forgotten.load(Ordering::SeqCst) == 0 {
             tokio::task::yield_now().await;
@@ -109,6 +108,19 @@ async fn a_supervisor_that_fails_forgets_its_entities() {
         .expect("it is forgotten");
 }
 
+#[tokio::test]
+async fn a_supervisor_that_fails_forgets_its_entities() {
+    let supervisors = started().await;
+    let forgotten = Arc::new(AtomicUsize::new(0));
+
+    for forgotten in [Some((forgotten.clone(), None)), None] {
+        let begin = ShardMessage::Activate(Box::new(Begin { forgotten }));
+        assert!(supervisors.send(7, begin));
+    }
+
+    is_forgotten(&forgotten).await;
+}
+
 #[test]
 fn rests_double_up_to_the_longest_and_jitter_only_shortens_them() {
     let (min, max) = (Duration::from_millis(50), Duration::from_secs(10));
@@ -117,4 +129,23 @@ fn rests_double_up_to_the_longest_and_jitter_only_shortens_them() {
     assert_eq!(rest_after(3, min, max, 0), min * 4);
     assert_eq!(rest_after(60, min, max, 0), max);
     assert!((max * 3 / 4..max).contains(&rest_after(60, min, max, 255)));
+}
+
+#[tokio::test]
+async fn only_what_is_not_in_use_stops_before_its_shard_is_sealed() {
+    let supervisors = started().await;
+    let (used, idle) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let begin = |forgotten: &Arc<AtomicUsize>, idle_for| {
+        let forgotten = Some((forgotten.clone(), idle_for));
+        ShardMessage::Activate(Box::new(Begin { forgotten }))
+    };
+
+    assert!(supervisors.send(7, begin(&used, None)));
+    supervisors.thin(7, Duration::from_secs(10)).await;
+    assert!(supervisors.send(8, begin(&idle, Some(IN_USE * 2))));
+    // It is told to stop, and never does.
+    supervisors.thin(8, Duration::ZERO).await;
+
+    is_forgotten(&idle).await;
+    assert_eq!(used.load(Ordering::SeqCst), 0);
 }
