@@ -95,7 +95,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = tokio::time::sleep(move_pause), if !self.backlog.is_empty() && self.moving.is_empty() => {}
+                () = tokio::time::sleep(move_pause), if !self.backlog.is_empty() && self.moving.len() < self.moves_max() => {}
                 () = self.cluster.wake.notified() => {}
                 Some(ended) = self.underway.join_next() => self.ended(ended).await,
                 _ = fate.changed() => {}
