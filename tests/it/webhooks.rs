@@ -189,9 +189,11 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_until_its_owner_enables_it
 
     assert_eq!(replayed.text("state"), "pending");
     let heard = receiver.hears(3).await;
-    assert_eq!(heard.len(), 3, "the one in between was never queued");
+    // An attempt whose answer came too late is made again, so one event may be heard more than once.
+    let events: std::collections::BTreeSet<&str> = heard.iter().map(|told| told.id.as_str()).collect();
+    assert_eq!(events.len(), 2, "the one in between was never queued");
     let repeated = heard[1..].iter().filter(|told| told.id == heard[0].id).count();
-    assert_eq!(repeated, 1, "replayed under the same id");
+    assert!(repeated >= 1, "replayed under the same id");
     logged(&ada, &path, "delivered").await;
     site.finish().await;
 }
