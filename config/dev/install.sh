@@ -17,6 +17,8 @@ command -v cc >/dev/null || packages+=(gcc libc6-dev)
 [ -f /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ] || packages+=(fonts-wqy-microhei)
 there() {
   case $1 in
+    # The shell has a `kill` of its own; programs need the other one.
+    procps) type -P kill >/dev/null ;;
     # Brings a part of Python and no command.
     python3-venv) python3 -c 'import ensurepip' 2>/dev/null ;;
     poppler-utils) command -v pdftotext >/dev/null && command -v pdftoppm >/dev/null ;;

@@ -7,7 +7,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$repo"
 
-bash config/dev/install.sh python3-venv poppler-utils
+bash config/dev/install.sh procps python3-venv poppler-utils
 [ -d "${CARGO_TARGET_DIR:-target}/debug" ] || need_disk 8000
 bash config/dev/stores.sh start test
 eval "$(bash config/dev/stores.sh env test)"
