@@ -49,7 +49,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-bash "$scripts/install.sh"
+bash "$scripts/install.sh" procps
 bash "$scripts/stores.sh" start bench
 bash "$scripts/stores.sh" reset bench
 eval "$(bash "$scripts/stores.sh" env bench)"
