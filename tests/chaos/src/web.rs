@@ -104,7 +104,8 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, to: usize, known: &Mutex
         (known.pids.clone(), known.links[&to])
     };
     // The table of all connections is long to read, and this runtime carries other connections meanwhile.
-    let from = tokio::task::spawn_blocking(move || caller(&pids, peer)).await??;
+    let ours = client.local_addr()?;
+    let from = tokio::task::spawn_blocking(move || caller(&pids, peer, ours)).await??;
     let thread = {
         let exists = known.lock().unwrap_or_else(PoisonError::into_inner);
         exists.threads.get(&(from, to)).map(Proxy::address)
@@ -125,25 +126,31 @@ async fn carry(mut client: TcpStream, peer: SocketAddr, to: usize, known: &Mutex
     Ok(())
 }
 
-/// The node whose process owns the connection from this address.
-fn caller(pids: &BTreeMap<usize, u32>, peer: SocketAddr) -> io::Result<usize> {
-    let inode = inode_of(&fs::read_to_string("/proc/net/tcp")?, peer).ok_or(io::ErrorKind::NotFound)?;
+/// The node whose process owns the connection from one address to another.
+fn caller(pids: &BTreeMap<usize, u32>, from: SocketAddr, to: SocketAddr) -> io::Result<usize> {
+    let inode = inode_of(&fs::read_to_string("/proc/net/tcp")?, from, to).ok_or(io::ErrorKind::NotFound)?;
     let owner = pids.iter().find(|(_, pid)| owns(**pid, inode));
     Ok(owner.map(|(node, _)| *node).ok_or(io::ErrorKind::NotFound)?)
 }
 
-/// The inode of the socket with this local address.
-fn inode_of(table: &str, local: SocketAddr) -> Option<u64> {
-    let SocketAddr::V4(local) = local else { return None };
-    let address = format!(
-        "{:08X}:{:04X}",
-        u32::from_le_bytes(local.ip().octets()),
-        local.port()
-    );
+/// The inode of the socket with these addresses. Both are compared, since a port is used again while an earlier
+/// connection from it to elsewhere still lingers, a row whose inode is 0.
+fn inode_of(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
+    let (local, remote) = (written(local)?, written(remote)?);
     let mut rows = table.lines().skip(1).map(str::split_whitespace);
-    let row = rows.find_map(|mut row| (row.nth(1) == Some(&address)).then_some(row))?;
-    // What follows is the remote address, the state, queues, timer, retransmits, user and timeout.
-    row.clone().nth(7)?.parse().ok()
+    let row =
+        rows.find_map(|mut row| (row.nth(1) == Some(&local) && row.next() == Some(&remote)).then_some(row))?;
+    // What follows is the state, queues, timer, retransmits, user and timeout.
+    row.clone().nth(6)?.parse().ok()
+}
+
+/// An address as the kernel's table writes it.
+fn written(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else {
+        return None;
+    };
+    let ip = u32::from_le_bytes(address.ip().octets());
+    Some(format!("{ip:08X}:{:04X}", address.port()))
 }
 
 /// Whether a process has this socket open.
@@ -168,10 +175,24 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
 
         let table = fs::read_to_string("/proc/net/tcp").unwrap();
-        let inode = inode_of(&table, client.local_addr().unwrap()).unwrap();
+        let ends = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+        let inode = inode_of(&table, ends.0, ends.1).unwrap();
 
         assert!(owns(std::process::id(), inode));
         assert!(!owns(1, inode));
+    }
+
+    #[test]
+    fn an_earlier_connection_from_the_same_port_is_not_taken_for_it() {
+        let table = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:9C40 0100007F:1F90 06 00000000:00000000 03:00000176 00000000     0        0 0 3 0000000000000000
+   1: 0100007F:9C40 0100007F:1538 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0000000000000000
+";
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+
+        assert_eq!(inode_of(table, at(40_000), at(5_432)), Some(4_711));
+        assert_eq!(inode_of(table, at(40_000), at(80)), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 
 use super::{Client, random, unique, until};
 
@@ -98,12 +99,18 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(unique("it-") + "-" + name)
 }
 
-/// An address on the loopback interface that nobody listens on, below the ports that outgoing connections take.
+/// An address on the loopback interface that nobody listens on, below the ports that outgoing connections take. No other
+/// test gets it before this process has ended, although nothing listens there until the server is up.
 pub(crate) fn free_address() -> SocketAddr {
+    static MINE: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ports");
+    fs::create_dir_all(&folder).unwrap();
     for _ in 0..1000 {
         let port = 20_000 + random(12_000);
+        let claim = File::create(folder.join(port.to_string())).unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
+        if claim.try_lock().is_ok() && TcpListener::bind(address).is_ok() {
+            MINE.lock().unwrap().push(claim);
             return address;
         }
     }

@@ -203,15 +203,16 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("oracle-{unique}-{name}"))
 }
 
-/// An address on the loopback interface that nobody listens on, below the ports that outgoing connections take.
+/// An address on the loopback interface that nobody listens on, below the ports that outgoing connections take and
+/// above those of the tests of the server.
 fn free_address() -> SocketAddr {
     for _ in 0..1000 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000 + random(12_000)));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 32_000 + random(700)));
         if TcpListener::bind(address).is_ok() {
             return address;
         }
     }
-    panic!("no port between 20,000 and 32,000 is free");
+    panic!("no port between 32,000 and 32,700 is free");
 }
 
 /// A number below `bound` that differs between tests.
