@@ -1,7 +1,7 @@
 //! What every trial of several nodes has: a fleet, buyers, canaries in known shards, and the same last word.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -29,6 +29,8 @@ const SHAPE: Shape = Shape {
     pace: Duration::from_millis(40),
     through_provider: 10,
 };
+/// Between two looks at what nodes hold in memory.
+const LOOK: Duration = Duration::from_millis(50);
 /// A start balances the shards, and so does every return of a node.
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -85,6 +87,35 @@ impl Scene {
         self.tables.balanced(nodes, BALANCE_TIMEOUT).await?;
         sleep(calm).await;
         Ok(())
+    }
+
+    /// What each node holds in memory, bytes.
+    pub(super) fn resident<const N: usize>(&self, nodes: [usize; N]) -> Result<[u64; N], Failure> {
+        let mut resident = [0; N];
+        for (bytes, node) in resident.iter_mut().zip(nodes) {
+            *bytes = self.fleet.resident(node)?;
+        }
+        Ok(resident)
+    }
+
+    /// The most that one of these nodes holds beyond what it held `before`, bytes, until then.
+    pub(super) async fn grown<const N: usize>(
+        &self,
+        nodes: [usize; N],
+        before: [u64; N],
+        until: Instant,
+    ) -> Result<u64, Failure> {
+        let mut grown = 0;
+        while Instant::now() < until {
+            let now = self.resident(nodes)?;
+            let more = now
+                .iter()
+                .zip(before)
+                .map(|(now, before)| now.saturating_sub(before));
+            grown = grown.max(more.max().unwrap_or(0));
+            sleep(LOOK).await;
+        }
+        Ok(grown)
     }
 
     /// Ends the load and judges what is left.

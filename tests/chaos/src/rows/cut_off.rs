@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Trial;
 use super::cluster::Scene;
+use super::frozen::{DETECTED_MAX, MEMORY_MAX, MIB};
 use super::takeover::within;
 use crate::Failure;
 use crate::fleet::NAMES;
@@ -21,6 +22,7 @@ use crate::wire::{Wire, request};
 /// Who is cut off, and who stands still.
 const VICTIM: usize = 0;
 const FROZEN: usize = 1;
+const OTHERS: [usize; 2] = [0, 2];
 /// How long the network is cut.
 const CUT: Duration = Duration::from_secs(10);
 const FROZEN_FOR: Duration = Duration::from_secs(30);
@@ -144,7 +146,8 @@ async fn standing_still(scene: &Scene) -> Result<Vec<Check>, Failure> {
     sleep(CALM).await;
     let before = scene.tables.until(name, &["serving"], REJOIN_MAX).await?;
     let shards = scene.tables.owned(name).await?;
-    scene.fleet.freeze(FROZEN).await?;
+    let memory = scene.resident(OTHERS)?;
+    let frozen = scene.fleet.freeze(FROZEN).await?;
     let late: Vec<&Canary> = scene
         .canaries
         .iter()
@@ -159,7 +162,9 @@ async fn standing_still(scene: &Scene) -> Result<Vec<Check>, Failure> {
         wire.send(&written).await?;
         wires.push(wire);
     }
-    sleep(FROZEN_FOR).await;
+    scene.tables.until(name, &["dead"], FROZEN_FOR).await?;
+    let dead = frozen.elapsed();
+    let grown = scene.grown(OTHERS, memory, frozen + FROZEN_FOR).await?;
     prober.seen();
     scene.fleet.thaw(FROZEN).await?;
     let thawed = Instant::now();
@@ -190,6 +195,8 @@ async fn standing_still(scene: &Scene) -> Result<Vec<Check>, Failure> {
             fenced.map_or(0, |member| member.fenced),
             1,
         ),
+        within("  declared dead after", dead, DETECTED_MAX),
+        Check::at_most("  memory that the others gained, MiB", grown / MIB, MEMORY_MAX),
         Check::judged(
             "  late writes that were carried out by their new owners",
             done,

@@ -19,10 +19,10 @@ const FROZEN_FOR: Duration = Duration::from_secs(10);
 /// Before, so that memory has settled.
 const CALM: Duration = Duration::from_secs(10);
 const STRAGGLERS: Duration = Duration::from_millis(2100);
-const DETECTED_MAX: Duration = Duration::from_secs(2);
-const MEMORY_MAX: u64 = 32;
-const MIB: u64 = 1024 * 1024;
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const DETECTED_MAX: Duration = Duration::from_secs(2);
+/// What a node may hold more while another one stands still, MiB.
+pub(super) const MEMORY_MAX: u64 = 32;
+pub(super) const MIB: u64 = 1024 * 1024;
 const REJOIN_MAX: Duration = Duration::from_secs(20);
 
 /// Stops a node for a while.
@@ -32,20 +32,11 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     scene.calm(3, CALM).await?;
     prober.seen();
     let shards = scene.tables.owned(NAMES[FROZEN]).await?;
-    let mut before = [0; 2];
-    for (before, other) in before.iter_mut().zip(OTHERS) {
-        *before = scene.fleet.resident(other)?;
-    }
+    let before = scene.resident(OTHERS)?;
     let at = scene.fleet.freeze(FROZEN).await?;
     scene.tables.until(NAMES[FROZEN], &["dead"], FROZEN_FOR).await?;
     let dead = at.elapsed();
-    let mut grown = 0;
-    while at.elapsed() < FROZEN_FOR {
-        for (before, other) in before.iter().zip(OTHERS) {
-            grown = grown.max(scene.fleet.resident(other)?.saturating_sub(*before));
-        }
-        sleep(LOOK).await;
-    }
+    let grown = scene.grown(OTHERS, before, at + FROZEN_FOR).await?;
     sleep(STRAGGLERS).await;
     let seen = prober.seen();
     scene.fleet.thaw(FROZEN).await?;
