@@ -20,7 +20,7 @@ for row in ${ROW:-}; do arguments+=(--row "$row"); done
 [ -z "${SEED:-}" ] || arguments+=(--seed "$SEED")
 [ -z "${MINUTES:-}" ] || arguments+=(--minutes "$MINUTES")
 
-bash "$scripts/install.sh" procps haproxy
+bash "$scripts/install.sh" procps haproxy libfaketime
 if [ ! -x "$bin/lyceum-chaos" ]; then need_disk 6000; fi
 say "building; the first time takes some minutes"
 # Apart, since the tools ask more of the same libraries: together they would be built for another server than that of `make run`.

@@ -19,6 +19,8 @@ there() {
   case $1 in
     # The shell has a `kill` of its own; programs need the other one.
     procps) type -P kill >/dev/null ;;
+    # A library that is loaded before a program, no command either.
+    libfaketime) compgen -G '/usr/lib/*/faketime/libfaketimeMT.so.1' >/dev/null ;;
     # Brings a part of Python and no command.
     python3-venv) python3 -c 'import ensurepip' 2>/dev/null ;;
     poppler-utils) command -v pdftotext >/dev/null && command -v pdftoppm >/dev/null ;;
