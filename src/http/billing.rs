@@ -207,7 +207,7 @@ pub async fn list_invoices(api: &Api, request: Request) -> Result<Reply, Problem
 /// 400 `http.malformed_id`; 404 `billing.invoice_not_found`; 503 `billing.font_unavailable`.
 #[utoipa::path(
     get, path = "/v1/me/invoices/{number}", tag = "billing",
-    params(("number" = String, Path, pattern = "^(INV|CRN)-[0-9]{4}-[0-9]{6,10}(\\.html|\\.pdf)?$", description = "the number, with a suffix `.html` or `.pdf` for that form")),
+    params(("number" = String, Path, pattern = "^(INV|CRN)-[0-9]{4}-([0-9]{6}|[1-9][0-9]{6,8})(\\.html|\\.pdf)?$", description = "the number, with a suffix `.html` or `.pdf` for that form")),
     responses(
         (status = 200, description = "the document", content(
             (InvoiceBody = "application/json"), (String = "text/html"), (shapes::Pdf = "application/pdf"))),

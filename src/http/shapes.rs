@@ -42,6 +42,12 @@ pub(super) struct Money {
     currency: String,
 }
 
+/// The id of a course.
+#[derive(Deserialize, ToSchema)]
+#[schema(value_type = String, pattern = "^crs_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
+#[expect(dead_code, reason = "describes a value of another package")]
+pub(super) struct CourseId(String);
+
 /// A file to print.
 #[derive(Deserialize, ToSchema)]
 #[schema(value_type = String, format = Binary)]

@@ -23,6 +23,30 @@ pub(in crate::http) struct WechatRefusal {
     message: &'static str,
 }
 
+/// What Alipay notifies of: a form with more fields than these, all of which but two are signed.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a form that is read once it is verified")]
+pub(in crate::http) struct AlipayNotification {
+    /// Names the notification.
+    notify_id: String,
+    /// When it was sent, `2026-11-30 20:15:00` in China; at most 25 h ago.
+    notify_time: String,
+    /// Whose payment it is.
+    app_id: String,
+    /// Our name of the payment.
+    out_trade_no: String,
+    /// Alipay's name of it.
+    trade_no: String,
+    /// `TRADE_SUCCESS`, `TRADE_FINISHED`, `TRADE_CLOSED` or another state.
+    trade_status: String,
+    /// In units of the currency: `19.90`.
+    total_amount: String,
+    /// Base64 of RSA with SHA-256 over the other fields in order of their names, without `sign_type`.
+    sign: String,
+    /// `RSA2`.
+    sign_type: String,
+}
+
 /// `POST /callbacks/sandbox`: takes a signed event of the sandbox (Standard Webhooks); any number of times.
 ///
 /// # Errors
@@ -117,7 +141,7 @@ pub async fn wechat_callback(api: &Api, mut request: Request) -> Result<Reply, P
 /// As [`stripe_callback`].
 #[utoipa::path(
     post, path = "/callbacks/alipay", tag = "callbacks", security(()),
-    request_body(content = String, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = AlipayNotification, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "the word `success`: processed, now or \
             before"),

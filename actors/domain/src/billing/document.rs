@@ -73,7 +73,7 @@ impl fmt::Display for Series {
 pub struct Number {
     /// Of which series.
     pub series: Series,
-    /// From 1.
+    /// From 1; 0 is the number of none.
     pub number: u32,
 }
 
@@ -107,9 +107,7 @@ impl FromStr for Number {
             number: number.parse().map_err(|_| NumberError)?,
         };
         // One document, one way to write it.
-        (parsed.number > 0 && parsed.to_string() == text)
-            .then_some(parsed)
-            .ok_or(NumberError)
+        (parsed.to_string() == text).then_some(parsed).ok_or(NumberError)
     }
 }
 

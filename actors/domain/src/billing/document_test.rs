@@ -55,7 +55,6 @@ fn numbers_are_written_in_one_way_and_read_back() {
         "INV-2026",
         "INV-2026-42",
         "INV-2026-0000042",
-        "INV-2026-000000",
         "INV-2026-+00042",
         "inv-2026-000042",
         "INV-26-000042",

@@ -93,7 +93,7 @@ pub(in crate::http) enum ScopeBody {
     /// Those of a category, by its slug.
     Category(String),
     /// From 1 to 100 courses.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<shapes::CourseId>)]
     Courses(Vec<CourseId>),
 }
 
