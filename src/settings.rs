@@ -123,6 +123,14 @@ impl Settings {
             ("actors.ask_timeout_ms", *self.actors.ask_timeout_ms),
             ("http.request_timeout_ms", *self.http.request_timeout_ms),
         ]);
+        checks.nested(&[
+            (
+                "database.statement_timeout_ms",
+                *self.database.statement_timeout_ms,
+            ),
+            ("commerce.callback_wait_ms", *self.commerce.callback_wait_ms),
+            ("http.request_timeout_ms", *self.http.request_timeout_ms),
+        ]);
     }
 }
 

@@ -216,7 +216,6 @@ impl Commerce {
             self.callback_queue_max,
             1..=1_000_000,
         );
-        // Providers give up on an answer after some seconds.
         checks.duration(
             "commerce.callback_wait_ms",
             *self.callback_wait_ms,

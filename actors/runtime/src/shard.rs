@@ -384,6 +384,8 @@ impl Entities {
     /// Tells whoever waits for it that everything has ended, or everything that was to.
     fn report_ended(&mut self) {
         let stopping = |slot: &Slot| matches!(slot, Slot::Stopping(..));
+        // Whoever has stopped waiting need not be looked for something to tell.
+        self.thinned.take_if(|told| told.is_closed());
         if self.thinned.is_some() && !self.slots.values().any(stopping) {
             // Nobody is left to tell when the time is up.
             let _ = self.thinned.take().map(|told| told.send(()));

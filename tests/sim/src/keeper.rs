@@ -19,8 +19,8 @@ use crate::node::{Node, NodeEvent, NodeId, Peer, Stage, Why, machine, node_of};
 /// How long a shard stays before it is moved for balance; shorter than in earnest, so that runs are short.
 const SETTLE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(500);
-const MOVES_MAX: usize = 4;
-const DRAIN_MOVES_MAX: usize = 16;
+const MOVES_MAX: usize = 2;
+const DRAIN_MOVES_MAX: usize = 2;
 
 /// Which step of a look a call is.
 #[derive(Clone, Debug)]
@@ -266,7 +266,11 @@ impl Node {
             .filter(|(shard, _)| self.shards.serving(*shard) && !self.keeper.moving.contains_key(shard))
             .collect();
         let shards: Vec<Shard> = mine.iter().map(|(shard, _)| *shard).collect();
-        let planned = match self.me().map(|me| me.state) {
+        let state = self.me().map(|me| me.state);
+        if state != Some(MemberState::Serving) {
+            self.keeper.backlog.clear();
+        }
+        let planned = match state {
             Some(MemberState::Draining) => {
                 let mut all = duties::drain(roll, self.incarnation, &shards);
                 all.truncate(free);
@@ -282,11 +286,16 @@ impl Node {
                 } else if self.keeper.backlog.is_empty() && self.keeper.moving.is_empty() {
                     let mut since = self.keeper.owned_since.iter();
                     let calm = since.all(|since| now.saturating_sub(*since) >= SETTLE);
-                    self.keeper.backlog = duties::balance(roll, self.incarnation, &mine, calm);
+                    let mut arrived = mine;
+                    arrived.retain(|(shard, _)| {
+                        let since = self.keeper.owned_since[usize::from(*shard)];
+                        duties::has_arrived(now.saturating_sub(since))
+                    });
+                    self.keeper.backlog = duties::balance(roll, self.incarnation, &arrived, calm);
                 }
                 let left = self.keeper.backlog.len().saturating_sub(free);
                 let mut next = self.keeper.backlog.split_off(left);
-                next.retain(|(shard, _)| shards.contains(shard));
+                next.retain(|(shard, to)| shards.contains(shard) && duties::may_be_given(roll, *to));
                 next
             }
             _ => Vec::new(),

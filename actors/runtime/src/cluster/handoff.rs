@@ -18,10 +18,13 @@ use crate::region::Node;
 /// The pause between two looks at who owns a shard whose hand-over has an unknown outcome.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
+/// So many steps of a hand-off are told; one that goes as planned has four.
+const LAPS_MAX: usize = 16;
+
 /// How long the steps of a hand-off may take; each a setting.
 #[derive(Clone, Copy, Debug)]
 pub struct HandoffLimits {
-    /// For the target to say that it takes the shard.
+    /// For each of the preparations: to list what is in use, for the target to say that it takes the shard, and for what is idle to stop.
     pub prepare: Duration,
     /// For the shard's entities to finish and stop.
     pub seal: Duration,
@@ -84,17 +87,24 @@ impl Hands {
                     return outcome;
                 }
             };
-            laps.push((action, began.elapsed()));
+            // Looking for an owner may go on for as long as Postgres is away.
+            if laps.len() < LAPS_MAX {
+                laps.push((action, began.elapsed()));
+            }
             action = handoff.on(event);
         }
     }
 
     async fn prepare(&self, shard: Shard, epoch: i64, to: &Owner) -> Event {
-        let hot = self.node.supervisors.hottest(shard, self.limits.prepare).await;
-        self.node.supervisors.thin(shard, self.limits.prepare).await;
-        let prepared = self.peers.prepare(to, shard, epoch, hot);
-        let prepared = tokio::time::timeout(self.limits.prepare, prepared).await;
-        Event::Prepared(prepared.unwrap_or(true))
+        let limit = self.limits.prepare;
+        let hot = self.node.supervisors.hottest(shard, limit).await;
+        let prepared = tokio::time::timeout(limit, self.peers.prepare(to, shard, epoch, hot)).await;
+        let prepared = prepared.unwrap_or(true);
+        // What is idle is let go of only once it is known that the shard leaves.
+        if prepared {
+            self.node.supervisors.thin(shard, limit).await;
+        }
+        Event::Prepared(prepared)
     }
 
     /// Lets the entities finish and stop; what they left in the journal's queue is committed then.

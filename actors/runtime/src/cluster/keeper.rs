@@ -93,9 +93,13 @@ impl Keeper {
         }
         let move_pause = self.cluster.settings.move_pause;
         loop {
+            // The next one for balance need not wait for a look, if it may begin at all.
+            let more = !self.backlog.is_empty()
+                && self.moving.len() < self.moves_max()
+                && self.cluster.shards.held(Instant::now());
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = tokio::time::sleep(move_pause), if !self.backlog.is_empty() && self.moving.len() < self.moves_max() => {}
+                () = tokio::time::sleep(move_pause), if more => {}
                 () = self.cluster.wake.notified() => {}
                 Some(ended) = self.underway.join_next() => self.ended(ended).await,
                 _ = fate.changed() => {}

@@ -1,7 +1,5 @@
 //! What a keeper hands off next, and why: a drain first, then what operators wish, then balance.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use super::duties;
@@ -12,9 +10,6 @@ use crate::store_error::StoreError;
 
 /// How many looks lie between two at the wishes.
 const SELDOM: u32 = 5;
-/// How long a shard that has come is not moved on for balance. Its entities are being started, and would have to be before they could
-/// stop: measured while a node drained to two others and came back at once, that alone kept shards sealed for 250 ms.
-const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// A hand-off that is to begin.
 pub(super) struct Planned {
@@ -42,7 +37,12 @@ impl Keeper {
             .map(|(shard, _)| shard)
             .filter(|shard| self.cluster.shards.serving(*shard) && !self.moving.contains(shard))
             .collect();
-        match self.me().map(|me| me.state) {
+        let state = self.me().map(|me| me.state);
+        if state != Some(MemberState::Serving) {
+            // What was too much here is nobody's concern any more, nor is it once this node serves again.
+            self.backlog.clear();
+        }
+        match state {
             Some(MemberState::Draining) => {
                 let drained = duties::drain(&self.roll, self.cluster.incarnation, &mine);
                 Ok(planned(drained, "drain"))
@@ -64,9 +64,10 @@ impl Keeper {
                 }
                 let free = self.moves_max().saturating_sub(self.moving.len());
                 let next = self.backlog.split_off(self.backlog.len().saturating_sub(free));
+                let takes = |to| duties::may_be_given(&self.roll, to);
                 Ok(next
                     .into_iter()
-                    .filter(|next| mine.contains(&next.shard))
+                    .filter(|next| mine.contains(&next.shard) && takes(next.to))
                     .collect())
             }
             _ => Ok(Vec::new()),
@@ -77,8 +78,10 @@ impl Keeper {
     fn balance(&self, mine: &[Shard]) -> Vec<Planned> {
         let settle = self.cluster.settings.settle;
         let calm = self.owned_since.iter().all(|since| since.elapsed() >= settle);
-        let has_arrived = |shard: &&Shard| self.owned_since[usize::from(**shard)].elapsed() >= ARRIVAL;
-        let arrived = mine.iter().filter(has_arrived);
+        let owned_for = |shard: Shard| self.owned_since[usize::from(shard)].elapsed();
+        let arrived = mine
+            .iter()
+            .filter(|shard| duties::has_arrived(owned_for(**shard)));
         let loads: Vec<(Shard, u32)> = arrived.map(|shard| (*shard, self.load.of(*shard))).collect();
         let picks = duties::balance(&self.roll, self.cluster.incarnation, &loads, calm);
         planned(picks, "balance")

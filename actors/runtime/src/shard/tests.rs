@@ -140,12 +140,42 @@ async fn only_what_is_not_in_use_stops_before_its_shard_is_sealed() {
         ShardMessage::Activate(Box::new(Begin { forgotten }))
     };
 
-    assert!(supervisors.send(7, begin(&used, None)));
-    supervisors.thin(7, Duration::from_secs(10)).await;
+    for idle_for in [None, Some(IN_USE / 2)] {
+        assert!(supervisors.send(7, begin(&used, idle_for)));
+        let thinned = supervisors.thin(7, Duration::from_secs(60));
+        tokio::time::timeout(Duration::from_secs(10), thinned)
+            .await
+            .expect("nothing has to stop");
+        supervisors.forget(7);
+        supervisors.open(7);
+    }
     assert!(supervisors.send(8, begin(&idle, Some(IN_USE * 2))));
     // It is told to stop, and never does.
     supervisors.thin(8, Duration::ZERO).await;
 
     is_forgotten(&idle).await;
     assert_eq!(used.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn whoever_thins_a_shard_is_told_when_nothing_is_stopping_any_more() {
+    let mut entities = Entities::default();
+    let (told, mut heard) = oneshot::channel();
+    let quiet = Quiet {
+        actor: ActorId::Local(1),
+        forgotten: Arc::default(),
+        idle_for: None,
+    };
+    let stops = EntityRef { kind: 0, id: 1 };
+    entities
+        .slots
+        .insert(stops, Slot::Stopping(Arc::new(quiet), Vec::new()));
+    entities.thinned = Some(told);
+
+    entities.report_ended();
+    assert!(heard.try_recv().is_err());
+    entities.slots.remove(&stops);
+    entities.report_ended();
+
+    assert_eq!(heard.try_recv(), Ok(()));
 }

@@ -89,6 +89,17 @@ impl Scene {
         Ok(())
     }
 
+    /// How long after a moment a node was declared dead, which has to come within `patience`.
+    pub(super) async fn dead_after(
+        &self,
+        node: &str,
+        at: Instant,
+        patience: Duration,
+    ) -> Result<Duration, Failure> {
+        self.tables.until(node, &["dead"], patience).await?;
+        Ok(at.elapsed())
+    }
+
     /// What each node holds in memory, bytes.
     pub(super) fn resident<const N: usize>(&self, nodes: [usize; N]) -> Result<[u64; N], Failure> {
         let mut resident = [0; N];

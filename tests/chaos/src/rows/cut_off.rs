@@ -162,9 +162,10 @@ async fn standing_still(scene: &Scene) -> Result<Vec<Check>, Failure> {
         wire.send(&written).await?;
         wires.push(wire);
     }
-    scene.tables.until(name, &["dead"], FROZEN_FOR).await?;
-    let dead = frozen.elapsed();
-    let grown = scene.grown(OTHERS, memory, frozen + FROZEN_FOR).await?;
+    let (dead, grown) = tokio::try_join!(
+        scene.dead_after(name, frozen, FROZEN_FOR),
+        scene.grown(OTHERS, memory, frozen + FROZEN_FOR)
+    )?;
     prober.seen();
     scene.fleet.thaw(FROZEN).await?;
     let thawed = Instant::now();

@@ -34,9 +34,10 @@ pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     let shards = scene.tables.owned(NAMES[FROZEN]).await?;
     let before = scene.resident(OTHERS)?;
     let at = scene.fleet.freeze(FROZEN).await?;
-    scene.tables.until(NAMES[FROZEN], &["dead"], FROZEN_FOR).await?;
-    let dead = at.elapsed();
-    let grown = scene.grown(OTHERS, before, at + FROZEN_FOR).await?;
+    let (dead, grown) = tokio::try_join!(
+        scene.dead_after(NAMES[FROZEN], at, FROZEN_FOR),
+        scene.grown(OTHERS, before, at + FROZEN_FOR)
+    )?;
     sleep(STRAGGLERS).await;
     let seen = prober.seen();
     scene.fleet.thaw(FROZEN).await?;
