@@ -69,6 +69,7 @@ pub(super) fn describe(description: &mut OpenApi) {
         ];
         for operation in operations.into_iter().flatten() {
             describe_parameters(path, operation);
+            describe_body(operation);
         }
     }
     let components = description.components.get_or_insert_default();
@@ -93,6 +94,24 @@ fn describe_parameters(path: &str, operation: &mut Operation) {
             schema.pattern = Some(pattern);
         }
     }
+}
+
+/// An optional body is left out; null is another body, which is refused.
+fn describe_body(operation: &mut Operation) {
+    let Some(RefOr::T(body)) = &mut operation.request_body else {
+        return;
+    };
+    for content in body.content.values_mut() {
+        if let RefOr::T(content) = content
+            && let Some(RefOr::T(Schema::OneOf(one))) = &mut content.schema
+        {
+            one.items.retain(|item| !is_null(item));
+        }
+    }
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    matches!(schema, RefOr::T(Schema::Object(object)) if object.schema_type == SchemaType::Type(Type::Null))
 }
 
 /// An optional header is left out; there is no way to write null in one.
@@ -224,6 +243,23 @@ mod tests {
 
         for variant in variants.unwrap() {
             assert_eq!(variant["additionalProperties"], false, "{variant}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_may_be_left_out_is_not_null() {
+        let document: serde_json::Value =
+            serde_json::from_slice(&crate::http::openapi::ready_made().0).unwrap();
+
+        for path in ["/v1/courses/{id}/reject", "/v1/bundles/{id}/withdraw"] {
+            let body = &document["paths"][path]["post"]["requestBody"];
+            let schema = body["content"]["application/json"]["schema"].to_string();
+            assert_ne!(body["required"], true, "{path}");
+            assert!(
+                schema.contains("ReasonBody") || schema.contains("WithdrawalBody"),
+                "{schema}"
+            );
+            assert!(!schema.contains("null"), "{schema}");
         }
     }
 
