@@ -60,6 +60,7 @@ const MIGRATIONS: &[Migration] = migrations![
     23 "0023_coupons",
     24 "0024_bounded_looks",
     25 "0025_listeners",
+    26 "0026_rereads",
 ];
 
 /// Why the database was left as it was.

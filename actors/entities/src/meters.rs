@@ -175,6 +175,15 @@ pub(crate) static WEBHOOK_EVENTS_TOTAL: Metric<Counter> =
         ])
         .worry("`forged`, `malformed`, `mismatch` or `refused` at all; `failed` for minutes");
 
+pub(crate) static WEBHOOK_REREADS_TOTAL: Metric<Counter> = Metric::new(
+    "webhook_rereads_total",
+    "Callbacks of payment providers that were left behind and read again from the inbox.",
+)
+.labels(&[
+    PROVIDER,
+    Label::of("result", &["processed", "refused", "failed", "given_up"]),
+])
+.worry("`given_up` at all: the log names the callback, and `callback_rereads` keeps it; `processed` often: nodes die, or providers give up");
 pub(crate) static WEBHOOK_DELIVERY_SECONDS: Metric<Histogram> = Metric::new(
     "webhook_delivery_seconds",
     "How long an attempt took to tell a receiver of an event, and what came of it.",
@@ -284,6 +293,7 @@ pub static METERS: &[Area] = &[
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &COUPON_USES_TOTAL,
             &WEBHOOK_EVENTS_TOTAL,
+            &WEBHOOK_REREADS_TOTAL,
             &BILLING_DOCUMENTS_TOTAL,
             &BILLING_LAG_SECONDS,
         ],

@@ -24,12 +24,12 @@ use crate::accounts::{
 use crate::billing::{BillingSettings, Documents, Issuer};
 use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
-use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
     Adjustments, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts, CommerceQueries,
-    Coupons, Gateway, Inbox, InboxSettings, Payments, Sales,
+    Coupons, Gateway, Inbox, InboxSettings, Payments, RereadSettings, Sales,
 };
+use crate::commerce::{closing, rereads};
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
 use crate::gauges;
@@ -96,6 +96,8 @@ pub struct PlatformSettings {
     pub providers: ProviderSettings,
     /// How callbacks are written down.
     pub inbox: InboxSettings,
+    /// How callbacks that were left behind are worked through.
+    pub rereads: RereadSettings,
     /// How the ledger is summed up.
     pub closing: ClosingSettings,
     /// How whoever wants to hear of events is told.
@@ -341,6 +343,7 @@ impl Platform {
         };
         let inbox = Inbox::start(&database, settings.inbox);
         let receivers = Receivers::new(schemes, &inbox, &commerce, &ports);
+        rereads::keep(database.clone(), receivers.clone(), settings.rereads);
 
         Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
             .await?

@@ -30,6 +30,7 @@ pub mod providers;
 mod queries;
 mod receiver;
 mod refunds;
+pub(crate) mod rereads;
 mod reserved;
 #[cfg(test)]
 mod reserved_test;
@@ -58,6 +59,7 @@ pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Paymen
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
 pub use refunds::RefundRow;
+pub use rereads::RereadSettings;
 pub use sales::{SaleAnswer, SaleQuestion, SaleView, Sales};
 pub use sandbox::{Sandbox, SandboxSettings};
 pub use timeline::{Moment, Position};

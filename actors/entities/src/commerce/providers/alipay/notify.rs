@@ -81,6 +81,11 @@ impl CallbackScheme for AlipayCallbacks {
         }
         self.said(&fields).ok_or(Error::CallbackMalformed)
     }
+
+    fn reread(&self, _event_id: &str, body: &[u8]) -> Result<Callback, Error> {
+        let fields = serde_urlencoded::from_bytes(body).map_err(|_| Error::CallbackMalformed)?;
+        self.said(&fields).ok_or(Error::CallbackMalformed)
+    }
 }
 
 #[cfg(test)]
