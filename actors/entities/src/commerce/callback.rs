@@ -286,6 +286,20 @@ mod tests {
     }
 
     #[test]
+    fn a_callback_that_was_kept_is_read_again_as_it_was_however_old_it_is() {
+        let scheme = SandboxCallbacks {
+            secret: CallbackSecret::new("secret"),
+            tolerance: Duration::from_secs(300),
+        };
+        let signature = sign(&scheme.secret, "evt_1", "1000", BODY);
+
+        let kept = scheme.reread("evt_1", BODY);
+
+        assert_eq!(kept, verify(("evt_1", "1000", &signature), BODY, 1_000));
+        assert_eq!(scheme.reread("evt_1", b"{}"), Err(Error::CallbackMalformed));
+    }
+
+    #[test]
     fn a_callback_that_was_altered_forged_or_kept_is_refused() {
         let signature = sign(&CallbackSecret::new("secret"), "evt_1", "1000", BODY);
         let forged = sign(&CallbackSecret::new("guess"), "evt_1", "1000", BODY);

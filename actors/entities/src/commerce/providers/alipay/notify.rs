@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn a_form_that_was_kept_is_read_again_without_its_signature() {
+        let form = serde_urlencoded::to_string(paid()).unwrap();
+
+        let kept = callbacks().reread("ac05099524730693a8b330c5ecf72da9786", form.as_bytes());
+
+        assert_eq!(kept, read_as(PLATFORM, &paid(), AT));
+    }
+
+    #[test]
     fn a_payment_is_read_from_a_signed_form() {
         let callback = read_as(PLATFORM, &paid(), AT).unwrap();
 

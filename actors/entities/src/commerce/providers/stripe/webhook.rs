@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_read_again_without_its_signature() {
+        let header = format!("t={AT},v1={SIGNED}");
+
+        let kept = callbacks().reread("evt_1", BODY.as_bytes());
+
+        assert_eq!(kept, read(&header, BODY, AT));
+    }
+
+    #[test]
     fn any_of_several_signatures_may_be_the_right_one() {
         let wrong = "0".repeat(64);
 

@@ -203,6 +203,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_opened_again_without_its_signature() {
+        let kept = body("TRANSACTION.SUCCESS", &paid());
+
+        let again = callbacks().reread("EV-2018022511223320873", kept.as_bytes());
+
+        assert_eq!(again, read("TRANSACTION.SUCCESS", &paid()));
+    }
+
+    #[test]
     fn refunds_are_told_apart_by_their_state() {
         for (kind, status, news) in [
             ("REFUND.SUCCESS", "SUCCESS", News::Refund(SendOutcome::Succeeded)),
