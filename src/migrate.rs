@@ -60,6 +60,8 @@ const MIGRATIONS: &[Migration] = migrations![
     23 "0023_coupons",
     24 "0024_bounded_looks",
     25 "0025_listeners",
+    26 "0026_rereads",
+    27 "0027_memberships",
 ];
 
 /// Why the database was left as it was.

@@ -21,6 +21,7 @@ pub mod billing;
 pub mod cluster;
 pub mod domains;
 pub mod link;
+pub mod memberships;
 pub mod payouts;
 pub mod providers;
 pub mod stores;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub billing: billing::Billing,
     /// What creators are paid.
     pub payouts: payouts::Payouts,
+    /// Memberships.
+    pub memberships: memberships::Memberships,
     /// Payment providers.
     pub providers: providers::Providers,
     /// Webhooks out.
@@ -109,6 +112,7 @@ impl Settings {
         self.ledger.check(checks);
         self.billing.check(checks);
         self.payouts.check(checks);
+        self.memberships.check(checks);
         self.providers.check(*self.commerce.order_ttl_s, checks);
         self.webhooks.check(checks);
         self.recommend.check(checks);

@@ -144,6 +144,7 @@ const HOMES: [(&str, &[&str]); 27] = [
             "actors/entities/src/catalog/rows.rs",
             "actors/entities/src/recommend/rows.rs",
             "actors/entities/src/commerce/closing.rs",
+            "actors/entities/src/commerce/membership_queries.rs",
             "actors/entities/src/commerce/offers.rs",
             "actors/entities/src/commerce/oversight.rs",
             "actors/entities/src/commerce/queries.rs",

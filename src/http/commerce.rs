@@ -11,6 +11,7 @@
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/bundles    several courses at one price
 //! commerce/codes      redeem codes, in batches and as gifts
+//! commerce/plans      membership plans, and commerce/memberships whoever joins them
 //! commerce/pricing    what a cart costs
 //! commerce/callbacks  what providers report
 //! commerce/oversight  the trial balance and the statement of an account, for operators
@@ -29,8 +30,10 @@ mod callbacks;
 mod codes;
 mod coupons;
 mod discounting;
+mod memberships;
 mod oversight;
 mod payments;
+mod plans;
 mod pricing;
 mod refunds;
 mod reserving;
@@ -54,8 +57,10 @@ pub use self::callbacks::*;
 pub use self::codes::*;
 pub use self::coupons::*;
 use self::discounting::Codes;
+pub use self::memberships::*;
 pub use self::oversight::*;
 pub use self::payments::*;
+pub use self::plans::*;
 use self::pricing::is_sold;
 pub use self::refunds::*;
 pub use self::sagas::*;

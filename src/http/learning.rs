@@ -114,7 +114,7 @@ pub async fn my_courses(api: &Api, request: Request) -> Result<Reply, Problem> {
 
 /// `GET /v1/courses/{id}/lessons/{lesson_id}/content`: hands out what a lesson consists of.
 ///
-/// Whoever may study the course gets it; a preview lesson is for everybody, as long as the course itself is shown.
+/// Whoever may study the course gets it, members of a plan that opens it among them; a preview lesson is for everybody, as long as the course itself is shown.
 ///
 /// # Errors
 /// 401 without a token and 403 `commerce.access_required` without access; 404 `catalog.course_not_found`,
@@ -165,7 +165,17 @@ pub async fn lesson_content(api: &Api, request: Request) -> Result<Reply, Proble
         .catalog_queries
         .lesson(course_id, lesson_id, from_version)
         .await?;
-    let may_read = owned_version.is_some() || lesson.as_ref().is_some_and(|lesson| lesson.preview);
+    let mut may_read = owned_version.is_some() || lesson.as_ref().is_some_and(|lesson| lesson.preview);
+    if !may_read
+        && entry.visibility != Visibility::Hidden
+        && let Some(caller) = request.caller_if_known()
+    {
+        // A member studies what is sold now, as long as the membership lasts.
+        let commerce = &api.platform.commerce;
+        may_read = commerce
+            .is_opened(caller.user, course_id, entry.creator, clock::now())
+            .await?;
+    }
     if !may_read {
         // Anybody without a token is told to bring one, everybody else what is missing.
         request.caller()?;

@@ -134,6 +134,17 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/coupons"                                     commerce::list_coupons,     Caller,   Accepted, Read,      Usual;
         GET    "/v1/coupons/{id}"                                commerce::get_coupon,       Caller,   Accepted, Read,      Usual;
         POST   "/v1/coupons/{id}/disable"                        commerce::disable_coupon,   Caller,   Accepted, Read,      Usual;
+        POST   "/v1/membership-plans"                            commerce::create_plan,      Caller,   Accepted, Read,      Usual;
+        GET    "/v1/membership-plans"                            commerce::list_plans,       Public,   Accepted, Read,      Usual;
+        GET    "/v1/membership-plans/{id}"                       commerce::get_plan,         Public,   Accepted, Read,      Usual;
+        POST   "/v1/membership-plans/{id}/withdraw"              commerce::withdraw_plan,    Caller,   Accepted, Read,      Usual;
+        POST   "/admin/v1/membership-plans"                      commerce::create_platform_plan, OPERATOR, Accepted, Purchase, Usual;
+        POST   "/v1/memberships"                                 commerce::join_plan,        Caller,   Required, Purchase,  Limit::Purchase;
+        GET    "/v1/me/memberships"                              commerce::list_memberships, Caller,   Accepted, Read,      Usual;
+        GET    "/v1/memberships/{id}"                            commerce::get_membership,   Caller,   Accepted, Read,      Usual;
+        POST   "/v1/memberships/{id}/cancel"                     commerce::cancel_membership, Caller,  Accepted, Purchase,  Usual;
+        POST   "/v1/memberships/{id}/pause"                      commerce::pause_membership, Caller,   Accepted, Purchase,  Usual;
+        POST   "/v1/memberships/{id}/resume"                     commerce::resume_membership, Caller,  Accepted, Purchase,  Usual;
         POST   "/v1/redemptions"                                 commerce::redeem_code,      Caller,   Accepted, Purchase,  Usual;
         POST   "/admin/v1/code-batches"                          commerce::issue_codes,      OPERATOR, Required, Purchase,  Usual;
         GET    "/admin/v1/code-batches/{id}"                     commerce::code_batch,       OPERATOR, Accepted, Read,      Usual;
@@ -207,7 +218,8 @@ mod tests {
             let template = route.template;
             // Registering and logging in are how one becomes a caller; a callback's sender signs its body.
             let by_itself = route.limit == Limit::Credentials || route.priority == Priority::Callback;
-            let personal = template.starts_with("/v1/me") || route.method != Method::GET && !by_itself;
+            let own = template == "/v1/me" || template.starts_with("/v1/me/");
+            let personal = own || route.method != Method::GET && !by_itself;
 
             assert!(!personal || route.access != Public, "{template}");
             assert!(

@@ -153,6 +153,18 @@ pub struct Commerce {
     pub callback_wait_ms: Millis,
     /// How long a mark waits for others.
     pub callback_mark_ms: Millis,
+    /// Pace of looking for callbacks that were left behind.
+    pub reread_every_ms: Millis,
+    /// After which a callback counts as left behind.
+    pub reread_after_ms: Millis,
+    /// Callbacks that are read again at a time.
+    pub reread_batch_max: usize,
+    /// Times that a callback is read again.
+    pub reread_tries_max: u32,
+    /// Pause before it is read again for the second time; each later one is twice as long.
+    pub reread_pause_ms: Millis,
+    /// Arrivals that one look goes through.
+    pub reread_stretch_s: Seconds,
     /// Life of a link to a lesson's media.
     pub content_ttl_s: Seconds,
     /// Key that signs links to media and derives redeem codes.
@@ -225,6 +237,34 @@ impl Commerce {
             "commerce.callback_mark_ms",
             *self.callback_mark_ms,
             Duration::ZERO..=Duration::from_secs(1),
+        );
+        self.check_rereads(checks);
+    }
+
+    fn check_rereads(&self, checks: &mut Checks<'_>) {
+        let day = Duration::from_hours(24);
+        checks.duration(
+            "commerce.reread_every_ms",
+            *self.reread_every_ms,
+            Duration::from_millis(10)..=Duration::from_hours(1),
+        );
+        // Sooner, and it would be read again while it is still being worked through, or not even visible.
+        checks.duration(
+            "commerce.reread_after_ms",
+            *self.reread_after_ms,
+            *self.callback_wait_ms * 2..=day,
+        );
+        checks.range("commerce.reread_batch_max", self.reread_batch_max, 1..=10_000);
+        checks.range("commerce.reread_tries_max", self.reread_tries_max, 1..=20);
+        checks.duration(
+            "commerce.reread_pause_ms",
+            *self.reread_pause_ms,
+            Duration::from_millis(10)..=day,
+        );
+        checks.duration(
+            "commerce.reread_stretch_s",
+            *self.reread_stretch_s,
+            Duration::from_secs(1)..=day,
         );
     }
 }

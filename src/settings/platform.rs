@@ -6,7 +6,7 @@ use lyceum_domain::accounts::{Policy, Role, Roles};
 use lyceum_entities::PlatformSettings;
 use lyceum_entities::accounts::{HashCost, KeySettings};
 use lyceum_entities::catalog::CatalogLimits;
-use lyceum_entities::commerce::{ClosingSettings, CodeSecret, InboxSettings};
+use lyceum_entities::commerce::{ClosingSettings, CodeSecret, InboxSettings, OrderTimes, RereadSettings};
 use lyceum_entities::recommend::{RecommenderSettings, SinkSettings, TrainerSettings};
 use lyceum_runtime::cluster::lease::LeaseTerms;
 use lyceum_runtime::cluster::{ClusterSettings, HandoffLimits};
@@ -103,6 +103,8 @@ impl Settings {
             code_secret: CodeSecret::new(self.commerce.content_secret.expose().as_bytes()),
             providers: self.offered()?,
             inbox: self.inbox(),
+            rereads: self.rereads(),
+            order_times: self.order_times(),
             closing: ClosingSettings {
                 sum_every: *self.ledger.sum_every_s,
                 settle: *self.ledger.settle_s,
@@ -130,6 +132,27 @@ impl Settings {
             ..arrivals
         };
         InboxSettings { arrivals, marks }
+    }
+
+    /// How long the orders that pay periods of memberships live: as any other.
+    pub(crate) fn order_times(&self) -> OrderTimes {
+        OrderTimes {
+            reservation_ttl: *self.commerce.reservation_ttl_s,
+            order_ttl: *self.commerce.order_ttl_s,
+            refund_window: *self.commerce.refund_window_s,
+        }
+    }
+
+    /// How callbacks that were left behind are worked through.
+    fn rereads(&self) -> RereadSettings {
+        RereadSettings {
+            every: *self.commerce.reread_every_ms,
+            after: *self.commerce.reread_after_ms,
+            batch_max: self.commerce.reread_batch_max,
+            tries_max: self.commerce.reread_tries_max,
+            pause: *self.commerce.reread_pause_ms,
+            stretch: *self.commerce.reread_stretch_s,
+        }
     }
 
     /// How the node joins others, unless it is alone.

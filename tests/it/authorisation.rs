@@ -72,6 +72,9 @@ impl Belongings {
             _ if template.contains("/sales/") => "sal_01h455vb4pex5vsknk084sn02q",
             // Bundles are for everybody to see; this one is not there.
             _ if template.contains("/bundles/") => "bnd_01h455vb4pex5vsknk084sn02q",
+            // Plans are for everybody to see, and a membership for its member; neither is there.
+            _ if template.contains("/membership-plans/") => "pln_01h455vb4pex5vsknk084sn02q",
+            _ if template.contains("/memberships/") => "mbr_01h455vb4pex5vsknk084sn02q",
             // Coupons are for whoever issues them; this one is not there.
             _ if template.contains("/coupons/") => "cpn_01h455vb4pex5vsknk084sn02q",
             Some(_) => &self.draft,
@@ -110,6 +113,12 @@ fn body(method: &str, template: &str) -> Option<Value> {
             "code": "MINE", "benefit": {"fixed": {"off": cny(1)}}, "limit": 1,
             "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z",
         }),
+        ("post", "/v1/membership-plans" | "/admin/v1/membership-plans") => {
+            json!({"title": "Mine", "price": cny(1), "every": "month", "course_ids": []})
+        }
+        ("post", "/v1/memberships") => {
+            json!({"plan_id": "pln_01h455vb4pex5vsknk084sn02q", "payment_method": "wallet"})
+        }
         ("post", "/v1/redemptions") => json!({"code": "0000-0000-0000-0000"}),
         ("post", "/v1/events") => json!({"events": []}),
         ("post", "/v1/courses") | ("patch", "/v1/me") => json!({}),

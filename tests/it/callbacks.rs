@@ -148,6 +148,68 @@ async fn the_sandbox_refuses_plans_without_bounds_and_lists_what_it_was_asked_fo
     site.finish().await;
 }
 
+/// Looks for what was left behind at once, and tries it twice.
+const REREADS: &[&str] = &[
+    "commerce.callback_wait_ms=1000",
+    "commerce.reread_after_ms=2000",
+    "commerce.reread_every_ms=100",
+    "commerce.reread_pause_ms=10",
+    "commerce.reread_tries_max=2",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_whose_process_died_after_writing_it_down_is_worked_through_without_its_provider() {
+    let mut site = Site::start_with(REREADS).await;
+    let buyer = site.user().await;
+    let (order, event) = waiting_order(&mut site, &buyer).await;
+    // As it is left behind: written down, reported to nobody, and the provider has given up.
+    let sql = "INSERT INTO provider_events (provider, event_id, kind, reference, body) \
+        VALUES ('sandbox', 'evt_left', 'charge.succeeded', $1, $2::text::json)";
+    let reference = event["data"]["reference"].as_str().unwrap().to_owned();
+    let mut stored = event.clone();
+    stored["data"]["id"] = json!("ch_left");
+    let kept = stored.to_string();
+    let client = site.stores.connect().await;
+    client.execute(sql, &[&reference, &kept]).await.unwrap();
+
+    buyer.order_becomes(&order, "fulfilled").await;
+
+    until("it is marked, and forgotten", async || {
+        let left = "SELECT (SELECT count(*) FROM callback_rereads) \
+            + (SELECT count(*) FROM provider_events WHERE processed_at IS NULL)";
+        (site.stores.count(left).await == 0).then_some(())
+    })
+    .await;
+    let transactions = "SELECT count(*) FROM ledger_transactions";
+    assert_eq!(site.stores.count(transactions).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_is_refused_however_often_it_is_read_is_given_up_and_kept() {
+    let site = Site::start_with(REREADS).await;
+    let buyer = site.user().await;
+    let event = json!({"type": "charge.succeeded", "data": {
+        "id": "ch_lost", "key": "pay_00000000000000000000000001-1", "state": "succeeded", "amount": PRICE, "currency": "CNY",
+        "reference": "pay_00000000000000000000000001"}});
+
+    callback(&site, "evt_lost", now(), SANDBOX_SECRET, &event)
+        .await
+        .refused(404, "commerce.payment_not_found");
+
+    until("it was read again twice, and no more", async || {
+        let given_up = "SELECT count(*) FROM callback_rereads WHERE event_id = 'evt_lost' AND tries = 2 AND given_up_at IS NOT NULL";
+        (site.stores.count(given_up).await == 1).then_some(())
+    })
+    .await;
+    let metrics = site.client().get("/metrics").await.expect(200);
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let series = r#"webhook_rereads_total{provider="sandbox",result="given_up"}"#;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix(series));
+    assert!(counted.is_some_and(|count| count.trim() != "0"), "{metrics}");
+    assert!(buyer.owned().await.is_empty());
+    site.finish().await;
+}
+
 /// Makes the provider fail by a plan.
 async fn fail(site: &Site, plan: &Value) {
     let sandbox = Client::new(site.sandbox_address());

@@ -27,6 +27,7 @@ mod faults;
 mod harness;
 mod late;
 mod ledger;
+mod memberships;
 mod metrics;
 mod nodes;
 mod operators;

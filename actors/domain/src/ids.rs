@@ -39,6 +39,10 @@ ids! {
     CouponKind CouponId "cpn";
     /// A bundle of courses.
     BundleKind BundleId "bnd";
+    /// A membership plan.
+    PlanKind PlanId "pln";
+    /// Somebody's membership of a plan.
+    MembershipKind MembershipId "mbr";
     /// A batch of redeem codes.
     BatchKind BatchId "bat";
     /// A redeem code, by the hash of what people type.

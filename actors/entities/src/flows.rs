@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
-use crate::commerce::{Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Payments, Sales};
+use crate::commerce::{
+    Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Memberships, Payments, Sales,
+};
 use crate::webhooks::{Subscribers, WebhookFlow};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
@@ -52,6 +54,7 @@ impl Deliver for Flows {
                 Sales::KIND.number,
                 Batches::KIND.number,
                 Coupons::KIND.number,
+                Memberships::KIND.number,
             ]
             .contains(&kind) =>
             {

@@ -151,6 +151,17 @@ pub(crate) static COUPON_USES_TOTAL: Metric<Counter> = Metric::new(
 )
 .labels(&[Label::of("state", &["reserved", "redeemed", "released"])])
 .worry("`released` nears `reserved`: orders with coupons are placed and not paid; a coupon is used up by them");
+pub(crate) static MEMBERSHIP_PERIODS_TOTAL: Metric<Counter> = Metric::new(
+    "membership_periods_total",
+    "Periods of memberships that an order has paid or has not, and those whose money went back, once that is durable.",
+)
+.labels(&[Label::of("state", &["paid", "unpaid", "removed"])])
+.worry("`unpaid` nears `paid`: renewals fail, be it for want of money or of the provider");
+pub(crate) static MEMBERSHIPS_ENDED_TOTAL: Metric<Counter> =
+    Metric::new("memberships_ended_total", "Memberships that are over, by why.").labels(&[Label::of(
+        "reason",
+        &["never_paid", "cancelled", "unpaid", "refunded"],
+    )]);
 pub(crate) static LEDGER_IMBALANCE_MINOR_UNITS: Metric<Gauge> = Metric::new(
     "ledger_imbalance_minor_units",
     "What all entries of the ledger add up to, over all currencies.",
@@ -175,6 +186,15 @@ pub(crate) static WEBHOOK_EVENTS_TOTAL: Metric<Counter> =
         ])
         .worry("`forged`, `malformed`, `mismatch` or `refused` at all; `failed` for minutes");
 
+pub(crate) static WEBHOOK_REREADS_TOTAL: Metric<Counter> = Metric::new(
+    "webhook_rereads_total",
+    "Callbacks of payment providers that were left behind and read again from the inbox.",
+)
+.labels(&[
+    PROVIDER,
+    Label::of("result", &["processed", "refused", "failed", "given_up"]),
+])
+.worry("`given_up` at all: the log names the callback, and `callback_rereads` keeps it; `processed` often: nodes die, or providers give up");
 pub(crate) static WEBHOOK_DELIVERY_SECONDS: Metric<Histogram> = Metric::new(
     "webhook_delivery_seconds",
     "How long an attempt took to tell a receiver of an event, and what came of it.",
@@ -283,7 +303,10 @@ pub static METERS: &[Area] = &[
             &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &COUPON_USES_TOTAL,
+            &MEMBERSHIP_PERIODS_TOTAL,
+            &MEMBERSHIPS_ENDED_TOTAL,
             &WEBHOOK_EVENTS_TOTAL,
+            &WEBHOOK_REREADS_TOTAL,
             &BILLING_DOCUMENTS_TOTAL,
             &BILLING_LAG_SECONDS,
         ],

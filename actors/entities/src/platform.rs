@@ -24,12 +24,12 @@ use crate::accounts::{
 use crate::billing::{BillingSettings, Documents, Issuer};
 use crate::bulletin::Board;
 use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Projector};
-use crate::commerce::closing;
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
     Adjustments, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts, CommerceQueries,
-    Coupons, Gateway, Inbox, InboxSettings, Payments, Sales,
+    Coupons, Gateway, Inbox, InboxSettings, Memberships, OrderTimes, Payments, Plans, RereadSettings, Sales,
 };
+use crate::commerce::{closing, rereads};
 use crate::flows::Flows;
 use crate::freshness::{Followed, Freshness};
 use crate::gauges;
@@ -96,6 +96,10 @@ pub struct PlatformSettings {
     pub providers: ProviderSettings,
     /// How callbacks are written down.
     pub inbox: InboxSettings,
+    /// How callbacks that were left behind are worked through.
+    pub rereads: RereadSettings,
+    /// How long the orders that renew memberships live.
+    pub order_times: OrderTimes,
     /// How the ledger is summed up.
     pub closing: ClosingSettings,
     /// How whoever wants to hear of events is told.
@@ -151,6 +155,10 @@ pub struct Platform {
     pub batches: Region<Batches>,
     /// Coupons of creators and of the platform.
     pub coupons: Region<Coupons>,
+    /// What members may study, and for how much.
+    pub plans: Region<Plans>,
+    /// Who is a member of which plan.
+    pub memberships: Region<Memberships>,
     /// What every user likes.
     pub profiles: Region<Profiles>,
     /// Registers and logs in.
@@ -316,6 +324,8 @@ impl Platform {
             Batches::new(settings.code_secret, settings.snapshot_every),
         );
         let coupons = Region::open(node.clone(), Coupons::new(settings.snapshot_every));
+        let plans = Region::open(node.clone(), Plans::new(settings.snapshot_every));
+        let memberships = Region::open(node.clone(), Memberships::new(settings.snapshot_every));
         let identity = Identity {
             accounts: accounts.clone(),
             sessions: sessions.clone(),
@@ -335,12 +345,15 @@ impl Platform {
             adjustments: adjustments.clone(),
             sales: sales.clone(),
             coupons: coupons.clone(),
+            memberships: memberships.clone(),
+            order_times: settings.order_times,
             gateway: gateway.clone(),
             webhooks: webhooks.queue().clone(),
             ask_timeout: settings.ask_timeout,
         };
         let inbox = Inbox::start(&database, settings.inbox);
         let receivers = Receivers::new(schemes, &inbox, &commerce, &ports);
+        rereads::keep(database.clone(), receivers.clone(), settings.rereads);
 
         Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
             .await?
@@ -388,6 +401,8 @@ impl Platform {
             Arc::new(bundles.clone()),
             Arc::new(batches.clone()),
             Arc::new(coupons.clone()),
+            Arc::new(plans.clone()),
+            Arc::new(memberships.clone()),
             Arc::new(profiles.clone()),
         ]);
         cluster.begin(node.clone()).await?;
@@ -405,6 +420,8 @@ impl Platform {
             bundles,
             batches,
             coupons,
+            plans,
+            memberships,
             profiles,
             identity,
             keys,

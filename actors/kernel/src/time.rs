@@ -44,6 +44,23 @@ impl Timestamp {
         Timestamp::from_millis(self.0.saturating_add(millis))
     }
 
+    /// The day of its month, from 1 to 31.
+    pub fn day_of_month(self) -> u32 {
+        let (_, _, day) = civil_from_days(self.0.div_euclid(DAY_MS));
+        u32::try_from(day).unwrap_or(1)
+    }
+
+    /// The same time of day so many calendar months later, on this day of the month, or the month's last if it has fewer.
+    #[must_use]
+    pub fn plus_months(self, months: u32, day_of_month: u32) -> Self {
+        let (days, time_of_day) = (self.0.div_euclid(DAY_MS), self.0.rem_euclid(DAY_MS));
+        let (year, month, _) = civil_from_days(days);
+        let counted = year * 12 + (month - 1) + i64::from(months);
+        let (year, month) = (counted.div_euclid(12), counted.rem_euclid(12) + 1);
+        let day = i64::from(day_of_month).clamp(1, days_in_month(year, month));
+        Timestamp::from_millis(days_from_civil(year, month, day) * DAY_MS + time_of_day)
+    }
+
     /// How long before this time `earlier` was; zero if it was not.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
@@ -207,6 +224,28 @@ mod tests {
             let noon = Timestamp(day * DAY_MS + 43_200_123);
             assert_eq!(noon.to_string().parse(), Ok(noon));
         }
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar_and_end_with_their_last_day() {
+        for (from, months, day, to) in [
+            ("2026-01-31T08:00:00.000Z", 1, 31, "2026-02-28T08:00:00.000Z"),
+            ("2028-01-31T08:00:00.000Z", 1, 31, "2028-02-29T08:00:00.000Z"),
+            ("2026-02-28T08:00:00.000Z", 1, 31, "2026-03-31T08:00:00.000Z"),
+            ("2026-12-15T23:59:59.999Z", 1, 15, "2027-01-15T23:59:59.999Z"),
+            ("2028-02-29T00:00:00.000Z", 12, 29, "2029-02-28T00:00:00.000Z"),
+            ("9999-12-01T00:00:00.000Z", 1, 1, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let from: Timestamp = from.parse().unwrap();
+            assert_eq!(from.plus_months(months, day).to_string(), to);
+        }
+        assert_eq!(
+            "2026-01-31T08:00:00Z"
+                .parse::<Timestamp>()
+                .unwrap()
+                .day_of_month(),
+            31
+        );
     }
 
     #[test]

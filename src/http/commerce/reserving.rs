@@ -10,9 +10,9 @@
 use std::time::Duration;
 
 use lyceum_domain::commerce::order::no_discount;
-use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, coupon, sale};
+use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, coupon, membership, sale};
 use lyceum_domain::ids::{CourseId, OrderId, SaleId};
-use lyceum_entities::commerce::{Answer, SaleAnswer, SaleQuestion};
+use lyceum_entities::commerce::{Answer, MembershipKey, SaleAnswer, SaleQuestion};
 use lyceum_kernel::{Class, Coded};
 use lyceum_runtime::{AskError, Context};
 
@@ -116,6 +116,15 @@ pub(super) fn release(api: &Api, place: &PlaceOrder) {
                 let order_id = place.order_id;
                 let command = coupon::Command::Release { order_id };
                 api.platform.coupons.tell(*coupon_id, command);
+            }
+            Reservation::Period { membership_id } => {
+                let (membership, user) = (*membership_id, place.buyer);
+                let command = membership::Command::Settle {
+                    order_id: place.order_id,
+                    outcome: Outcome::Returned,
+                };
+                let key = MembershipKey { membership, user };
+                api.platform.memberships.tell(key, command);
             }
         }
     }

@@ -5,7 +5,7 @@ use lyceum_domain::commerce::order::{CloseReason, OrderPayment, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState, Reservation};
-use lyceum_domain::ids::{BundleId, CouponId, CourseId, OrderId, PaymentId, SaleId};
+use lyceum_domain::ids::{BundleId, CouponId, CourseId, MembershipId, OrderId, PaymentId, PlanId, SaleId};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,10 @@ pub(in crate::http) struct OrderBody {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     coupon_ids: Vec<CouponId>,
+    /// The membership that it pays a period of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    membership_id: Option<MembershipId>,
     #[schema(value_type = shapes::Money)]
     total: Money,
     payment_method: &'static str,
@@ -208,8 +212,14 @@ struct GiftBody {
 /// One course of an order.
 #[derive(Debug, Serialize, ToSchema)]
 struct OrderLine {
-    #[schema(value_type = String)]
-    course_id: CourseId,
+    /// Left out if it is a period of a membership.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    course_id: Option<CourseId>,
+    /// The plan, if it is a period of a membership.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    plan_id: Option<PlanId>,
     course_version: u32,
     title: String,
     /// The list price when it was ordered.
@@ -273,8 +283,11 @@ impl OrderBody {
             Stage::AwaitingPayment { expires_at } => Some(*expires_at),
             _ => None,
         };
+        let membership_id = placement.membership();
+        let plan = |line: &Line| membership_id.map(|_| PlanId::from_u128(line.course_id.as_u128()));
         let line = |line: &Line| OrderLine {
-            course_id: line.course_id,
+            course_id: membership_id.is_none().then_some(line.course_id),
+            plan_id: plan(line),
             course_version: line.course_version,
             title: line.title.to_string(),
             price: line.price,
@@ -282,7 +295,7 @@ impl OrderBody {
         };
         let coupon = |reservation: &Reservation| match reservation {
             Reservation::Coupon { coupon_id } => Some(*coupon_id),
-            Reservation::Slot { .. } => None,
+            Reservation::Slot { .. } | Reservation::Period { .. } => None,
         };
         let payment = |payment: OrderPayment| PaymentBody {
             id: payment.payment_id,
@@ -297,6 +310,7 @@ impl OrderBody {
             reason,
             items: placement.lines.iter().map(line).collect(),
             coupon_ids: placement.reservations.iter().filter_map(coupon).collect(),
+            membership_id,
             total: placement.total,
             payment_method: order.payment().method.name(),
             payments: order.payments().map(payment).collect(),

@@ -3,9 +3,9 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CouponKind, CourseKind, LessonKind, OrderKind,
-    PaymentKind, RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind, WebhookEndpointKind,
-    WebhookEventKind,
+    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CouponKind, CourseKind, LessonKind, MembershipKind,
+    OrderKind, PaymentKind, PlanKind, RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind,
+    WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -21,13 +21,15 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 14] = [
+const AFTER_SEGMENT: [(&str, &str); 16] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("bundles", BundleKind::PREFIX),
     ("code-batches", BatchKind::PREFIX),
     ("coupons", CouponKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
+    ("membership-plans", PlanKind::PREFIX),
+    ("memberships", MembershipKind::PREFIX),
     ("orders", OrderKind::PREFIX),
     ("refunds", RefundKind::PREFIX),
     // A checkout is named by its order, the saga of a payment by the payment.
@@ -40,7 +42,7 @@ const AFTER_SEGMENT: [(&str, &str); 14] = [
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 14] = [
+const BY_NAME: [(&str, &str); 17] = [
     ("bundle_id", BundleKind::PREFIX),
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
@@ -52,7 +54,10 @@ const BY_NAME: [(&str, &str); 14] = [
     ("refund_id", RefundKind::PREFIX),
     ("order_id", OrderKind::PREFIX),
     ("owner", UserKind::PREFIX),
+    ("membership_id", MembershipKind::PREFIX),
+    ("open_order_id", OrderKind::PREFIX),
     ("payment_id", PaymentKind::PREFIX),
+    ("plan_id", PlanKind::PREFIX),
     ("sale_id", SaleKind::PREFIX),
     ("user_id", UserKind::PREFIX),
 ];

@@ -21,6 +21,7 @@ mod buyer;
 mod compare;
 mod coupon;
 mod course;
+mod membership;
 mod offer;
 mod payment;
 mod posting;
@@ -31,6 +32,7 @@ mod subscriber;
 
 pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use coupon::USES_FOLLOW_ORDERS;
+pub(crate) use membership::PERIODS_FOLLOW_ORDERS;
 pub(crate) use posting::Posting;
 pub(crate) use refund::Refund;
 pub(crate) use sale::FOLLOWS_ORDERS;
@@ -46,11 +48,13 @@ const SALE: i16 = 8;
 const BUNDLE: i16 = 21;
 const BATCH: i16 = 22;
 const COUPON: i16 = 23;
+const MEMBERSHIP: i16 = 24;
+const PLAN: i16 = 25;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale, a coupon or an offer is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale, a coupon, a membership or an offer is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -81,6 +85,8 @@ pub(crate) struct Order {
     pub(crate) sales: Vec<Uuid>,
     /// The coupons of which it reserved a use.
     pub(crate) coupons: Vec<Uuid>,
+    /// The membership of which it pays a period.
+    pub(crate) membership: Option<Uuid>,
     /// Payments after the one that the order was placed with, and by what.
     pub(crate) further: Vec<(Uuid, String)>,
     /// Which of several payments paid.
@@ -99,6 +105,11 @@ impl Order {
             return paid.unwrap_or(first);
         }
         further().next_back().unwrap_or(first)
+    }
+
+    /// Whether its buyer may study its lines for good once it is paid.
+    pub(crate) fn brings_access(&self) -> bool {
+        !self.gift && self.membership.is_none()
     }
 
     fn has_payment(&self, id: Uuid) -> bool {
@@ -165,6 +176,8 @@ pub(crate) struct Books {
     endpoints: HashMap<Uuid, subscriber::Endpoint>,
     sales: HashMap<Uuid, sale::Sale>,
     coupons: HashMap<Uuid, coupon::Coupon>,
+    plans: HashMap<Uuid, membership::Plan>,
+    memberships: HashMap<Uuid, membership::Membership>,
     bundles: HashMap<Uuid, offer::Bundle>,
     batches: HashMap<Uuid, offer::Batch>,
     /// Grants by redeem codes: code and course, then user and version.
@@ -191,6 +204,7 @@ impl Books {
                  ORDER BY kind, entity, version",
                 [&[
                     ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE, BUNDLE, BATCH, COUPON,
+                    MEMBERSHIP, PLAN,
                 ][..]],
             )
             .await?;
@@ -210,6 +224,8 @@ impl Books {
                         SUBSCRIBER => subscriber::apply(&mut books, entity, event_type, event),
                         SALE => sale::apply(&mut books, entity, event_type, event),
                         COUPON => coupon::apply(&mut books, entity, event_type, event),
+                        MEMBERSHIP => membership::apply(&mut books, entity, event_type, event),
+                        PLAN => membership::plan(&mut books, entity, event_type, event),
                         BUNDLE => offer::bundle(&mut books, entity, event_type, event),
                         BATCH => offer::batch(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
@@ -238,6 +254,8 @@ impl Books {
         report.count("webhook endpoints", books.endpoints.len());
         report.count("sales", books.sales.len());
         report.count("coupons", books.coupons.len());
+        report.count("membership plans", books.plans.len());
+        report.count("memberships", books.memberships.len());
         report.count("bundles", books.bundles.len());
         report.count("batches of redeem codes", books.batches.len());
         Ok(books)
@@ -255,6 +273,7 @@ impl Books {
         compare::tables(self, snapshot, report).await?;
         sale::examine(self, report);
         coupon::examine(self, report);
+        membership::examine(self, report);
         record::examine(self, snapshot, report).await
     }
 }

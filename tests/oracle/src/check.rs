@@ -166,6 +166,7 @@ pub fn rules() -> Vec<Rule> {
         books::RECORDED,
         books::FOLLOWS_ORDERS,
         books::USES_FOLLOW_ORDERS,
+        books::PERIODS_FOLLOW_ORDERS,
     ]);
     rules.extend(books::TABLE_RULES);
     rules.extend(provider::RULES);

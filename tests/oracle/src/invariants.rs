@@ -13,6 +13,7 @@ mod commerce;
 mod coupons;
 mod journal;
 mod ledger;
+mod memberships;
 mod offers;
 mod operators;
 mod sales;
@@ -51,6 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(webhooks::INVARIANTS)
         .chain(sales::INVARIANTS)
         .chain(coupons::INVARIANTS)
+        .chain(memberships::INVARIANTS)
         .chain(offers::INVARIANTS)
 }
 

@@ -1,6 +1,7 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every slot and every use of a coupon that is kept for an order, every message that is
+//! Under way is every saga that has not ended, every slot and every use of a coupon that is kept for an order, every order that is to pay
+//! a membership, every message that is
 //! due or was tried in vain,
 //! every callback of the provider that was taken in and not worked through, and every sale or refund that is not documented. A
 //! message that is due later and was never tried is a timer and may
@@ -28,6 +29,8 @@ const UNDER_WAY: &str = "\
     SELECT format('slot of order %s in sale %s', order_id, sale_id) FROM sale_slots WHERE state = 'reserved' \
     UNION ALL \
     SELECT format('use of coupon %s by order %s', coupon_id, order_id) FROM coupon_uses WHERE state = 'reserved' \
+    UNION ALL \
+    SELECT format('order %s is to pay membership %s', order_id, membership_id) FROM membership_charges WHERE state = 'pending' \
     UNION ALL \
     SELECT format('message %s of shard %s, %s attempts: %s', id, shard, attempts, left(payload::text, 200)) FROM outbox \
     WHERE due_at <= now() OR attempts > 0 \

@@ -165,8 +165,10 @@ impl Node {
             | CommerceFlow::Announce(_) => {
                 return self.finish(core, id);
             }
-            // Nor does an order reserve anything elsewhere.
-            CommerceFlow::SettleReservation { .. } | CommerceFlow::CheckReservation { .. } => {
+            // Nor does an order reserve anything elsewhere, nor is anybody a member.
+            CommerceFlow::SettleReservation { .. }
+            | CommerceFlow::CheckReservation { .. }
+            | CommerceFlow::Membership(_) => {
                 return self.finish(core, id);
             }
             CommerceFlow::RetryRefund { user, order, refund } => {

@@ -395,7 +395,7 @@ impl Buyer {
     }
 
     fn grant_lines(&mut self, placement: &Placement, at: Timestamp) {
-        if placement.gift.is_some() {
+        if !placement.brings_access() {
             return;
         }
         for line in &placement.lines {

@@ -20,9 +20,11 @@ pub mod buyer;
 pub mod coupon;
 pub mod creator;
 pub mod ledger;
+pub mod membership;
 pub mod order;
 pub mod oversight;
 pub mod payment;
+pub mod plan;
 pub mod refund;
 pub mod reservation;
 pub mod sale;
@@ -56,9 +58,11 @@ pub use bundle::Bundle;
 pub use buyer::{Buyer, Command, Event};
 pub use coupon::Coupon;
 pub use creator::Creator;
+pub use membership::Membership;
 pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
 pub use oversight::{Deed, Intervention};
 pub use payment::{Payment, Purpose, Settlement};
+pub use plan::Plan;
 pub use refund::{Refund, RefundOutcome, RefundState, RefundTerms};
 pub use reservation::{Fate, Outcome, Reservation};
 pub use sale::Sale;
@@ -132,6 +136,12 @@ pub enum Error {
     /// A coupon refuses.
     #[error(transparent)]
     Coupon(#[from] coupon::Refusal),
+    /// A membership plan refuses.
+    #[error(transparent)]
+    Plan(#[from] plan::Refusal),
+    /// A membership refuses.
+    #[error(transparent)]
+    Membership(#[from] membership::Refusal),
     /// The payment method is not offered.
     #[error("the payment method is not offered")]
     PaymentMethodUnknown,
@@ -241,6 +251,8 @@ impl Coded for Error {
             Error::Sale(refusal) => refusal.code(),
             Error::Code(refusal) => refusal.code(),
             Error::Coupon(refusal) => refusal.code(),
+            Error::Plan(refusal) => refusal.code(),
+            Error::Membership(refusal) => refusal.code(),
             Error::PaymentMethodUnknown => "commerce.payment_method_unknown",
             Error::PaymentTokenRequired => "commerce.payment_token_required",
             Error::WrongState { .. } => "commerce.wrong_state",
@@ -286,6 +298,8 @@ impl Coded for Error {
             Error::Sale(refusal) => refusal.class(),
             Error::Code(refusal) => refusal.class(),
             Error::Coupon(refusal) => refusal.class(),
+            Error::Plan(refusal) => refusal.class(),
+            Error::Membership(refusal) => refusal.class(),
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
             Error::CallbackMalformed => Class::Malformed,
@@ -323,6 +337,7 @@ impl Coded for Error {
             Error::Sale(refusal) => refusal.current_state(),
             Error::Code(refusal) => refusal.current_state(),
             Error::Coupon(refusal) => refusal.current_state(),
+            Error::Membership(refusal) => refusal.current_state(),
             Error::CourseAlreadyOwned => Some(Cow::Borrowed("owned")),
             Error::CourseInPendingOrder => Some(Cow::Borrowed("pending")),
             _ => None,
@@ -360,6 +375,8 @@ mod tests {
             Error::Sale(sale::Refusal::NotFound),
             Error::Code(batch::Refusal::Unknown),
             Error::Coupon(coupon::Refusal::Unknown),
+            Error::Plan(plan::Refusal::NotFound),
+            Error::Membership(membership::Refusal::NotFound),
             Error::PaymentMethodUnknown,
             Error::PaymentTokenRequired,
             Error::wrong_state("pending"),

@@ -1,4 +1,4 @@
-//! What an order has reserved outside its buyer: a slot of a flash sale, a use of a coupon.
+//! What an order has reserved outside its buyer: a slot of a flash sale, a use of a coupon, the next period of a membership.
 //!
 //! ```text
 //! reserve (the entity that has it, by order) → place the order (the buyer) → consumed | returned
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::buyer::Buyer;
 use super::order::{Order, PlaceOrder, Stage};
-use crate::ids::{CouponId, OrderId, SaleId};
+use crate::ids::{CouponId, MembershipId, OrderId, SaleId};
 
 /// How many reservations one order may carry: each is a message when the order ends.
 pub const RESERVATIONS_MAX: usize = 4;
@@ -41,6 +41,11 @@ pub enum Reservation {
     Coupon {
         /// Which coupon.
         coupon_id: CouponId,
+    },
+    /// The next period of a membership, which the order pays.
+    Period {
+        /// Which membership.
+        membership_id: MembershipId,
     },
 }
 

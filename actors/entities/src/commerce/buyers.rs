@@ -275,11 +275,11 @@ impl Entity for Buyers {
                 } => (Trade::Refunded, *order_id),
                 _ => continue,
             };
-            // What somebody else gets is no trade of this buyer.
+            // What somebody else gets is no trade of this buyer, nor is a period of a membership.
             let Some(order) = state
                 .order(order_id)
                 .ok()
-                .filter(|order| order.placement.gift.is_none())
+                .filter(|order| order.placement.brings_access())
             else {
                 continue;
             };

@@ -74,6 +74,12 @@ pub trait CallbackScheme: Send + Sync + 'static {
     /// [`Error::SignatureInvalid`] for what is not proved to be the provider's or not of now,
     /// [`Error::CallbackMalformed`] for what is theirs and not of the protocol, or not meant for us.
     fn read(&self, delivery: &Delivery<'_>) -> Result<Callback, Error>;
+
+    /// Reads a callback again that was verified when it came in, from what was kept of it: by now its signature would be too old.
+    ///
+    /// # Errors
+    /// [`Error::CallbackMalformed`], as when it came in, or because it was meant for whoever this merchant was then.
+    fn reread(&self, event_id: &str, body: &[u8]) -> Result<Callback, Error>;
 }
 
 /// The scheme of the sandbox.
@@ -94,6 +100,10 @@ impl CallbackScheme for SandboxCallbacks {
             delivery.header("webhook-signature"),
         );
         Callback::verify(&self.secret, headers, delivery.body, delivery.now, self.tolerance)
+    }
+
+    fn reread(&self, event_id: &str, body: &[u8]) -> Result<Callback, Error> {
+        Callback::parse(event_id, body).ok_or(Error::CallbackMalformed)
     }
 }
 
@@ -186,7 +196,12 @@ impl Callback {
             return Err(refused());
         }
 
-        let Body { kind, data } = serde_json::from_slice(body).map_err(|_| refused())?;
+        Callback::parse(event_id, body).ok_or_else(refused)
+    }
+
+    /// Reads a body whose signature was right.
+    fn parse(event_id: &str, body: &[u8]) -> Option<Self> {
+        let Body { kind, data } = serde_json::from_slice(body).ok()?;
         let news = if kind.starts_with("charge.") {
             News::Charge(charge_outcome(
                 &data.state,
@@ -200,7 +215,7 @@ impl Callback {
         } else {
             News::Other
         };
-        Ok(Callback {
+        Some(Callback {
             event_id: event_id.to_owned(),
             kind,
             reference: data.reference,
@@ -268,6 +283,20 @@ mod tests {
                 code: "card_declined".to_owned()
             })
         );
+    }
+
+    #[test]
+    fn a_callback_that_was_kept_is_read_again_as_it_was_however_old_it_is() {
+        let scheme = SandboxCallbacks {
+            secret: CallbackSecret::new("secret"),
+            tolerance: Duration::from_secs(300),
+        };
+        let signature = sign(&scheme.secret, "evt_1", "1000", BODY);
+
+        let kept = scheme.reread("evt_1", BODY);
+
+        assert_eq!(kept, verify(("evt_1", "1000", &signature), BODY, 1_000));
+        assert_eq!(scheme.reread("evt_1", b"{}"), Err(Error::CallbackMalformed));
     }
 
     #[test]

@@ -23,12 +23,16 @@ use super::buyers::{Buyers, Question};
 use super::codes::CodeGrant;
 use super::coupons::Coupons;
 use super::gateway::Gateway;
+use super::memberships::{Memberships, OrderTimes};
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
 use crate::flows::undelivered;
 use crate::webhooks::{Announcement, DeliveryQueue};
 
 mod calls;
+mod memberships;
+
+pub use memberships::MembershipFlow;
 
 /// A message of commerce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +190,8 @@ pub enum CommerceFlow {
     },
     /// A redeem code was redeemed.
     GrantCode(CodeGrant),
+    /// The clock, or a refund, has something to say to a membership.
+    Membership(MembershipFlow),
     /// A failed refund has waited long enough.
     RetryRefund {
         /// Whose.
@@ -210,6 +216,10 @@ pub struct CommercePorts {
     pub sales: Region<Sales>,
     /// The coupons.
     pub coupons: Region<Coupons>,
+    /// The memberships.
+    pub memberships: Region<Memberships>,
+    /// How long the orders that renew them live.
+    pub order_times: OrderTimes,
     /// The providers.
     pub gateway: Gateway,
     /// Events on their way to whoever hears of them.
@@ -361,6 +371,7 @@ impl CommerceFlow {
                 Fate::Open { until } => Err(DeliveryError::NotYet { until }),
             },
             CommerceFlow::GrantCode(grant) => ports.tell_buyer(grant.user, grant.command()).await,
+            CommerceFlow::Membership(flow) => ports.about_membership(flow).await,
             CommerceFlow::RetryRefund { user, order, refund } => {
                 let command = Command::RetryRefund {
                     order_id: order,

@@ -22,14 +22,20 @@ mod flows;
 mod gateway;
 mod inbox;
 mod ledger_rows;
+mod membership_queries;
+mod memberships;
+#[cfg(test)]
+mod memberships_test;
 mod offers;
 mod outgoing;
 mod oversight;
 mod payments;
+mod plans;
 pub mod providers;
 mod queries;
 mod receiver;
 mod refunds;
+pub(crate) mod rereads;
 mod reserved;
 #[cfg(test)]
 mod reserved_test;
@@ -49,15 +55,22 @@ pub use callback::{Callback, CallbackScheme, CallbackSecret, Delivery, sign};
 pub use closing::{AccountBalance, ClosingSettings, TrialBalance};
 pub use codes::{CodeGrant, CodeSecret, RedeemCode};
 pub use coupons::{CouponAnswer, CouponQuestion, CouponView, Coupons};
-pub use flows::{CommerceFlow, CommercePorts};
+pub use flows::{CommerceFlow, CommercePorts, MembershipFlow};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};
 pub use inbox::{Inbox, InboxSettings};
+pub use membership_queries::PlanRow;
+pub use memberships::{
+    MembershipAnswer, MembershipKey, MembershipQuestion, MembershipView, Memberships, OrderTimes,
+    PeriodCharge, period_order,
+};
 pub use offers::{BundleRow, CouponRow, FoundCode, FoundCoupon};
 pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
+pub use plans::{PlanAnswer, PlanQuestion, Plans};
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
 pub use refunds::RefundRow;
+pub use rereads::RereadSettings;
 pub use sales::{SaleAnswer, SaleQuestion, SaleView, Sales};
 pub use sandbox::{Sandbox, SandboxSettings};
 pub use timeline::{Moment, Position};

@@ -10,7 +10,7 @@ use lyceum_kernel::Timestamp;
 use lyceum_runtime::Effects;
 
 use super::codes::CodeGrant;
-use super::flows::CommerceFlow;
+use super::flows::{CommerceFlow, MembershipFlow};
 use super::payments::PaymentKey;
 
 /// The messages of one event of a buyer.
@@ -104,12 +104,13 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
                 let (order, refund) = (*order_id, *refund_id);
                 effects.message(*retry_at, &CommerceFlow::RetryRefund { user, order, refund });
             }
+            RefundState::Succeeded => remove_period(user, state, *order_id, now, effects),
             RefundState::Requested
             | RefundState::Rejected
             | RefundState::Cancelled
-            | RefundState::Unknown
-            | RefundState::Succeeded => {}
+            | RefundState::Unknown => {}
         },
+        Event::RefundedToWallet { order_id, .. } => remove_period(user, state, *order_id, now, effects),
         Event::TopUpStarted {
             payment_id,
             amount,
@@ -168,12 +169,29 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
             effects.message(now, &CommerceFlow::RefuseAdjustment { adjustment, code });
         }
         Event::Intervened { .. }
-        | Event::RefundedToWallet { .. }
         | Event::RefundDecided { .. }
         | Event::RefundCancelled { .. }
         | Event::TopUpSettled { .. }
         | Event::CodeGranted { .. }
         | Event::Imported { .. } => {}
+    }
+}
+
+/// Tells a membership that the money of one of its periods has gone back, all of it.
+fn remove_period(user: UserId, state: &Buyer, order: OrderId, now: Timestamp, effects: &mut Effects) {
+    let Ok(known) = state.order(order) else { return };
+    let Some(membership) = known.placement.membership() else {
+        return;
+    };
+    let whole = known.placement.lines.iter().all(|line| known.is_returned(line));
+    // What was never fulfilled has added none.
+    if whole && known.was_fulfilled() {
+        let remove = MembershipFlow::Remove {
+            user,
+            membership,
+            order,
+        };
+        effects.message(now, &CommerceFlow::Membership(remove));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Callbacks, from the wire to the payment they speak of.
 //!
 //! A callback is written to the inbox, reported to its payment, and then marked as processed; the provider hears
-//! of success only after that, so a crash in between means that it is delivered, and reported, again.
+//! of success only after that, so a crash in between means that it is delivered, and reported, again. Where the provider does not deliver
+//! it again, `rereads` has it reported from the inbox.
 
 use lyceum_domain::commerce::payment::{ChargeOutcome, Command, RefundKey, SendOutcome};
 use lyceum_domain::commerce::{Error, Provider};
@@ -83,6 +84,23 @@ impl Receiver {
             Err(ReceiveError::Unavailable) => "failed",
         });
         taken.map(drop)
+    }
+
+    /// Works a callback through that was verified and kept, and never marked as processed.
+    ///
+    /// # Errors
+    /// As [`Receiver::receive`].
+    pub(super) async fn reread(&self, event_id: &str, kept: &str) -> Result<(), ReceiveError> {
+        // A form was kept as a text.
+        let form: Option<String> = serde_json::from_str(kept).ok();
+        let body = form.as_deref().unwrap_or(kept);
+        let callback = self
+            .scheme
+            .reread(event_id, body.as_bytes())
+            .map_err(ReceiveError::Refused)?;
+        self.report(&callback).await?;
+        self.inbox.processed(self.provider, event_id).await?;
+        Ok(())
     }
 
     /// Whether the callback brought news.

@@ -1,6 +1,6 @@
 //! What is kept for an order outside its buyer: asking the buyer what became of the order, and telling whoever keeps it.
 
-use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, sale};
+use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, membership, sale};
 use lyceum_domain::ids::{OrderId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Context, DeliveryError};
@@ -8,6 +8,7 @@ use lyceum_runtime::{Context, DeliveryError};
 use super::buyers::{Answer, Question};
 use super::coupons::CouponQuestion;
 use super::flows::CommercePorts;
+use super::memberships::MembershipKey;
 use super::sales::SaleQuestion;
 use crate::flows::undelivered;
 
@@ -60,6 +61,12 @@ impl CommercePorts {
                 let coupons = &self.coupons;
                 let answered = coupons.ask(coupon_id, command, CouponQuestion::Nothing, &context);
                 answered.await.map(drop).map_err(undelivered)
+            }
+            Reservation::Period { membership_id } => {
+                let (membership, command) =
+                    (membership_id, membership::Command::Settle { order_id, outcome });
+                self.tell_membership(MembershipKey { membership, user }, command)
+                    .await
             }
         }
     }

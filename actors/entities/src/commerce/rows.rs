@@ -193,7 +193,7 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
             refund_row(user, order, refund, now, effects);
             if refund.state == RefundState::Succeeded
                 && order.was_fulfilled()
-                && order.placement.gift.is_none()
+                && order.placement.brings_access()
             {
                 // The columns that are set at the grant are kept as they are.
                 let (placement, at) = (&order.placement, order.placement.placed_at);
@@ -296,8 +296,8 @@ fn grant_rows(
     revoked_at: Option<Timestamp>,
     effects: &mut Effects,
 ) {
-    // Whoever redeems a gift has access by its code.
-    if placement.gift.is_some() {
+    // Whoever redeems a gift has access by its code, and a member by the membership.
+    if !placement.brings_access() {
         return;
     }
     for line in &placement.lines {

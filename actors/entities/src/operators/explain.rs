@@ -1,6 +1,8 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
-use lyceum_domain::ids::{AdjustmentId, BatchId, BundleId, CouponId, CourseId, PaymentId, SaleId, UserId};
+use lyceum_domain::ids::{
+    AdjustmentId, BatchId, BundleId, CouponId, CourseId, MembershipId, PaymentId, PlanId, SaleId, UserId,
+};
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Coupons, Payments, Sales};
+use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Coupons, Memberships, Payments, Plans, Sales};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 use crate::webhooks::Subscribers;
@@ -77,6 +79,22 @@ impl Platform {
                 let id = id.parse::<CouponId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Coupons::KIND, id, id, self.coupons.explain(id)))
             }
+            "membership_plan" => {
+                let id = id.parse::<PlanId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Plans::KIND, id, id, self.plans.explain(id)))
+            }
+            "membership" => match id.parse::<MembershipId>() {
+                Ok(membership) => self.commerce.member(membership).await?.map(|owner| {
+                    let id = membership.as_u128();
+                    (
+                        Memberships::KIND,
+                        id,
+                        owner.as_u128(),
+                        self.memberships.explain(id),
+                    )
+                }),
+                Err(_) => None,
+            },
             "payment" => match id.parse::<PaymentId>() {
                 Ok(payment) => self.commerce.payer(payment).await?.map(|owner| {
                     let id = payment.as_u128();
@@ -119,6 +137,8 @@ impl Platform {
             kind if kind == Bundles::KIND => self.committed::<Bundles>(entity).await?,
             kind if kind == Batches::KIND => self.committed::<Batches>(entity).await?,
             kind if kind == Coupons::KIND => self.committed::<Coupons>(entity).await?,
+            kind if kind == Plans::KIND => self.committed::<Plans>(entity).await?,
+            kind if kind == Memberships::KIND => self.committed::<Memberships>(entity).await?,
             kind if kind == Adjustments::KIND => self.committed::<Adjustments>(entity).await?,
             kind if kind == Subscribers::KIND => self.committed::<Subscribers>(entity).await?,
             kind if kind == Sales::KIND => self.committed::<Sales>(entity).await?,

@@ -11,9 +11,9 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 19] = [
+const IDS: [&str; 21] = [
     "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "cpn_", "bnd_", "bat_", "rdc_",
-    "pyo_", "ftr_", "sal_", "whe_", "evt_", "whd_",
+    "pyo_", "ftr_", "sal_", "whe_", "evt_", "whd_", "pln_", "mbr_",
 ];
 const ID_LENGTH: usize = 30;
 
@@ -38,6 +38,8 @@ const WORDS: &[&str] = &[
     "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
     // Coupons. Their codes are worth money, so they stay hidden.
     "platform", "fixed", "percent", "threshold", "courses",
+    // Memberships.
+    "everything", "month", "year", "past_due", "paused", "resume", "renew", "end", "never_paid", "unpaid", "period", "offered", "withdrawn",
     // Webhooks. Addresses may hold what only their owner knows, so they stay hidden.
     "enabled", "disabled", "gone", "failing", "order.fulfilled", "order.cancelled", "order.expired", "order.refunded",
     "sale.completed", "sale.refunded",
@@ -66,6 +68,9 @@ const FIELDS: &[&str] = &[
     // Coupons.
     "issued", "by", "issuer", "benefit", "off", "off_bps", "at_least", "at_most", "scope", "limit", "per_user", "stackable",
     "starts_at", "disabled_at", "reserved", "redeemed", "uses", "user", "discounts",
+    // Memberships. What a provider charges by is worth money, so it stays hidden.
+    "joined", "plan_id", "membership_id", "offer", "every", "opens", "dunning", "retries_ms", "grace_ms", "pause_max_ms", "periods", "from", "to",
+    "removed_at", "due", "renews", "failures", "left_ms", "reservations",
     // Webhooks.
     "endpoints", "events", "secret_version", "previous_until", "created_at",
     // Profiles.
@@ -146,8 +151,8 @@ fn is_time(text: &str) -> bool {
 mod tests {
     use lyceum_domain::ids::{
         AdjustmentId, BatchId, BundleId, ChapterId, CodeId, CouponId, CourseId, ForfeitureId, LessonId,
-        OrderId, PaymentId, PayoutId, RefundId, SaleId, SessionId, UserId, WebhookDeliveryId,
-        WebhookEndpointId, WebhookEventId,
+        MembershipId, OrderId, PaymentId, PayoutId, PlanId, RefundId, SaleId, SessionId, UserId,
+        WebhookDeliveryId, WebhookEndpointId, WebhookEventId,
     };
     use lyceum_kernel::Timestamp;
     use serde_json::json;
@@ -177,6 +182,8 @@ mod tests {
             PaymentId::from_u128(1),
             RefundId::from_u128(1),
             AdjustmentId::from_u128(1),
+            PlanId::from_u128(1),
+            MembershipId::from_u128(1),
             CouponId::from_u128(1),
             BundleId::from_u128(1),
             BatchId::from_u128(1),

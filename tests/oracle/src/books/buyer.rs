@@ -4,7 +4,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::posting::{self, TOP_UP, UNFULFILLED};
-use super::{Books, Line, Order, TopUp, adjustment, coupon, id, money, offer, refund, sale, state_name};
+use super::{
+    Books, Line, Order, TopUp, adjustment, coupon, id, membership, money, offer, refund, sale, state_name,
+};
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
     match event_type {
@@ -164,6 +166,7 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
         redeemed_by: None,
         sales: sale::reserved_by(value)?,
         coupons: coupon::reserved_by(value)?,
+        membership: membership::paid_by(value)?,
     };
     Some((id("ord", &value["order_id"])?, order))
 }

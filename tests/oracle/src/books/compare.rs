@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, coupon, course, offer, sale, subscriber};
+use super::{Books, Posting, account, adjustment, coupon, course, membership, offer, sale, subscriber};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -57,6 +57,18 @@ const USES: Rule = table(
     "books.coupon_uses_follow_the_journal",
     "Every use of a coupon is in its table as the events say, and no other.",
 );
+const PLANS: Rule = table(
+    "books.membership_plans_follow_the_journal",
+    "Every membership plan is in its table as its events say, and no other.",
+);
+const MEMBERSHIPS: Rule = table(
+    "books.memberships_follow_the_journal",
+    "Every membership is in its table as its events say, and no other.",
+);
+const CHARGES: Rule = table(
+    "books.membership_charges_follow_the_journal",
+    "Every order that pays, or was to pay, a period is in its table as the events say, and no other.",
+);
 const ADJUSTMENTS: Rule = table(
     "books.adjustments_follow_the_journal",
     "Every adjustment is in its table as its events say, and no other.",
@@ -91,7 +103,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 18] = [
+pub(crate) const RULES: [Rule; 21] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -104,6 +116,9 @@ pub(crate) const RULES: [Rule; 18] = [
     SLOTS,
     COUPONS,
     USES,
+    PLANS,
+    MEMBERSHIPS,
+    CHARGES,
     BUNDLES,
     BATCHES,
     CODES,
@@ -180,6 +195,17 @@ pub(super) async fn tables(
     )
     .await?;
     texts(USES, coupon::uses(books), coupon::USES_SQL, snapshot, report).await?;
+    for (rule, rows, sql) in [
+        (PLANS, membership::plans(books), membership::PLANS_SQL),
+        (
+            MEMBERSHIPS,
+            membership::memberships(books),
+            membership::MEMBERSHIPS_SQL,
+        ),
+        (CHARGES, membership::charges(books), membership::CHARGES_SQL),
+    ] {
+        texts(rule, rows, sql, snapshot, report).await?;
+    }
     texts(
         BUNDLES,
         offer::bundles(books),
@@ -213,7 +239,7 @@ pub(super) async fn tables(
 
 fn grants(books: &Books) -> HashMap<String, String> {
     let mut grants = HashMap::new();
-    let brings = |order: &super::Order| order.fulfilled && !order.gift;
+    let brings = |order: &super::Order| order.fulfilled && order.brings_access();
     for (order_id, order) in books.orders.iter().filter(|(_, order)| brings(order)) {
         for line in &order.lines {
             let revoked = if order.is_returned(line) { "yes" } else { "no" };

@@ -57,7 +57,7 @@ impl Order {
 
     /// Whether its buyer may study a line by this order.
     pub(crate) fn grants(&self, line: &Line) -> bool {
-        self.fulfilled && !self.gift && !self.is_returned(line)
+        self.fulfilled && self.brings_access() && !self.is_returned(line)
     }
 
     /// Whether it can be redeemed as a gift: something of it is not returned, nothing may be any more, and nothing of what it

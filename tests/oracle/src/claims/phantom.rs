@@ -67,7 +67,12 @@ pub(super) fn examine(
             None => report.violate(PHANTOM, 1, format!("{effect:?} of {user}: {shape:?}")),
         }
     };
-    for (id, order) in &books.orders {
+    // A membership is renewed by the clock, without a request.
+    for (id, order) in books
+        .orders
+        .iter()
+        .filter(|(_, order)| order.membership.is_none())
+    {
         let mut courses: Vec<Uuid> = order.lines.iter().map(|line| line.course).collect();
         courses.sort_unstable();
         let method = order.method.clone();

@@ -7,10 +7,12 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "access.follows_payment",
         Sampled,
-        "Whoever paid an order has access to each of its lines, and nobody has by an order that is not paid.",
+        "Whoever paid an order has access to each of its lines, unless it is for somebody else or pays a membership, and nobody has by an \
+         order that is not paid.",
         "SELECT o.order_id, o.state, o.lines, count(g.source_id) AS live FROM orders AS o \
          LEFT JOIN grants AS g ON g.source_id = o.order_id AND g.source = 'order' AND g.revoked_at IS NULL \
          WHERE NOT EXISTS (SELECT FROM redeem_codes AS c WHERE c.order_id = o.order_id) \
+            AND NOT EXISTS (SELECT FROM membership_charges AS c WHERE c.order_id = o.order_id) \
          GROUP BY o.order_id HAVING NOT CASE o.state WHEN 'fulfilled' THEN count(g.source_id) = o.lines \
             WHEN 'partially_refunded' THEN count(g.source_id) <= o.lines AND (count(g.source_id) > 0 OR o.total > 0) \
             WHEN 'refunding' THEN count(g.source_id) <= o.lines ELSE count(g.source_id) = 0 END",

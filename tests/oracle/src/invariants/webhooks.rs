@@ -17,11 +17,12 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "webhooks.creators_hear_of_their_own_sales",
         Always,
-        "A creator is told of a sale only if a course of theirs was in it; a gift brings its buyer no grant that would tell.",
+        "A creator is told of a sale only if a course of theirs was in it; a gift or a membership brings its buyer no grant that would tell.",
         "SELECT d.delivery_id, d.event_type, d.user_id, d.subject FROM webhook_deliveries AS d \
          WHERE d.event_type LIKE 'sale.%' AND NOT EXISTS (SELECT FROM grants AS g JOIN courses AS c USING (course_id) \
             WHERE g.source = 'order' AND g.source_id = d.subject AND c.creator_id = d.user_id) \
-         AND NOT EXISTS (SELECT FROM redeem_codes AS c WHERE c.order_id = d.subject)",
+         AND NOT EXISTS (SELECT FROM redeem_codes AS c WHERE c.order_id = d.subject) \
+         AND NOT EXISTS (SELECT FROM membership_charges AS c WHERE c.order_id = d.subject)",
     ),
     invariant(
         "webhooks.creators_hear_nothing_of_buyers",

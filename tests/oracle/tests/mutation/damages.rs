@@ -10,6 +10,7 @@ mod commerce;
 mod coupons;
 mod journal;
 mod ledger;
+mod memberships;
 mod offers;
 mod operators;
 mod people;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> Vec<Damage> {
         webhooks::DAMAGES,
         sales::DAMAGES,
         coupons::DAMAGES,
+        memberships::DAMAGES,
         offers::DAMAGES,
     ]
     .concat()

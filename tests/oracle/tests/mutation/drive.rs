@@ -1,6 +1,7 @@
 //! Honest clients: they register, bring money, buy in every way there is, give back, and write all of it into a history.
 
 mod coupons;
+mod memberships;
 mod offers;
 
 use std::path::{Path, PathBuf};
@@ -119,6 +120,7 @@ impl Drive {
         self.otherwise(&courses).await;
         self.offers(&courses).await;
         self.coupons(&courses).await;
+        self.memberships().await;
 
         // Long after a first request, so that it is known whose it is on a slow machine too.
         self.top_up(&ada, 1_000).await;

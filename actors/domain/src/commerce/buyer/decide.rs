@@ -12,7 +12,7 @@ use crate::commerce::order::{
     self, CloseReason, LINES_MAX, Method, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
 };
 use crate::commerce::payment::Settlement;
-use crate::commerce::reservation::still_reserved;
+use crate::commerce::reservation::{Reservation, still_reserved};
 use crate::commerce::wallet::TopUpState;
 use crate::ids::{CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
@@ -22,12 +22,14 @@ impl Buyer {
             return Ok(vec![]);
         }
         let total = order::total(&place.lines)?;
+        let is_period = |reservation: &Reservation| matches!(reservation, Reservation::Period { .. });
+        let pays_membership = place.reservations.iter().any(is_period);
         for line in &place.lines {
             // A sale to oneself would be money going in a circle, and a way to appear popular.
             if line.creator == place.buyer {
                 return Err(Error::OwnCourse);
             }
-            if place.gift.is_none() {
+            if place.gift.is_none() && !pays_membership {
                 self.may_buy(line.course_id, now)?;
             }
         }
@@ -158,8 +160,8 @@ impl Buyer {
     /// Whether something stands against granting what an order paid for.
     pub(super) fn hindered(&self, order: &Order, now: Timestamp) -> bool {
         let mut lines = order.placement.lines.iter();
-        // A gift brings its buyer nothing that they could have by now.
-        if order.placement.gift.is_some() {
+        // A gift brings its buyer nothing that they could have by now, and a period follows another.
+        if !order.placement.brings_access() {
             return order.has_returned();
         }
         order.has_returned()

@@ -1,14 +1,32 @@
-//! What an order brings, to its buyer or, as a gift, to whoever redeems it.
+//! What an order brings: access to its buyer, or to whoever redeems it as a gift, or a period of a membership.
 
-use super::Order;
+use super::{Order, Placement};
 use crate::commerce::refund::{Part, Refund, RefundState};
-use crate::ids::CourseId;
+use crate::commerce::reservation::Reservation;
+use crate::ids::{CourseId, MembershipId};
+
+impl Placement {
+    /// The membership that it pays a period of.
+    pub fn membership(&self) -> Option<MembershipId> {
+        self.reservations
+            .iter()
+            .find_map(|reservation| match reservation {
+                Reservation::Period { membership_id } => Some(*membership_id),
+                Reservation::Slot { .. } | Reservation::Coupon { .. } => None,
+            })
+    }
+
+    /// Whether its buyer may study its lines once it is paid: what a gift or a period of a membership brings is had otherwise.
+    pub fn brings_access(&self) -> bool {
+        self.gift.is_none() && self.membership().is_none()
+    }
+}
 
 impl Order {
-    /// Whether it brings its buyer a course: a gift brings it to somebody else.
+    /// Whether it brings its buyer a course: a gift brings it to somebody else, and a membership for as long as it lasts.
     pub fn brings(&self, course_id: CourseId) -> bool {
         let mut lines = self.placement.lines.iter();
-        self.placement.gift.is_none() && lines.any(|line| line.course_id == course_id)
+        self.placement.brings_access() && lines.any(|line| line.course_id == course_id)
     }
 
     /// What whoever redeems it gets, if it is a gift: its courses that are not returned, at their versions.

@@ -15,6 +15,7 @@
 //! another amount or currency.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_domain::commerce::Provider;
@@ -127,9 +128,9 @@ pub(crate) fn open(settings: ProviderSettings) -> Result<(Gateway, Schemes), Sto
     Ok((Gateway::new(lines), schemes))
 }
 
-/// Receives the callbacks of every provider that is offered.
-#[derive(Default)]
-pub struct Receivers(BTreeMap<Provider, Receiver>);
+/// Receives the callbacks of every provider that is offered. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Receivers(Arc<BTreeMap<Provider, Receiver>>);
 
 impl Receivers {
     pub(crate) fn new(
@@ -142,11 +143,17 @@ impl Receivers {
             let receiver = Receiver::new(provider, scheme, inbox.clone(), queries.clone(), ports.clone());
             (provider, receiver)
         });
-        Receivers(receivers.collect())
+        Receivers(Arc::new(receivers.collect()))
     }
 
     /// The one of a provider, if it is offered.
     pub fn of(&self, provider: Provider) -> Option<&Receiver> {
         self.0.get(&provider)
+    }
+
+    /// The one of the provider of this name, if it is offered.
+    pub(super) fn named(&self, name: &str) -> Option<(Provider, &Receiver)> {
+        let mut receivers = self.0.iter().map(|(provider, receiver)| (*provider, receiver));
+        receivers.find(|(provider, _)| provider.name() == name)
     }
 }

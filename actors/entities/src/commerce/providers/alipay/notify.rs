@@ -81,6 +81,11 @@ impl CallbackScheme for AlipayCallbacks {
         }
         self.said(&fields).ok_or(Error::CallbackMalformed)
     }
+
+    fn reread(&self, _event_id: &str, body: &[u8]) -> Result<Callback, Error> {
+        let fields = serde_urlencoded::from_bytes(body).map_err(|_| Error::CallbackMalformed)?;
+        self.said(&fields).ok_or(Error::CallbackMalformed)
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +136,15 @@ mod tests {
             body: form.as_bytes(),
             now: Timestamp::from_millis(seconds * 1_000),
         })
+    }
+
+    #[test]
+    fn a_form_that_was_kept_is_read_again_without_its_signature() {
+        let form = serde_urlencoded::to_string(paid()).unwrap();
+
+        let kept = callbacks().reread("ac05099524730693a8b330c5ecf72da9786", form.as_bytes());
+
+        assert_eq!(kept, read_as(PLATFORM, &paid(), AT));
     }
 
     #[test]
