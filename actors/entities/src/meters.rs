@@ -30,6 +30,7 @@ const STEPS: &[&str] = &[
     "succeeded",
     "declined",
     "cancelled",
+    "surplus",
 ];
 /// From which step to which: first of checkouts, then of payments.
 const TRANSITIONS: &[&[&str]] = &[
@@ -49,6 +50,7 @@ const TRANSITIONS: &[&[&str]] = &[
     &["refunding", "refund_unknown"],
     &["refunding", "refund_failed"],
     &["refunding", "compensated"],
+    &["refunding", "completed"],
     &["refund_unknown", "refunding"],
     &["refund_unknown", "refund_failed"],
     &["refund_unknown", "compensated"],
@@ -74,6 +76,7 @@ const TRANSITIONS: &[&[&str]] = &[
     &["declined", "processing"],
     &["declined", "succeeded"],
     &["cancelled", "succeeded"],
+    &["succeeded", "surplus"],
 ];
 const STATE: Label = Label::of("state", OPEN_STATES);
 const PROVIDER: Label = Label::of("provider", &["sandbox", "stripe", "wechat", "alipay"]);
