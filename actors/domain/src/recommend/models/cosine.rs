@@ -26,8 +26,8 @@ pub struct CosineSettings {
 impl Default for CosineSettings {
     fn default() -> Self {
         CosineSettings {
-            neighbours_max: 100,
-            shrinkage: 0.0,
+            neighbours_max: 200,
+            shrinkage: 20.0,
             history_max: 200,
         }
     }
@@ -93,7 +93,12 @@ mod tests {
             histories.push(learner, Taken { course, at: 0 });
         }
 
-        let mut cosine = Cosine::train(&histories, &CosineSettings::default());
+        let settings = CosineSettings {
+            shrinkage: 0.0,
+            ..CosineSettings::default()
+        };
+
+        let mut cosine = Cosine::train(&histories, &settings);
         let mut scores = [0.0; 3];
         let history = [Taken { course: 1, at: 0 }];
         cosine.score(

@@ -37,7 +37,7 @@ impl Default for FactorSettings {
         FactorSettings {
             rank: 64,
             rounds: 12,
-            unobserved: 0.05,
+            unobserved: 0.02,
             regularization: 0.01,
             frequency_exponent: 1.0,
             steps: 3,

@@ -24,7 +24,7 @@ pub struct PearsonSettings {
 impl Default for PearsonSettings {
     fn default() -> Self {
         PearsonSettings {
-            neighbours_max: 200,
+            neighbours_max: 500,
             significance: 1.0,
         }
     }

@@ -45,7 +45,7 @@ impl Default for StackSettings {
             steps: 0.8,
             content: 0.2,
             popularity: 0.3,
-            interests: 2.0,
+            interests: 1.5,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Default for TransitionSettings {
         TransitionSettings {
             gap_decay: 0.81,
             half_life_seconds: 120.0 * 86_400.0,
-            shrinkage: 50.0,
+            shrinkage: 100.0,
             reach: 20,
             recency_tau: 6.0,
         }
