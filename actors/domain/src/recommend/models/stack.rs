@@ -4,7 +4,10 @@
 //! s = z(EASE + κ·transitions) + ξ·z(content) + π·z(√popularity) + ι·z(interests · √popularity)
 //! ```
 //!
-//! where z divides by the standard deviation over the catalog, so that the weights mean the same for every learner and data
+//! A learner without a history is supposed to have one: the favourite courses of their interests, and where EASE leads from
+//! those is added.
+//!
+//! Above, z divides by the standard deviation over the catalog, so that the weights mean the same for every learner and data
 //! set. EASE and transitions are added in their own units, which are alike: what share of those who took up j went on to
 //! i. Dividing each by its own deviation as well would make a course without evidence as loud as one with much: with
 //! the same weights found for both data sets, it lost a tenth of the NDCG of one and nothing of the other's.
@@ -15,7 +18,7 @@ use super::alike::Alike;
 use super::ease::{Ease, EaseSettings};
 use super::popular::{Popular, PopularSettings};
 use super::transitions::{TransitionSettings, Transitions};
-use super::{Histories, Learner, Scorer, deviation};
+use super::{Histories, Learner, Scorer, best, deviation};
 
 /// What shapes the stack.
 #[derive(Clone, Debug)]
@@ -34,6 +37,10 @@ pub struct StackSettings {
     pub popularity: f32,
     /// ι: the weight of interests.
     pub interests: f32,
+    /// The weight of where the favourite courses of the interests lead, for a learner without a history.
+    pub supposed: f32,
+    /// How many of those courses are read as if the learner had taken them up.
+    pub supposed_max: usize,
 }
 
 impl Default for StackSettings {
@@ -46,6 +53,8 @@ impl Default for StackSettings {
             content: 0.2,
             popularity: 0.3,
             interests: 1.5,
+            supposed: 2.0,
+            supposed_max: 15,
         }
     }
 }
@@ -118,6 +127,15 @@ impl Scorer for Stack {
                 }
             }
             add(scores, part, settings.interests);
+            if learner.history.is_empty() {
+                let mut led = vec![0.0; scores.len()];
+                for course in best(part, settings.supposed_max, |course| part[course as usize] > 0.0) {
+                    for &(other, influence) in self.ease.table().of(course) {
+                        led[other as usize] += part[course as usize] * influence;
+                    }
+                }
+                add(scores, &led, settings.supposed);
+            }
         }
     }
 
