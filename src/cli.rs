@@ -8,11 +8,13 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use lyceum_domain::recommend::evaluation::ModelName;
 
 use crate::settings::{self, Layers, Settings, Sources};
 use crate::status::StatusArgs;
-use crate::{app, demo, import, ledger, migrate, status, telemetry};
+use crate::{app, demo, evaluate, import, ledger, migrate, status, telemetry};
 
 /// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
 #[derive(Debug, Parser)]
@@ -107,6 +109,9 @@ enum Command {
     /// Adds the ledger up
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Measures the recommender
+    #[command(subcommand)]
+    Recommend(RecommendCommand),
     /// Checks or shows the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -133,6 +138,62 @@ enum LedgerCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum RecommendCommand {
+    /// Makes a model's lists for a data set whose learners' later choices are known, and tells what they are worth
+    #[command(after_help = "Example:
+  lyceum recommend evaluate --data ./data --protocol p1 --model stack --out lists.tsv")]
+    Evaluate(EvaluateArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+struct EvaluateArgs {
+    /// Folder of the data set
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// p1: known learners; p2: a stream, event by event; p3: courses nobody took up; p4: new learners
+    #[arg(long, value_name = "NAME", value_parser = protocol())]
+    protocol: evaluate::Protocol,
+    /// What makes the lists
+    #[arg(long, value_name = "NAME", value_parser = model())]
+    model: ModelName,
+    /// Where the lists go; those of p4 from interests alone go beside it, with the ending `.interests`
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Searches the stack's settings inside the training part first, which takes minutes
+    #[arg(long)]
+    search: bool,
+}
+
+impl EvaluateArgs {
+    fn request(self) -> evaluate::Request {
+        let EvaluateArgs {
+            data,
+            protocol,
+            model,
+            out,
+            search,
+        } = self;
+        evaluate::Request {
+            data,
+            protocol,
+            model,
+            out,
+            search,
+        }
+    }
+}
+
+fn model() -> impl TypedValueParser<Value = ModelName> {
+    PossibleValuesParser::new(ModelName::ALL.map(ModelName::name))
+        .map(|name| ModelName::parse(&name).expect("only names of models are possible"))
+}
+
+fn protocol() -> impl TypedValueParser<Value = evaluate::Protocol> {
+    PossibleValuesParser::new(evaluate::Protocol::ALL.map(evaluate::Protocol::name))
+        .map(|name| evaluate::Protocol::parse(&name).expect("only names of protocols are possible"))
+}
+
+#[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Tells whether the settings are valid; reports every problem at once
     Check(SourceArgs),
@@ -153,7 +214,9 @@ impl Command {
             Command::Ledger(LedgerCommand::TrialBalance(args)) => args,
             Command::Config(ConfigCommand::Check(args) | ConfigCommand::Show(args)) => args,
             // These are the same whatever the settings are.
-            Command::Openapi | Command::Metrics | Command::Cluster(_) => return Sources::default(),
+            Command::Openapi | Command::Metrics | Command::Cluster(_) | Command::Recommend(_) => {
+                return Sources::default();
+            }
         };
         Sources {
             profile: args.profile.clone(),
@@ -200,6 +263,7 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
             print(&text)?;
             trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
         }),
+        Command::Recommend(RecommendCommand::Evaluate(args)) => print(&evaluate::run(&args.request())?),
         Command::Openapi => print(&app::openapi()),
         Command::Metrics => print(&telemetry::catalogue()),
         Command::Migrate(_) => block_on(async {

@@ -11,7 +11,7 @@
 mod believable;
 mod client;
 mod dataset;
-mod files;
+pub(crate) mod files;
 mod identity;
 pub mod record;
 mod server;

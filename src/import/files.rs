@@ -9,20 +9,20 @@ use lyceum_kernel::Timestamp;
 use super::client::ImportError;
 
 /// One line of a file, by column.
-pub(super) struct Line<'text> {
+pub(crate) struct Line<'text> {
     columns: &'text BTreeMap<String, usize>,
     cells: Vec<&'text str>,
 }
 
 impl Line<'_> {
     /// The cell of a column, if the file has it.
-    pub(super) fn get(&self, column: &str) -> Option<&str> {
+    pub(crate) fn get(&self, column: &str) -> Option<&str> {
         self.cells.get(*self.columns.get(column)?).copied()
     }
 }
 
 /// Reads a file with a header; `take` says `None` to a line that lacks something.
-pub(super) fn each_line(
+pub(crate) fn each_line(
     path: &Path,
     mut take: impl FnMut(&Line<'_>) -> Option<()>,
 ) -> Result<(), ImportError> {
@@ -49,7 +49,7 @@ pub(super) fn each_line(
 }
 
 /// Seconds since the epoch, with or without a fraction.
-pub(super) fn time(text: &str) -> Option<Timestamp> {
+pub(crate) fn time(text: &str) -> Option<Timestamp> {
     let seconds: i64 = text.split('.').next()?.parse().ok()?;
     Some(Timestamp::from_millis(seconds.checked_mul(1000)?))
 }

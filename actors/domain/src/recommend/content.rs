@@ -92,9 +92,26 @@ fn is_cjk(letter: char) -> bool {
 }
 
 /// Sparse unit vectors of courses and the index from terms back to courses.
-struct Vectors {
+#[derive(Clone, Debug)]
+pub(super) struct Vectors {
     terms: Vec<Vec<(u32, f32)>>,
     postings: Vec<Vec<(u32, f32)>>,
+}
+
+impl Vectors {
+    /// The vectors of a catalog, in its order.
+    pub(super) fn new(courses: &[Features], settings: &ContentSettings) -> Self {
+        vectors(courses, settings)
+    }
+
+    /// Adds to every course its product with the one at `position`: a cosine, since the vectors are of unit length.
+    pub(super) fn products(&self, position: usize, sums: &mut [f32]) {
+        for &(term, weight) in &self.terms[position] {
+            for &(other, other_weight) in &self.postings[term as usize] {
+                sums[other as usize] += weight * other_weight;
+            }
+        }
+    }
 }
 
 /// The most similar courses of every course, similarity from 0 to 1; positions are those in `courses`.

@@ -8,7 +8,9 @@
 //! today) is such a table, and [`Model::with_related`] puts another one in its place.
 
 mod content;
+pub mod evaluation;
 mod model;
+pub mod models;
 mod popularity;
 mod profile;
 mod ranking;
