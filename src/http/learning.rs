@@ -167,7 +167,7 @@ pub async fn lesson_content(api: &Api, request: Request) -> Result<Reply, Proble
         .await?;
     let mut may_read = owned_version.is_some() || lesson.as_ref().is_some_and(|lesson| lesson.preview);
     if !may_read
-        && entry.visibility != Visibility::Hidden
+        && matches!(entry.visibility, Visibility::Published | Visibility::Unlisted)
         && let Some(caller) = request.caller_if_known()
     {
         // A member studies what is sold now, as long as the membership lasts.

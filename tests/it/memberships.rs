@@ -236,6 +236,30 @@ async fn a_renewal_through_the_provider_is_paid_without_its_member() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_suspended_is_not_charged() {
+    let site = Site::start().await;
+    let member = site.user_with(2 * PRICE).await;
+    let plan = platform_plan(&site).await;
+    join(&member, &plan, "wallet", None).await.expect(201);
+    let suspend = format!("/admin/v1/users/{}/suspend", member.id);
+    let operator = site.operator().await;
+    operator
+        .post(&suspend, &json!({"reason": "being looked into"}))
+        .await
+        .expect(200);
+
+    let_time_pass(&site).await;
+
+    until("the renewal is known to be unpaid", async || {
+        let unpaid = "SELECT count(*) FROM membership_charges WHERE state = 'unpaid'";
+        (site.stores.count(unpaid).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(site.stores.count("SELECT count(*) FROM orders").await, 1);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_paid_at_first_makes_nobody_a_member() {
     let site = Site::start().await;
     let (poor, declined) = (site.user_with(PRICE - 1).await, site.user().await);

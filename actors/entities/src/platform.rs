@@ -346,6 +346,7 @@ impl Platform {
             sales: sales.clone(),
             coupons: coupons.clone(),
             memberships: memberships.clone(),
+            accounts: accounts.clone(),
             order_times: settings.order_times,
             gateway: gateway.clone(),
             webhooks: webhooks.queue().clone(),

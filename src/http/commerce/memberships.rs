@@ -293,7 +293,7 @@ pub async fn cancel_membership(api: &Api, request: Request) -> Result<Reply, Pro
 /// `POST /v1/memberships/{id}/pause`: lets the time of a membership stand still, for 90 days at most; nothing may be studied by it.
 ///
 /// # Errors
-/// 404 `commerce.membership_not_found`, also for somebody else's; 409 `commerce.wrong_state`.
+/// 404 `commerce.membership_not_found`, also for somebody else's; 409 `commerce.wrong_state`, `commerce.membership_pauses_used`.
 #[utoipa::path(
     post, path = "/v1/memberships/{id}/pause", tag = "commerce",
     params(("id" = String, Path, description = "the membership"),
@@ -301,7 +301,7 @@ pub async fn cancel_membership(api: &Api, request: Request) -> Result<Reply, Pro
     responses(
         (status = 200, body = MembershipBody),
         (status = 404, body = ProblemBody, description = "`commerce.membership_not_found`"),
-        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`"),
+        (status = 409, body = ProblemBody, description = "`commerce.wrong_state`, `commerce.membership_pauses_used`"),
     )
 )]
 pub async fn pause_membership(api: &Api, request: Request) -> Result<Reply, Problem> {

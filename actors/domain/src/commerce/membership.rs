@@ -30,11 +30,15 @@ use crate::ids::{OrderId, UserId};
 
 mod decide;
 mod message;
+#[cfg(test)]
+mod renewal_tests;
+mod stage;
 mod terms;
 #[cfg(test)]
 mod tests;
 
 pub use message::{Command, EndReason, Event, Refusal};
+pub use stage::{Action, Charge, Due, Period, Stage};
 pub use terms::{Dunning, RETRIES_MAX, Terms};
 
 /// One membership.
@@ -54,7 +58,7 @@ pub struct Joined {
     pub at: Timestamp,
     /// How far it is.
     pub stage: Stage,
-    /// The periods that were paid, oldest first: one for each order, twelve a year at most.
+    /// The periods that were paid, oldest first: one for each order.
     pub periods: Vec<Period>,
     /// The order that is to pay the next period.
     pub charge: Option<Charge>,
@@ -62,107 +66,12 @@ pub struct Joined {
     pub steps: u32,
     /// What the clock does next.
     pub due: Option<Due>,
-}
-
-/// How far a membership is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// The first period is not paid yet.
-    Pending,
-    /// Paid until `end`.
-    Active {
-        /// When the last period ends.
-        end: Timestamp,
-        /// Whether another follows.
-        renews: bool,
-    },
-    /// The last period is over and the next is not paid yet.
-    PastDue {
-        /// When the last period ended.
-        end: Timestamp,
-        /// How often it was tried.
-        failures: u32,
-    },
-    /// The time stands still.
-    Paused {
-        /// Since when.
-        since: Timestamp,
-        /// What is left of what was paid, milliseconds.
-        left_ms: u64,
-        /// Whether another period follows.
-        renews: bool,
-        /// When it goes on by itself.
-        until: Timestamp,
-    },
-    /// It is over.
-    Ended {
-        /// Why.
-        reason: EndReason,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-impl Stage {
-    /// The name of the state.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Pending => "pending",
-            Stage::Active { .. } => "active",
-            Stage::PastDue { .. } => "past_due",
-            Stage::Paused { .. } => "paused",
-            Stage::Ended { .. } => "ended",
-        }
-    }
-}
-
-/// A period that an order has paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Period {
-    /// The order.
-    pub order_id: OrderId,
-    /// Its beginning.
-    pub from: Timestamp,
-    /// Its end, which is not in it.
-    pub to: Timestamp,
-    /// When its money went back, if it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removed_at: Option<Timestamp>,
-}
-
-/// An order that is to pay a period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
-    /// The order.
-    pub order_id: OrderId,
-    /// When it was decided.
-    pub at: Timestamp,
-    /// Until when it may be placed.
-    pub until: Timestamp,
-    /// Whether a period came before it.
-    pub renewal: bool,
-}
-
-/// What the clock does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Due {
-    /// What.
-    pub action: Action,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Something that the clock does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Have the next period paid.
-    Renew,
-    /// End it.
-    End,
-    /// Let it go on.
-    Resume,
+    /// The day of the month that its periods begin on, or on the last of a month that is shorter; 0 before the first.
+    #[serde(default)]
+    pub day: u32,
+    /// How often it was paused since a period was paid.
+    #[serde(default)]
+    pub pauses: u32,
 }
 
 impl Aggregate for Membership {
@@ -229,6 +138,8 @@ impl Aggregate for Membership {
                 }),
                 steps: steps + 1,
                 due: None,
+                day: 0,
+                pauses: 0,
             }));
             return;
         }
@@ -322,6 +233,7 @@ impl Joined {
                     renews: self.renews(),
                     until: *until,
                 };
+                self.pauses += 1;
             }
             Event::Resumed { end, at } => {
                 self.stand_still_until(*at);
@@ -338,10 +250,26 @@ impl Joined {
             }
         }
         let due = self.next();
-        if due != self.due {
+        // What is done then is decided then: who cancels and thinks again a thousand times has one timer.
+        if due.map(|due| due.at) != self.due.map(|due| due.at) {
             self.steps += 1;
-            self.due = due;
         }
+        self.due = due;
+    }
+
+    /// The day of the month that a period which begins at `from` counts from: that of joining, also where a month was too short for it. A
+    /// pause or a refund moves the beginning to another day, and the next periods with it.
+    fn day_for(&self, from: Timestamp) -> u32 {
+        let is_its_day = self.day != 0 && from.plus_months(0, self.day) == from;
+        if is_its_day { self.day } else { from.day_of_month() }
+    }
+
+    /// The order that has paid the last period which was not given back.
+    fn last_paid(&self) -> Option<OrderId> {
+        let mut periods = self.periods.iter().rev();
+        periods
+            .find(|held| held.removed_at.is_none())
+            .map(|held| held.order_id)
     }
 
     fn end_charge(&mut self, order_id: OrderId) {
@@ -350,6 +278,8 @@ impl Joined {
 
     fn add(&mut self, order_id: OrderId, from: Timestamp, to: Timestamp) {
         self.end_charge(order_id);
+        self.day = self.day_for(from);
+        self.pauses = 0;
         self.stage = match self.stage {
             Stage::Active { renews, .. } => Stage::Active { end: to, renews },
             Stage::Pending | Stage::PastDue { .. } => Stage::Active {

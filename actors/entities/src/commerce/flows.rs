@@ -26,6 +26,7 @@ use super::gateway::Gateway;
 use super::memberships::{Memberships, OrderTimes};
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
+use crate::accounts::Accounts;
 use crate::flows::undelivered;
 use crate::webhooks::{Announcement, DeliveryQueue};
 
@@ -218,6 +219,8 @@ pub struct CommercePorts {
     pub coupons: Region<Coupons>,
     /// The memberships.
     pub memberships: Region<Memberships>,
+    /// The accounts of those who pay.
+    pub accounts: Region<Accounts>,
     /// How long the orders that renew them live.
     pub order_times: OrderTimes,
     /// The providers.

@@ -304,7 +304,10 @@ impl Entity for Memberships {
             MembershipQuestion::View => MembershipAnswer::View(Box::new(MembershipView::of(state.joined()?))),
             MembershipQuestion::Charge { order_id } => {
                 let joined = state.joined()?;
-                let charge = joined.charge.filter(|charge| charge.order_id == order_id);
+                // Nobody pays for a period who has left meanwhile.
+                let charge = joined
+                    .charge
+                    .filter(|charge| charge.order_id == order_id && joined.renews());
                 MembershipAnswer::Charge(charge.map(|charge| {
                     Box::new(PeriodCharge {
                         terms: joined.terms.clone(),

@@ -157,7 +157,9 @@ async fn work_through(
         Some((_, receiver)) => receiver.reread(&event_id, &body).await,
         None => Err(ReceiveError::Refused(Error::PaymentMethodUnknown)),
     };
-    let last = tries >= i64::from(settings.tries_max);
+    // What was paid does not change by being read again: people have to look.
+    let last = tries >= i64::from(settings.tries_max)
+        || matches!(&read, Err(ReceiveError::Refused(Error::AmountMismatch)));
     let result = match read {
         Ok(()) => {
             database.execute(DONE, &[&name, &event_id]).await?;

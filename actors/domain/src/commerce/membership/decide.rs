@@ -9,6 +9,9 @@ use super::{Action, EndReason, Event, Joined, Membership, Refusal, Stage, Terms,
 use crate::commerce::Error;
 use crate::ids::{OrderId, UserId};
 
+/// Pauses between two payments. Without a bound somebody would pause whenever they do not study, and a month would last for years.
+const PAUSES_MAX: u32 = 2;
+
 impl Membership {
     pub(super) fn join(
         &self,
@@ -50,25 +53,13 @@ impl Joined {
             Stage::Paused { since, left_ms, .. } => since.plus(Duration::from_millis(left_ms)),
             Stage::Pending | Stage::Ended { .. } => at,
         };
-        let to = self.terms.end_of(from, self.anchor(from));
+        let to = self.terms.end_of(from, self.day_for(from));
         vec![Event::PeriodAdded {
             order_id,
             from,
             to,
             at,
         }]
-    }
-
-    /// The beginning of the periods that lead up to `from` without a gap.
-    fn anchor(&self, from: Timestamp) -> Timestamp {
-        let mut anchor = from;
-        for period in self.periods.iter().rev().filter(|held| held.removed_at.is_none()) {
-            if period.to != anchor {
-                break;
-            }
-            anchor = period.from;
-        }
-        anchor
     }
 
     pub(super) fn unpaid(&self, order_id: OrderId, at: Timestamp) -> Vec<Event> {
@@ -90,12 +81,18 @@ impl Joined {
             return vec![];
         }
         let mut events = vec![Event::PeriodRemoved { order_id, at }];
+        // It may be refunded before it is known to be paid.
+        let is_charge = self.charge.is_some_and(|charge| charge.order_id == order_id);
+        let was_left = self
+            .period_of(order_id)
+            .is_some_and(|held| held.to > self.had_by(at));
         let over = match self.stage_without(order_id, at) {
-            Stage::Active { end, .. } => end <= at && self.period_of(order_id).is_some(),
+            // The money of a period that is long over says nothing of one that is being paid.
+            Stage::Active { end, .. } => end <= at && (was_left || is_charge),
             Stage::Paused { left_ms, .. } => left_ms == 0,
-            // It was refunded before it was known to be paid.
-            Stage::Pending => self.charge.is_some_and(|charge| charge.order_id == order_id),
-            Stage::PastDue { .. } | Stage::Ended { .. } => false,
+            Stage::Pending => is_charge,
+            Stage::PastDue { .. } => is_charge || self.last_paid() == Some(order_id),
+            Stage::Ended { .. } => false,
         };
         if over {
             events.push(ended(EndReason::Refunded, at));
@@ -138,6 +135,9 @@ impl Joined {
         match self.stage {
             // What is just being renewed goes on.
             Stage::Active { end, .. } if at < end && self.charge.is_none() => {
+                if self.pauses >= PAUSES_MAX {
+                    return Err(Refusal::PausesUsed.into());
+                }
                 let until = at.plus(Duration::from_millis(self.terms.pause_max_ms));
                 let left_ms = millis(end.since(at));
                 Ok(vec![Event::Paused { left_ms, until, at }])

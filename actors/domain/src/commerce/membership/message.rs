@@ -182,6 +182,9 @@ pub enum Refusal {
         "a membership is renewed while nobody is there: it is paid from the wallet or by a saved way to pay"
     )]
     MethodCannotRenew,
+    /// It was paused as often as it may be until the next period is paid.
+    #[error("a membership is paused twice at most until the next period is paid")]
+    PausesUsed,
     /// The pauses before a renewal is tried again make no sense.
     #[error("retries grow, and end before the grace does")]
     DunningInvalid,
@@ -193,6 +196,7 @@ impl Coded for Refusal {
             Refusal::NotFound => "commerce.membership_not_found",
             Refusal::AlreadyMember { .. } => "commerce.already_member",
             Refusal::MethodCannotRenew => "commerce.method_cannot_renew",
+            Refusal::PausesUsed => "commerce.membership_pauses_used",
             Refusal::DunningInvalid => "commerce.dunning_invalid",
         }
     }
@@ -200,7 +204,7 @@ impl Coded for Refusal {
     fn class(&self) -> Class {
         match self {
             Refusal::NotFound => Class::NotFound,
-            Refusal::AlreadyMember { .. } => Class::Conflict,
+            Refusal::AlreadyMember { .. } | Refusal::PausesUsed => Class::Conflict,
             Refusal::MethodCannotRenew | Refusal::DunningInvalid => Class::Unprocessable,
         }
     }

@@ -114,9 +114,9 @@ impl Terms {
         }
     }
 
-    /// When a period ends that begins at `from`. `anchor` is the first of those that follow one another without a gap: somebody who
-    /// joined on the 31st pays at the end of each month, and not on the 28th for ever after a February.
-    pub fn end_of(&self, from: Timestamp, anchor: Timestamp) -> Timestamp {
-        from.plus_months(self.every.months(), anchor.day_of_month())
+    /// When a period ends that begins at `from` and counts from this day of the month: somebody who joined on the 31st pays at the end of
+    /// each month, and not on the 28th for ever after a February.
+    pub fn end_of(&self, from: Timestamp, day: u32) -> Timestamp {
+        from.plus_months(self.every.months(), day)
     }
 }

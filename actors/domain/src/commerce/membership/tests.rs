@@ -12,13 +12,13 @@ use crate::ids::PlanId;
 
 const USER: UserId = UserId::from_u128(1);
 const CREATOR: UserId = UserId::from_u128(2);
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 
-fn order(number: u128) -> OrderId {
+pub(super) fn order(number: u128) -> OrderId {
     OrderId::from_u128(number)
 }
 
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     format!("{text}T08:00:00.000Z").parse().unwrap()
 }
 
@@ -41,12 +41,12 @@ fn terms() -> Terms {
 
 /// A membership and what has happened to it.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     membership: Membership,
 }
 
 impl World {
-    fn ask(&mut self, command: Command, now: Timestamp) -> Result<Vec<Event>, Error> {
+    pub(super) fn ask(&mut self, command: Command, now: Timestamp) -> Result<Vec<Event>, Error> {
         let events = self.membership.decide(command, now)?;
         for event in &events {
             self.membership.apply(event);
@@ -60,7 +60,7 @@ impl World {
         Ok(events)
     }
 
-    fn joined(&self) -> &Joined {
+    pub(super) fn joined(&self) -> &Joined {
         self.membership.joined().unwrap()
     }
 
@@ -74,13 +74,13 @@ impl World {
         self.ask(join, now)
     }
 
-    fn settle(&mut self, number: u128, outcome: Outcome, now: Timestamp) -> Vec<Event> {
+    pub(super) fn settle(&mut self, number: u128, outcome: Outcome, now: Timestamp) -> Vec<Event> {
         let order_id = order(number);
         self.ask(Command::Settle { order_id, outcome }, now).unwrap()
     }
 
     /// The clock does what is due, which is due then.
-    fn act(&mut self, number: u128) -> (Due, Vec<Event>) {
+    pub(super) fn act(&mut self, number: u128) -> (Due, Vec<Event>) {
         let (due, step) = (self.joined().due.expect("something is due"), self.joined().steps);
         let act = Command::Act {
             step,
@@ -92,7 +92,7 @@ impl World {
         (due, events)
     }
 
-    fn active(now: Timestamp) -> World {
+    pub(super) fn active(now: Timestamp) -> World {
         let mut world = World::default();
         world.join(1, now).unwrap();
         world.settle(1, Outcome::Consumed, now);

@@ -6,6 +6,7 @@ use lyceum_runtime::{AskError, Context, DeliveryError, clock, ids};
 use serde::{Deserialize, Serialize};
 
 use super::CommercePorts;
+use crate::accounts::AccountQuestion;
 use crate::commerce::memberships::{MembershipAnswer, MembershipKey, MembershipQuestion, period_order};
 use crate::flows::undelivered;
 
@@ -89,6 +90,19 @@ impl CommercePorts {
             ));
         };
         let Some(charge) = charge else { return Ok(()) };
+        // Who may not log in can neither study nor cancel, and does not pay for it.
+        match self
+            .accounts
+            .read(key.user, AccountQuestion::ActiveView, &context)
+            .await
+        {
+            Ok(_) => {}
+            Err(AskError::Refused(refusal)) => {
+                tracing::info!(membership.id = %key.membership, order.id = %order, %refusal, "a membership is not renewed");
+                return self.unpaid(key, order).await;
+            }
+            Err(error) => return Err(undelivered(error)),
+        }
         let place = period_order(
             key,
             &charge.terms,
@@ -104,14 +118,18 @@ impl CommercePorts {
             Ok(()) => Ok(()),
             Err(AskError::Refused(refusal)) => {
                 tracing::info!(membership.id = %key.membership, order.id = %order, %refusal, "a membership could not be renewed");
-                let command = membership::Command::Settle {
-                    order_id: order,
-                    outcome: Outcome::Returned,
-                };
-                self.tell_membership(key, command).await
+                self.unpaid(key, order).await
             }
             Err(error) => Err(undelivered(error)),
         }
+    }
+
+    async fn unpaid(&self, key: MembershipKey, order: OrderId) -> Result<(), DeliveryError> {
+        let command = membership::Command::Settle {
+            order_id: order,
+            outcome: Outcome::Returned,
+        };
+        self.tell_membership(key, command).await
     }
 
     /// Has a membership carry a command out.
