@@ -19,8 +19,9 @@ use crate::node::{Node, NodeEvent, NodeId, Peer, Stage, Why, machine, node_of};
 /// How long a shard stays before it is moved for balance; shorter than in earnest, so that runs are short.
 const SETTLE: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_millis(500);
-const MOVES_MAX: usize = 2;
-const DRAIN_MOVES_MAX: usize = 2;
+/// At once, which here is between two polls: in earnest it is two, and who has ended makes room for the next at once.
+const MOVES_MAX: usize = 4;
+const DRAIN_MOVES_MAX: usize = 16;
 
 /// Which step of a look a call is.
 #[derive(Clone, Debug)]
