@@ -29,6 +29,7 @@ mod bundles;
 mod callbacks;
 mod codes;
 mod coupons;
+mod deeds;
 mod discounting;
 mod memberships;
 mod oversight;

@@ -207,6 +207,12 @@ async fn an_operator_who_withdraws_somebodys_bundle_says_why_and_is_on_record() 
     let path = format!("/v1/bundles/{bundle}/withdraw");
 
     operator.act(&path).await.refused(422, "commerce.reason_length");
+    // What is said about one's own is checked as well, though nothing need be said.
+    let short = json!({"reason": "no"});
+    creator
+        .post(&path, &short)
+        .await
+        .refused(422, "commerce.reason_length");
     let why = json!({"reason": "a complaint"});
     let withdrawn = operator.post(&path, &why).await.expect(200);
 

@@ -150,6 +150,8 @@ async fn the_sandbox_refuses_plans_without_bounds_and_lists_what_it_was_asked_fo
 
 /// Looks for what was left behind at once, and tries it twice.
 const REREADS: &[&str] = &[
+    "database.lock_timeout_ms=500",
+    "database.statement_timeout_ms=900",
     "commerce.callback_wait_ms=1000",
     "commerce.reread_after_ms=2000",
     "commerce.reread_every_ms=100",

@@ -176,6 +176,11 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_until_its_owner_enables_it
         (&json!("disabled"), &json!("gone"))
     );
     buy().await;
+    until("the one in between was announced to nobody", async || {
+        let due = "SELECT count(*) FROM outbox WHERE due_at <= now()";
+        (site.stores.count(due).await == 0).then_some(())
+    })
+    .await;
     let replay = format!("{path}/deliveries/{}/replay", log[0]["id"].as_str().unwrap());
     ada.act(&replay).await.refused(409, "webhooks.endpoint_disabled");
     let enabled = ada

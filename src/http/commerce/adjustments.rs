@@ -10,7 +10,8 @@ use lyceum_kernel::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::sagas::{DeedBody, deed};
+use super::deeds::deed;
+use super::sagas::DeedBody;
 use super::unexpected;
 use crate::http::{
     Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, invalid_query,

@@ -12,8 +12,8 @@ use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::deeds::deed_of_another;
 use super::is_sold;
-use super::sagas::deed;
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a bundle offers.
@@ -188,11 +188,8 @@ pub async fn withdraw_bundle(api: &Api, mut request: Request) -> Result<Reply, P
 
     let body: Option<WithdrawalBody> = request.json_if_any().await?;
     let reason = body.and_then(|body| body.reason);
-    let deed = if found.offer.creator == caller.user {
-        None
-    } else {
-        Some(deed(api, &request, reason.unwrap_or_default())?)
-    };
+    let own = found.offer.creator == caller.user;
+    let deed = deed_of_another(api, &request, own, reason)?;
     let command = Command::Withdraw {
         by: caller.user,
         deed,

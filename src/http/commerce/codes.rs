@@ -12,7 +12,8 @@ use lyceum_runtime::Context;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::sagas::{DeedBody, deed};
+use super::deeds::deed;
+use super::sagas::DeedBody;
 use super::{is_sold, unexpected};
 use crate::http::{Api, Problem, ProblemBody, Reply, Request};
 

@@ -12,8 +12,8 @@ use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::deeds::deed_of_another;
 use super::is_sold;
-use super::sagas::deed;
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a plan offers.
@@ -200,11 +200,7 @@ pub async fn withdraw_plan(api: &Api, mut request: Request) -> Result<Reply, Pro
 
     let body: Option<PlanWithdrawalBody> = request.json_if_any().await?;
     let reason = body.and_then(|body| body.reason);
-    let deed = if own {
-        None
-    } else {
-        Some(deed(api, &request, reason.unwrap_or_default())?)
-    };
+    let deed = deed_of_another(api, &request, own, reason)?;
     let command = Command::Withdraw {
         by: caller.user,
         deed,

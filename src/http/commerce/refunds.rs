@@ -12,7 +12,8 @@ pub(super) use self::wire::RefundBody;
 use self::wire::{
     PreviewRequest, RefundLineBody, RefundPreviewBody, RefundRequest, RefundRowBody, RefundsQuery,
 };
-use super::sagas::{DeedBody, deed};
+use super::deeds::deed;
+use super::sagas::DeedBody;
 use super::unexpected;
 use super::wire::checked_text;
 use crate::http::{

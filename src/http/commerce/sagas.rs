@@ -9,7 +9,7 @@ use std::str::FromStr;
 use hyper::StatusCode;
 use lyceum_domain::accounts::Role;
 use lyceum_domain::commerce::oversight::{Only, Return, ReturnStep};
-use lyceum_domain::commerce::{Command, Deed, Error, Intervention, SETTLEMENT_CURRENCY, payment};
+use lyceum_domain::commerce::{Command, Error, Intervention, SETTLEMENT_CURRENCY, payment};
 use lyceum_domain::ids::{OrderId, PaymentId, UserId};
 use lyceum_entities::commerce::{
     Answer, PaymentAnswer, PaymentKey, PaymentQuestion, Question, Saga, SagaFilter,
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::deeds::deed;
 use super::unexpected;
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit, malformed_cursor, shapes};
 
@@ -299,15 +300,6 @@ pub async fn reconcile_saga(api: &Api, mut request: Request) -> Result<Reply, Pr
     let NoteBody { note } = request.json().await?;
     let held = held(api, id, Intervention::Reconcile).await?;
     intervene(api, &request, held, Intervention::Reconcile, note).await
-}
-
-/// Who acts, for the log.
-pub(super) fn deed(api: &Api, request: &Request, reason: String) -> Result<Deed, Problem> {
-    Ok(Deed {
-        operator: request.caller()?.user,
-        reason,
-        node: api.settings.cluster.node.clone(),
-    })
 }
 
 /// Finds whose saga it is, ended or not: a repeated request finds what the first did.

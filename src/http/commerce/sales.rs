@@ -9,7 +9,7 @@ use lyceum_kernel::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::sagas::deed;
+use super::deeds::deed;
 use super::{is_sold, unexpected};
 use crate::http::{Api, Problem, ProblemBody, Reply, Request, shapes};
 

@@ -29,7 +29,7 @@ impl Deed {
     ///
     /// # Errors
     /// [`Error::ReasonLength`].
-    pub(super) fn checked(self) -> Result<Self, Error> {
+    pub fn checked(self) -> Result<Self, Error> {
         let reason = self.reason.trim().to_owned();
         if !REASON_CHARS.contains(&reason.chars().count()) {
             return Err(Error::ReasonLength);

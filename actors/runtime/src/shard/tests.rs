@@ -140,14 +140,12 @@ async fn only_what_is_not_in_use_stops_before_its_shard_is_sealed() {
         ShardMessage::Activate(Box::new(Begin { forgotten }))
     };
 
-    for idle_for in [None, Some(IN_USE / 2)] {
-        assert!(supervisors.send(7, begin(&used, idle_for)));
-        let thinned = supervisors.thin(7, Duration::from_secs(60));
+    for (shard, idle_for) in [(7, None), (9, Some(IN_USE / 2))] {
+        assert!(supervisors.send(shard, begin(&used, idle_for)));
+        let thinned = supervisors.thin(shard, Duration::from_secs(60));
         tokio::time::timeout(Duration::from_secs(10), thinned)
             .await
             .expect("nothing has to stop");
-        supervisors.forget(7);
-        supervisors.open(7);
     }
     assert!(supervisors.send(8, begin(&idle, Some(IN_USE * 2))));
     // It is told to stop, and never does.
