@@ -106,11 +106,17 @@ impl Ledger {
     /// Begins to look at it every second.
     #[must_use]
     pub fn watch(stores: &Stores) -> Self {
+        Self::watch_every(stores, EVERY)
+    }
+
+    /// Begins to look at it this often: what is over within seconds leaves too few looks otherwise.
+    #[must_use]
+    pub fn watch_every(stores: &Stores, every: Duration) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let url = stores.readable.clone();
         let samples = tokio::spawn(async move {
             // Whoever lets go of the other end wants it to stop as well.
-            watch::watch(&url, EVERY, async { drop(stopped.await) }).await
+            watch::watch(&url, every, async { drop(stopped.await) }).await
         });
         Ledger { stop, samples }
     }

@@ -17,6 +17,8 @@ const KEYS: usize = 200;
 const AT_ONCE: usize = 64;
 const BUYERS: usize = 4;
 const PRICE: i64 = 100;
+/// Between two looks at the ledger; a fast machine is through with everything in three seconds.
+const LOOK: Duration = Duration::from_millis(200);
 /// "Still running" is asked again after so long.
 const AGAIN: Duration = Duration::from_millis(20);
 /// Longer than any purchase takes.
@@ -33,7 +35,7 @@ struct Used<'a> {
 /// Repeats, contradicts and leaves out keys.
 pub(super) async fn run(trial: &Trial<'_>) -> Result<Vec<Check>, Failure> {
     let (stores, site) = trial.site(&[]).await?;
-    let ledger = Ledger::watch(&stores);
+    let ledger = Ledger::watch_every(&stores, LOOK);
     let each = KEYS / BUYERS;
     let buyers = site.buyers(BUYERS, PRICE * i64::try_from(each)?).await?;
     let courses = site.courses(each, PRICE).await?;
