@@ -33,12 +33,14 @@ use crate::meters::{BILLING_DOCUMENTS_TOTAL, BILLING_LAG_SECONDS};
 const CURSOR: &str = "SELECT txid FROM billing_cursor FOR UPDATE SKIP LOCKED";
 /// Before the decisions are looked at: whatever is not above it has ended by then.
 const HORIZON: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1";
-/// As many decisions as are asked for, and whatever else the last transaction among them holds: the cursor stands between
-/// two transactions.
+/// Up to which transaction some turns are looked through: a transaction may hold several, and the cursor stands between two.
+const REACHED: &str = "SELECT txid::text::bigint FROM events WHERE events.txid > $1::text::xid8 AND events.txid <= $2::text::xid8 \
+    ORDER BY events.txid OFFSET $3 LIMIT 1";
+/// A limit here would be Postgres' to keep, which knows neither how many turns are new nor how many match: behind by 200,000 it sorted
+/// all of them for each 500.
 const DECISIONS: &str = "SELECT txid::text::bigint, entity, version, (extract(epoch FROM at) * 1000)::bigint, events::text \
-    FROM events WHERE kind = $1 AND txid > $2::text::xid8 AND txid <= $3::text::xid8 \
-    AND events::text ~ '\"type\":\"(purchased|order_fulfilled|refunded_to_wallet|refund_moved)\"' \
-    ORDER BY txid FETCH FIRST ($4::bigint) ROWS WITH TIES";
+    FROM events WHERE kind = $1 AND events.txid > $2::text::xid8 AND events.txid <= $3::text::xid8 \
+    AND events::text ~ '\"type\":\"(purchased|order_fulfilled|refunded_to_wallet|refund_moved)\"'";
 /// How old the first decision behind the cursor is, whatever it is about: no more than one row is read.
 const BEHIND: &str = "SELECT extract(epoch FROM now() - e.at)::float8 FROM billing_cursor AS c CROSS JOIN LATERAL ( \
     SELECT at FROM events WHERE kind = $1 AND txid > c.txid::text::xid8 ORDER BY txid LIMIT 1) AS e";
@@ -105,7 +107,7 @@ impl Issuer {
         known.unwrap_or_else(|| went_well.elapsed().as_secs_f64())
     }
 
-    /// Issues what follows from so many decisions; whether there may be more.
+    /// Issues what follows from so many turns; whether there may be more.
     async fn issue(&self, batch: usize) -> Result<bool, StoreError> {
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await?;
@@ -147,20 +149,22 @@ impl Issuer {
         horizon: i64,
         batch: usize,
     ) -> Result<(Vec<Due>, i64), StoreError> {
-        let kind = Buyers::KIND.number;
+        let ahead = i64::try_from(batch.saturating_sub(1)).unwrap_or(i64::MAX);
         let (from, to) = (cursor.to_string(), horizon.to_string());
-        let limit = i64::try_from(batch).unwrap_or(i64::MAX);
-        let rows = transaction.query(DECISIONS, &[&kind, &from, &to, &limit]).await?;
-        let full = rows.len() >= batch;
+        let last = transaction.query_opt(REACHED, &[&from, &to, &ahead]).await?;
+        let reached = match last {
+            Some(row) => row.try_get(0)?,
+            None => horizon,
+        };
+        let kind = Buyers::KIND.number;
+        let rows = transaction
+            .query(DECISIONS, &[&kind, &from, &reached.to_string()])
+            .await?;
         let mut decisions = Vec::with_capacity(rows.len());
-        let mut reached = horizon;
         for row in &rows {
             let txid: i64 = row.try_get(0)?;
             let (user, version): (Uuid, i64) = (row.try_get(1)?, row.try_get(2)?);
             let at = Timestamp::from_millis(row.try_get(3)?);
-            if full {
-                reached = txid;
-            }
             let events: Vec<Event> = serde_json::from_str(row.try_get(4)?).map_err(StoreError::refused)?;
             decisions.push(((txid, user, version), at, events));
         }
