@@ -312,6 +312,12 @@ pub struct Recommend {
     pub train_every_s: Seconds,
     /// Events that make a training worth while.
     pub train_events_min: u64,
+    /// Newest interactions that a training reads.
+    pub train_events_max: u64,
+    /// Courses that take part in the inverse of a training.
+    pub train_courses_max: usize,
+    /// Courses that each course leads to in a trained table.
+    pub influences_max: usize,
     /// Neighbours kept for each course.
     pub neighbours_max: usize,
     /// Memory for rendered lists, bytes.
@@ -330,6 +336,17 @@ impl Recommend {
             self.train_events_min,
             1..=1_000_000_000,
         );
+        checks.range(
+            "recommend.train_events_max",
+            self.train_events_max,
+            1_000..=100_000_000,
+        );
+        checks.range(
+            "recommend.train_courses_max",
+            self.train_courses_max,
+            100..=30_000,
+        );
+        checks.range("recommend.influences_max", self.influences_max, 10..=10_000);
         checks.range("recommend.neighbours_max", self.neighbours_max, 10..=10_000);
         checks.range(
             "recommend.lists_bytes_max",

@@ -99,6 +99,7 @@ impl Settings {
             trainer: TrainerSettings {
                 every: *self.recommend.train_every_s,
                 events_min: self.recommend.train_events_min,
+                events_max: self.recommend.train_events_max,
             },
             code_secret: CodeSecret::new(self.commerce.content_secret.expose().as_bytes()),
             providers: self.offered()?,
@@ -209,6 +210,8 @@ impl Settings {
             ..Default::default()
         };
         settings.ranking.content.neighbours_max = self.recommend.neighbours_max;
+        settings.ranking.limits.courses_max = self.recommend.train_courses_max;
+        settings.ranking.limits.row_max = self.recommend.influences_max;
         settings
     }
 }

@@ -248,7 +248,7 @@ pub(crate) static RECOMMEND_MODEL_VERSION: Metric<Gauge> = Metric::new(
     "recommend_model_version",
     "The current model: Unix milliseconds of its training.",
 )
-.worry("0: lists are empty");
+.worry("0: nothing is learned yet, and lists come from interests and content");
 pub(crate) static RECOMMEND_MODEL_AGE_SECONDS: Metric<Gauge> = Metric::new(
     "recommend_model_age_seconds",
     "Time since the last training ended.",

@@ -124,6 +124,38 @@ impl Database {
         .await
     }
 
+    /// Reads what may be too much for memory: in one snapshot, `page` rows at a time, each of which `each` is given in order.
+    ///
+    /// # Errors
+    /// The store is away, refuses, or a page takes longer than a statement may.
+    pub async fn stream(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+        page: i32,
+        mut each: impl FnMut(&Row) + Send,
+    ) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let (transaction, portal) = self
+            .timed(async {
+                let transaction = client.build_transaction().read_only(true).start().await?;
+                let statement = transaction.prepare_cached(sql).await?;
+                let portal = transaction.bind(&statement, params).await?;
+                Ok((transaction, portal))
+            })
+            .await?;
+        loop {
+            let rows = self
+                .timed(async { Ok(transaction.query_portal(&portal, page).await?) })
+                .await?;
+            rows.iter().for_each(&mut each);
+            if rows.is_empty() {
+                // A reader has nothing to commit: the connection is given back as it was.
+                return self.timed(async { Ok(transaction.rollback().await?) }).await;
+            }
+        }
+    }
+
     /// Runs a statement and returns how many rows it changed.
     ///
     /// # Errors

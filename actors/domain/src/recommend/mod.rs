@@ -1,27 +1,31 @@
 //! What to study next: one user's signals, a model of the catalog, and the ranking that brings them together.
 //!
-//! Flow: learners' activities become signals in their [`Profile`]; a trainer builds a [`Model`] from the
-//! catalog's [`Features`] and the [`Popularity`] of courses; [`rank`] blends both into a list in which every
+//! Flow: learners' activities become signals in their [`Profile`]; what many of them took up ([`Takings`]) becomes a [`Trained`];
+//! with the catalog's [`Features`] that is a [`Model`]; [`rank`] applies it to a profile and makes a list in which every
 //! item carries the [`Reason`]s that its score is made of.
 //!
-//! The seam for better models is [`Neighbours`]: whatever maps a studied course to related courses (content
-//! today) is such a table, and [`Model::with_related`] puts another one in its place.
+//! What the formulas are and what each is worth is compared in [`evaluation`] over [`models`]; what requests are answered
+//! from is among them.
 
 mod content;
 pub mod evaluation;
 mod model;
 pub mod models;
-mod popularity;
 mod profile;
 mod ranking;
+mod scoring;
 mod settings;
+mod takings;
+mod trained;
 
 pub use content::{Features, slug};
 pub use model::{Model, Neighbours, Source};
-pub use popularity::Popularity;
 pub use profile::{Activity, Command, Event, EventId, Observation, Profile, Recent, Signal, Tally};
-pub use ranking::{Reason, ReasonKind, Recommendation, Scratch, rank};
-pub use settings::{ActivityWeights, Blend, ContentSettings, Settings};
+pub use ranking::{Reason, ReasonKind, Recommendation, rank};
+pub use scoring::Scratch;
+pub use settings::{ActivityWeights, ContentSettings, ListSettings, ModelLimits, Settings};
+pub use takings::{Gathered, Takings};
+pub use trained::Trained;
 
 use lyceum_kernel::{Class, Coded};
 use serde::{Deserialize, Serialize};

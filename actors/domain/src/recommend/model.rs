@@ -1,4 +1,7 @@
-//! The immutable artefact lists are ranked with: built in the background, versioned, swapped as a whole.
+//! Everything a list is made with: what was learned from learners, over the catalog as it is now. Immutable and swapped as a whole.
+//!
+//! Flow: a [`Trained`] and the catalog's [`Features`] → its tables aligned to the catalog, courses that came later
+//! carried in, likeness, labels and popularity beside them.
 //!
 //! Courses are known inside by their position in the order of their ids, so that tables stay compact and the
 //! outcome never depends on how the catalog was read.
@@ -6,8 +9,9 @@
 use std::collections::BTreeMap;
 
 use super::content::{Features, neighbours, slug};
-use super::popularity::Popularity;
+use super::models::{best, real};
 use super::settings::Settings;
+use super::trained::{Trained, aligned, carried, keep_strongest, spread};
 use crate::ids::CourseId;
 
 /// What a recommendation mainly rests on.
@@ -36,10 +40,10 @@ impl Source {
 }
 
 /// For every course the courses it leads to, each with a weight: the shape of every item-to-item model.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Neighbours {
-    ends: Vec<u32>,
-    entries: Vec<(u32, f32)>,
+    pub(super) ends: Vec<u32>,
+    pub(super) entries: Vec<(u32, f32)>,
 }
 
 impl Neighbours {
@@ -73,99 +77,185 @@ impl Neighbours {
             .unwrap_or_default()
     }
 
-    fn rows(&self) -> usize {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
         self.ends.len()
+    }
+
+    /// Bytes of the table in memory.
+    pub fn bytes(&self) -> usize {
+        self.ends.len() * size_of::<u32>() + self.entries.len() * size_of::<(u32, f32)>()
+    }
+
+    /// The same with the `max` entries of each row that say most, in order of their courses.
+    #[must_use]
+    pub(super) fn strongest(&self, max: usize) -> Self {
+        let mut table = Neighbours::with_capacity(self.rows(), 0);
+        let mut row = Vec::new();
+        for (position, _) in (0_u32..).zip(&self.ends) {
+            row.clear();
+            row.extend_from_slice(self.of(position));
+            keep_strongest(&mut row, max);
+            table.push_row(&row);
+        }
+        table
+    }
+
+    /// The same with every entry multiplied.
+    #[must_use]
+    fn times(mut self, factor: f32) -> Self {
+        for (_, weight) in &mut self.entries {
+            *weight *= factor;
+        }
+        self
     }
 }
 
-/// Courses under one category or tag.
-#[derive(Clone, Debug)]
+/// Courses under one category, tag or interest.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Label {
-    /// How much the label tells: 0 for everything, 1 for a single course.
-    pub(super) weight: f32,
-    /// Its most popular courses.
-    pub(super) courses: Vec<u32>,
+    /// Its most popular courses, each with how welcome it is to whoever is interested.
+    pub(super) courses: Vec<(u32, f32)>,
+    /// Where those lead whoever has no history: as if they had taken up the first few.
+    pub(super) leads: Vec<(u32, f32)>,
 }
 
-/// Everything ranking needs to know about the catalog.
+/// Everything ranking needs to know about the catalog and its learners.
 #[derive(Clone, Debug)]
 pub struct Model {
     version: u64,
     courses: Vec<CourseId>,
-    /// What courses are about: for variety in lists and for "similar courses".
+    /// What courses are about: for likeness to the history, for variety in lists and for "similar courses".
     pub(super) similar: Neighbours,
-    /// Where a studied course leads.
-    pub(super) related: Neighbours,
-    pub(super) related_source: Source,
-    /// From 0 to 1.
+    /// The influence of each course on others.
+    pub(super) ease: Neighbours,
+    /// The share of steps from each course to others, as much as it counts beside the influence.
+    pub(super) steps: Neighbours,
+    /// The root of how often each course is taken up lately, in standard deviations, as much as it counts.
     pub(super) popularity: Vec<f32>,
-    /// How readily a course is shown among those that match as well.
-    pub(super) preference: Vec<f32>,
     /// The most popular courses, best first.
     pub(super) popular: Vec<u32>,
-    pub(super) labels: BTreeMap<String, Label>,
+    pub(super) labels: Vec<Label>,
+    names: BTreeMap<String, u32>,
     pub(super) settings: Settings,
 }
 
 impl Model {
-    /// Builds the model of a catalog; repeated courses are left out.
-    pub fn build(
-        version: u64,
-        mut features: Vec<Features>,
-        popularity: &Popularity,
-        settings: &Settings,
-    ) -> Self {
+    /// Builds the model of a catalog from what was learned; repeated courses are left out.
+    pub fn build(version: u64, mut features: Vec<Features>, trained: &Trained, settings: &Settings) -> Self {
         features.sort_by_key(|feature| feature.course);
         features.dedup_by_key(|feature| feature.course);
         let courses: Vec<CourseId> = features.iter().map(|feature| feature.course).collect();
-
-        let popularity = relative_popularity(&courses, popularity);
-        let preference: Vec<f32> = popularity
+        let known: Vec<Option<usize>> = courses
             .iter()
-            .map(|popularity| {
-                let content = &settings.content;
-                (content.popularity_floor + popularity).powf(content.popularity_exponent)
-            })
+            .map(|course| trained.courses.binary_search(course).ok())
             .collect();
-        let similar = neighbours(&features, &preference, &settings.content);
-        let mut related = Neighbours::with_capacity(courses.len(), settings.content.neighbours_max);
-        for (position, _) in (0_u32..).zip(&courses) {
-            let row: Vec<_> = similar
-                .of(position)
-                .iter()
-                .map(|&(other, similarity)| (other, similarity * preference[other as usize]))
-                .collect();
-            related.push_row(&row);
-        }
 
-        let everything: Vec<u32> = (0_u32..).zip(&courses).map(|(position, _)| position).collect();
-        let popular = most_popular(everything, &popularity, settings.blend.popular_max);
-        let labels = labels(&features, &popularity, settings.blend.popular_max);
-        Model {
+        let similar = neighbours(&features, &vec![1.0; courses.len()], &settings.content);
+        let cold: Vec<bool> = known
+            .iter()
+            .map(|known| known.is_none_or(|place| trained.counts[place] == 0))
+            .collect();
+        let limits = &settings.limits;
+        let table = |table: &Neighbours| {
+            let table = aligned(table, &trained.courses, &courses);
+            if cold.contains(&true) {
+                carried(&table, &similar, &cold, limits.carriers_max, limits.row_max)
+            } else {
+                table
+            }
+        };
+        let ease = table(&trained.ease);
+        let steps = table(&trained.steps).times(settings.stack.steps);
+
+        let roots = roots(&courses, trained);
+        let popular = best(&roots, settings.lists.popular_max, |_| true);
+        let mut names: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        for (position, feature) in (0_u32..).zip(&features) {
+            for label in feature.categories.iter().chain(&feature.tags) {
+                let members = names.entry(slug(label)).or_default();
+                if members.last() != Some(&position) {
+                    members.push(position);
+                }
+            }
+        }
+        let mut model = Model {
             version,
             courses,
             similar,
-            related,
-            related_source: Source::Content,
-            popularity,
-            preference,
+            ease,
+            steps,
+            popularity: scaled(&roots, settings.stack.popularity),
             popular,
-            labels,
+            labels: Vec::new(),
+            names: names.keys().cloned().zip(0..).collect(),
             settings: settings.clone(),
-        }
+        };
+        let members: Vec<Vec<u32>> = names.into_values().collect();
+        model.labels = model.labelled(&members, &roots);
+        model
     }
 
-    /// Replaces where studied courses lead by a trained table over [`Model::position`]s.
-    ///
-    /// A table of another number of courses is not of this catalog and is ignored.
-    #[must_use]
-    pub fn with_related(mut self, related: Neighbours) -> Self {
-        let known = |(course, _): &(u32, f32)| (*course as usize) < self.courses.len();
-        if related.rows() == self.courses.len() && related.entries.iter().all(known) {
-            self.related = related;
-            self.related_source = Source::Trained;
+    /// How often each course is taken up lately, its root.
+    pub(super) fn roots(&self, trained: &Trained) -> Vec<f32> {
+        roots(&self.courses, trained)
+    }
+
+    /// The labels of these courses, by the root of how often they are taken up.
+    pub(super) fn labelled(&self, members: &[Vec<u32>], roots: &[f32]) -> Vec<Label> {
+        let lists = &self.settings.lists;
+        let highest = roots.iter().copied().fold(0.0, f32::max).max(f32::MIN_POSITIVE);
+        let all = real(roots.len()) + 1.0;
+        members
+            .iter()
+            .map(|members| {
+                // 0 for a label of everything, 1 for one of a single course.
+                let telling = ((all / real(members.len().max(1))).ln() / all.ln()).max(0.0);
+                let mut courses: Vec<(u32, f32)> = members
+                    .iter()
+                    .map(|&course| {
+                        let welcome = (roots[course as usize] / highest).max(lists.popularity_floor);
+                        (course, telling * welcome)
+                    })
+                    .collect();
+                courses.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+                courses.truncate(lists.popular_max);
+                let leads = self.leads(&courses);
+                Label { courses, leads }
+            })
+            .collect()
+    }
+
+    fn leads(&self, courses: &[(u32, f32)]) -> Vec<(u32, f32)> {
+        let mut sums: BTreeMap<u32, f32> = BTreeMap::new();
+        for &(course, welcome) in courses.iter().take(self.settings.stack.supposed_max) {
+            for &(other, influence) in self.ease.of(course) {
+                *sums.entry(other).or_default() += welcome * influence;
+            }
         }
-        self
+        let mut leads: Vec<(u32, f32)> = sums.into_iter().collect();
+        keep_strongest(&mut leads, self.settings.limits.row_max);
+        leads
+    }
+
+    /// The label of an interest, if the catalog has it.
+    pub(super) fn label(&self, interest: &str) -> Option<&Label> {
+        self.names
+            .get(interest)
+            .map(|number| &self.labels[*number as usize])
+    }
+
+    /// Bytes of its tables in memory.
+    pub fn bytes(&self) -> usize {
+        let labels = self
+            .labels
+            .iter()
+            .map(|label| label.courses.len() + label.leads.len());
+        self.ease.bytes()
+            + self.steps.bytes()
+            + self.similar.bytes()
+            + labels.sum::<usize>() * size_of::<(u32, f32)>()
+            + self.courses.len() * (size_of::<CourseId>() + size_of::<f32>())
     }
 
     /// The version this model was built as.
@@ -206,71 +296,32 @@ impl Model {
     }
 }
 
-/// Popularity on a logarithmic scale from 0 to 1: the tenth-best course is closer to the best than it sold.
-fn relative_popularity(courses: &[CourseId], popularity: &Popularity) -> Vec<f32> {
-    let logarithms: Vec<f64> = courses
-        .iter()
-        .map(|course| popularity.of(*course).ln_1p())
-        .collect();
-    let highest = logarithms.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a share from 0 to 1 needs no more than a few digits"
-    )]
-    let share = |logarithm: f64| (logarithm / highest) as f32;
-    logarithms.into_iter().map(share).collect()
-}
-
-fn most_popular(mut courses: Vec<u32>, popularity: &[f32], max: usize) -> Vec<u32> {
-    courses.sort_by(|a, b| {
-        popularity[*b as usize]
-            .total_cmp(&popularity[*a as usize])
-            .then(a.cmp(b))
-    });
-    courses.truncate(max);
-    courses
-}
-
-fn labels(features: &[Features], popularity: &[f32], max: usize) -> BTreeMap<String, Label> {
-    let mut members: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    for (position, feature) in (0_u32..).zip(features) {
-        for label in feature.categories.iter().chain(&feature.tags) {
-            let courses = members.entry(slug(label)).or_default();
-            if courses.last() != Some(&position) {
-                courses.push(position);
-            }
-        }
-    }
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^24")]
-    let weight = |members: usize| {
-        let total = features.len() as f32;
-        (((total + 1.0) / members as f32).ln() / (total + 1.0).ln()).max(0.0)
+/// The root brings the tenth-best course closer to the best than it is taken up.
+fn roots(courses: &[CourseId], trained: &Trained) -> Vec<f32> {
+    let root = |course| match trained.courses.binary_search(course) {
+        Ok(place) => trained.popularity[place].max(0.0).sqrt(),
+        Err(_) => 0.0,
     };
-    members
-        .into_iter()
-        .map(|(label, courses)| {
-            let weight = weight(courses.len());
-            (
-                label,
-                Label {
-                    weight,
-                    courses: most_popular(courses, popularity, max),
-                },
-            )
-        })
-        .collect()
+    courses.iter().map(root).collect()
+}
+
+/// A vector in its own standard deviations, times a weight; zeros if nothing spreads.
+fn scaled(vector: &[f32], weight: f32) -> Vec<f32> {
+    let sum = vector.iter().sum();
+    let squares = vector.iter().map(|entry| entry * entry).sum();
+    let spread = spread(sum, squares, vector.len());
+    let factor = if spread > 0.0 { weight / spread } else { 0.0 };
+    vector.iter().map(|entry| entry * factor).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use lyceum_kernel::Timestamp;
-
+    use super::super::models::{Histories, Taken};
+    use super::super::takings::Gathered;
     use super::*;
 
     fn catalog(order: &[u128]) -> Model {
-        let features = order
+        let features: Vec<Features> = order
             .iter()
             .map(|number| Features {
                 title: "Rust".to_owned(),
@@ -278,9 +329,12 @@ mod tests {
                 ..Features::new(CourseId::from_u128(*number))
             })
             .collect();
-        let mut popularity = Popularity::new(Timestamp::EPOCH, Duration::from_secs(1));
-        popularity.add(CourseId::from_u128(3), Timestamp::EPOCH, 9.0);
-        Model::build(7, features, &popularity, &Settings::default())
+        let mut histories = Histories::new(1);
+        histories.push(0, Taken { course: 0, at: 0 });
+        let known = Gathered::of(vec![CourseId::from_u128(3)], histories);
+        let settings = Settings::default();
+        let trained = Trained::train(features.clone(), &known, &settings).expect("trained");
+        Model::build(7, features, &trained, &settings)
     }
 
     #[test]
@@ -293,15 +347,16 @@ mod tests {
     }
 
     #[test]
-    fn a_trained_table_of_another_catalog_is_ignored() {
-        let mut table = Neighbours::default();
-        table.push_row(&[(0, 1.0)]);
-
-        assert_eq!(
-            catalog(&[1, 2]).with_related(table.clone()).related_source,
-            Source::Content
+    fn a_model_of_nothing_learned_knows_the_catalog() {
+        let model = Model::build(
+            0,
+            vec![Features::new(CourseId::from_u128(4))],
+            &Trained::default(),
+            &Settings::default(),
         );
-        assert_eq!(catalog(&[1]).with_related(table).related_source, Source::Trained);
+
+        assert_eq!(model.popular, [0]);
+        assert!(model.ease.of(0).is_empty());
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! Pure candidate scoring: a model and a profile become a list in which every score is explained.
+//! A model and a profile become a list in which every score is explained.
 //!
-//! Flow: related courses of recent history, courses of the user's interests and popular courses add up per
-//! candidate; likeness to what was disliked scales a candidate down; excluded courses drop out; a pool of the
-//! best is diversified; the contributions of the chosen few are told as reasons.
+//! Flow: [`scoring`] adds up what history, interests and popularity say of each candidate; likeness to what was disliked scales a
+//! candidate down; excluded courses drop out; a pool of the best is diversified; the contributions of the chosen few
+//! are told as reasons.
 //!
 //! Invariants: the shares of an item's reasons sum exactly to its score; the same model and profile give the same
-//! list; no excluded course is ever listed. Sums live in a reusable [`Scratch`], so a list allocates little more
-//! than itself.
+//! list; no excluded course is ever listed.
 
-use super::model::{Label, Model, Source};
+use super::model::{Model, Source};
 use super::profile::Profile;
+use super::scoring::{self, Cell, Influence, Mark, Scales, Scratch, suppression};
 use crate::ids::CourseId;
 
 /// Studied courses an item names; what more courses contributed is told as one sum.
@@ -50,152 +50,70 @@ pub enum ReasonKind {
     Popular,
 }
 
-/// Sums per course, reused from list to list.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    cells: Vec<Cell>,
-    touched: Vec<u32>,
-    pool: Vec<(u32, f32)>,
-}
-
-/// What is known of one course while a list is made.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    score: f32,
-    /// Likeness to what the user disliked.
-    penalty: f32,
-    /// Likeness to what was already chosen.
-    overlap: f32,
-    mark: Mark,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Mark {
-    #[default]
-    Untouched,
-    Candidate,
-    Excluded,
-    /// Its place in the list.
-    Listed(u32),
-}
-
-/// One studied course that speaks for or against others.
-struct Influence {
-    position: u32,
-    weight: f32,
-}
-
 /// Ranks at most `limit` courses for a user, best and most varied first.
 pub fn rank(model: &Model, profile: &Profile, limit: usize, scratch: &mut Scratch) -> Vec<Recommendation> {
-    let influences = influences(model, profile);
+    let mut influences = std::mem::take(&mut scratch.influences);
+    scoring::influences(model, profile, &mut influences);
     scratch.begin(model.course_count());
     for course in profile.excluded() {
         if let Some(position) = model.position(course) {
             scratch.cell(position).mark = Mark::Excluded;
         }
     }
-    score(model, profile, &influences, scratch);
-    let chosen = choose(model, limit, scratch);
-    explain(model, profile, &influences, &chosen, scratch)
-}
-
-/// Recent history with its weights: e^(−rank/τ) each, positive ones summing to the weight of history.
-fn influences(model: &Model, profile: &Profile) -> Vec<Influence> {
-    let blend = &model.settings.blend;
-    let mut influences = Vec::with_capacity(profile.recent().len());
-    let mut recency = 1.0_f32;
-    let fading = (-1.0 / blend.recency_tau.max(0.1)).exp();
-    let mut total = 0.0_f32;
-    for recent in profile.recent() {
-        let weight = model.settings.weights.of(recent.activity, recent.value) * recency;
-        recency *= fading;
-        if let Some(position) = model.position(recent.course) {
-            total += weight.max(0.0);
-            influences.push(Influence { position, weight });
-        }
-    }
-    for influence in &mut influences {
-        if influence.weight > 0.0 {
-            influence.weight *= blend.history / total;
-        }
-    }
-    influences
-}
-
-fn score(model: &Model, profile: &Profile, influences: &[Influence], scratch: &mut Scratch) {
-    for influence in influences {
-        if influence.weight > 0.0 {
-            for &(course, weight) in model.related.of(influence.position) {
-                scratch.add(course, influence.weight * weight);
-            }
-        } else {
-            for &(course, similarity) in model.similar.of(influence.position) {
-                scratch.cell(course).penalty -= influence.weight * similarity;
-            }
-        }
-    }
-    for (_, weight, label) in interests(model, profile) {
-        for &course in &label.courses {
-            scratch.add(course, weight * model.preference[course as usize]);
-        }
-    }
-    for &course in &model.popular {
-        scratch.add(course, 0.0);
-    }
-}
-
-/// A user's interests that the catalog knows, with the weight each adds to its preferred courses.
-fn interests<'a>(model: &'a Model, profile: &'a Profile) -> impl Iterator<Item = (&'a str, f32, &'a Label)> {
-    profile.interests().iter().filter_map(|interest| {
-        let label = model.labels.get(interest)?;
-        Some((
-            interest.as_str(),
-            model.settings.blend.interests * label.weight,
-            label,
-        ))
-    })
+    let interests = profile
+        .interests()
+        .iter()
+        .filter_map(|interest| model.label(interest));
+    let scales = scoring::score(model, &influences, interests, scratch);
+    let chosen = choose(model, scales, limit, scratch);
+    let list = explain(model, profile, &influences, scales, &chosen, scratch);
+    scratch.influences = influences;
+    list
 }
 
 /// Picks the best candidates one after another, each the less welcome the more it is like one already chosen.
-fn choose(model: &Model, limit: usize, scratch: &mut Scratch) -> Vec<u32> {
-    let blend = &model.settings.blend;
+///
+/// Relevance is measured from the lowest of the pool, since a score's zero means nothing.
+fn choose(model: &Model, scales: Scales, limit: usize, scratch: &mut Scratch) -> Vec<u32> {
+    let lists = &model.settings.lists;
     let mut pool = std::mem::take(&mut scratch.pool);
     pool.clear();
     for &course in &scratch.touched {
-        let cell = scratch.cells[course as usize];
+        let cell = &scratch.cells[course as usize];
         if cell.mark == Mark::Candidate {
-            let score = cell.score + blend.popularity * model.popularity[course as usize];
-            pool.push((course, score * suppression(cell.penalty)));
+            pool.push((course, final_score(model, scales, cell, course)));
         }
     }
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    let size = limit.saturating_mul(blend.pool_per_item.max(1));
+    let size = limit.saturating_mul(lists.pool_per_item.max(1));
     if pool.len() > size {
         pool.select_nth_unstable_by(size, order);
         pool.truncate(size);
     }
     pool.sort_unstable_by(order);
 
-    let scale = blend.mmr / pool.first().map_or(1.0, |best| best.1.max(f32::MIN_POSITIVE));
+    let lowest = pool.last().map_or(0.0, |last| last.1);
+    let range = pool.first().map_or(0.0, |best| best.1 - lowest);
+    let scale = lists.relevance / range.max(f32::MIN_POSITIVE);
     let mut chosen = Vec::with_capacity(limit.min(pool.len()));
     while chosen.len() < limit {
         let mut best: Option<(usize, f32)> = None;
         for (index, &(course, score)) in pool.iter().enumerate() {
-            let relevance = scale * score;
+            let relevance = scale * (score - lowest);
             // The pool is in order of relevance and overlap only takes away: nothing further can win.
             if best.is_some_and(|(_, value)| relevance <= value) {
                 break;
             }
-            let value = relevance - (1.0 - blend.mmr) * scratch.cells[course as usize].overlap;
+            let value = relevance - (1.0 - lists.relevance) * scratch.cells[course as usize].overlap;
             if best.is_none_or(|(_, known)| value > known) {
                 best = Some((index, value));
             }
         }
         let Some((index, _)) = best else { break };
         let (course, _) = pool.remove(index);
-        for &(other, similarity) in model.similar.of(course) {
+        for &(other, likeness) in model.similar.of(course) {
             let cell = scratch.cell(other);
-            cell.overlap = cell.overlap.max(similarity);
+            cell.overlap = cell.overlap.max(likeness);
         }
         chosen.push(course);
     }
@@ -203,9 +121,14 @@ fn choose(model: &Model, limit: usize, scratch: &mut Scratch) -> Vec<u32> {
     chosen
 }
 
-/// What is left of the score of a course that is like disliked ones.
-fn suppression(penalty: f32) -> f32 {
-    (1.0 - penalty).clamp(0.0, 1.0)
+/// The score of a course; what speaks for it counts less the more it is like disliked ones.
+fn final_score(model: &Model, scales: Scales, cell: &Cell, course: u32) -> f32 {
+    let score = scales.of(cell, model.popularity[course as usize]);
+    if score > 0.0 {
+        score * suppression(cell.penalty)
+    } else {
+        score
+    }
 }
 
 /// Walks the contributions once more and keeps those of the chosen courses.
@@ -213,62 +136,171 @@ fn explain(
     model: &Model,
     profile: &Profile,
     influences: &[Influence],
+    scales: Scales,
     chosen: &[u32],
     scratch: &mut Scratch,
 ) -> Vec<Recommendation> {
     let mut list = Vec::with_capacity(chosen.len());
     for (&course, place) in chosen.iter().zip(0_u32..) {
         scratch.cell(course).mark = Mark::Listed(place);
-        let course = model.courses()[course as usize];
-        list.push(Recommendation {
-            course,
+        list.push(Drafted::default());
+    }
+    let add = |list: &mut Vec<Drafted>, course: u32, part: Part, share: f32| {
+        if let Mark::Listed(place) = scratch.cells[course as usize].mark {
+            list[place as usize].add(part, share);
+        }
+    };
+    for (studied, influence) in (0_u32..).zip(influences) {
+        if influence.weight <= 0.0 {
+            continue;
+        }
+        for &(course, weight) in model.ease.of(influence.position) {
+            add(
+                &mut list,
+                course,
+                Part::Learned(studied),
+                influence.weight * weight,
+            );
+        }
+        for &(course, weight) in model.steps.of(influence.position) {
+            add(
+                &mut list,
+                course,
+                Part::Learned(studied),
+                influence.steps * weight,
+            );
+        }
+        for &(course, likeness) in model.similar.of(influence.position) {
+            let share = scales.alike * influence.weight * likeness;
+            add(&mut list, course, Part::Alike(studied), share);
+        }
+    }
+    let stranger = !influences.iter().any(|influence| influence.weight > 0.0);
+    for (interest, name) in (0_u32..).zip(profile.interests()) {
+        let Some(label) = model.label(name) else { continue };
+        for &(course, welcome) in &label.courses {
+            add(
+                &mut list,
+                course,
+                Part::Interest(interest),
+                scales.tagged * welcome,
+            );
+        }
+        for &(course, influence) in label.leads.iter().filter(|_| stranger) {
+            add(
+                &mut list,
+                course,
+                Part::Interest(interest),
+                scales.led * influence,
+            );
+        }
+    }
+    let drafted = list.into_iter().zip(chosen);
+    drafted
+        .map(|(mut item, &course)| {
+            item.add(
+                Part::Popular,
+                scales.popularity * model.popularity[course as usize],
+            );
+            let kept = suppression(scratch.cells[course as usize].penalty);
+            item.finish(model, profile, influences, course, kept)
+        })
+        .collect()
+}
+
+/// What contributes to a score, by places in the history and among the interests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Learned(u32),
+    Alike(u32),
+    Interest(u32),
+    Popular,
+}
+
+/// An item while its contributions are gathered.
+#[derive(Debug, Default)]
+struct Drafted {
+    /// One for each part; those of one part follow one another.
+    parts: Vec<(Part, f32)>,
+}
+
+impl Drafted {
+    fn add(&mut self, part: Part, share: f32) {
+        match self.parts.last_mut() {
+            Some((last, known)) if *last == part => *known += share,
+            _ => self.parts.push((part, share)),
+        }
+    }
+
+    /// Tells the contributions as reasons. What speaks against the course takes from all that speak for it, in proportion.
+    fn finish(
+        self,
+        model: &Model,
+        profile: &Profile,
+        influences: &[Influence],
+        course: u32,
+        kept: f32,
+    ) -> Recommendation {
+        let total: f32 = self.parts.iter().map(|(_, share)| share).sum();
+        let positive: f32 = self.parts.iter().map(|(_, share)| share.max(0.0)).sum();
+        let scale = if positive > 0.0 {
+            kept * total.max(0.0) / positive
+        } else {
+            0.0
+        };
+        let mut item = Recommendation {
+            course: model.courses()[course as usize],
             score: 0,
             reasons: Vec::new(),
             source: Source::Popular,
+        };
+        let [mut learned, mut alike] = [0_u32; 2];
+        for (part, share) in self.parts {
+            let share = millionths(scale * share.max(0.0));
+            let studied = |place: u32| {
+                ReasonKind::Studied(model.courses()[influences[place as usize].position as usize])
+            };
+            let kind = match part {
+                Part::Learned(place) => {
+                    learned += share;
+                    studied(place)
+                }
+                Part::Alike(place) => {
+                    alike += share;
+                    studied(place)
+                }
+                Part::Interest(place) => ReasonKind::Interest(profile.interests()[place as usize].clone()),
+                Part::Popular => ReasonKind::Popular,
+            };
+            if share > 0 {
+                item.add(kind, share);
+            }
+        }
+        item.finish(if learned >= alike {
+            Source::Trained
+        } else {
+            Source::Content
         });
+        item
     }
-    let add = |list: &mut Vec<Recommendation>, course: u32, share: f32, kind: &dyn Fn() -> ReasonKind| {
-        let cell = scratch.cells[course as usize];
-        if let Mark::Listed(place) = cell.mark {
-            list[place as usize].add(kind, share * suppression(cell.penalty));
-        }
-    };
-    for influence in influences.iter().filter(|influence| influence.weight > 0.0) {
-        let studied = model.courses()[influence.position as usize];
-        for &(course, weight) in model.related.of(influence.position) {
-            add(&mut list, course, influence.weight * weight, &|| {
-                ReasonKind::Studied(studied)
-            });
-        }
-    }
-    for (interest, weight, label) in interests(model, profile) {
-        for &course in &label.courses {
-            let share = weight * model.preference[course as usize];
-            add(&mut list, course, share, &|| {
-                ReasonKind::Interest(interest.to_owned())
-            });
-        }
-    }
-    for &course in chosen {
-        let weight = model.settings.blend.popularity * model.popularity[course as usize];
-        add(&mut list, course, weight, &|| ReasonKind::Popular);
-    }
-    for item in &mut list {
-        item.finish(model.related_source);
-    }
-    list
+}
+
+fn millionths(share: f32) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shares are small and not negative, and the cast saturates"
+    )]
+    let millionths = (share * 1e6).round() as u32;
+    millionths
 }
 
 impl Recommendation {
-    fn add(&mut self, kind: &dyn Fn() -> ReasonKind, share: f32) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "shares are small, and the cast saturates"
-        )]
-        let share = (share * 1e6).round() as u32;
-        if share > 0 {
-            self.reasons.push(Reason { kind: kind(), share });
+    /// Adds to what this reason says already.
+    fn add(&mut self, kind: ReasonKind, share: u32) {
+        match self.reasons.iter_mut().find(|reason| reason.kind == kind) {
+            Some(reason) => reason.share += share,
+            None => self.reasons.push(Reason { kind, share }),
         }
     }
 
@@ -308,27 +340,6 @@ impl Recommendation {
             () if interests >= popular && interests > 0 => Source::Interests,
             () => Source::Popular,
         };
-    }
-}
-
-impl Scratch {
-    fn begin(&mut self, courses: usize) {
-        self.cells.clear();
-        self.cells.resize(courses, Cell::default());
-        self.touched.clear();
-    }
-
-    fn cell(&mut self, course: u32) -> &mut Cell {
-        &mut self.cells[course as usize]
-    }
-
-    fn add(&mut self, course: u32, amount: f32) {
-        let cell = &mut self.cells[course as usize];
-        cell.score += amount;
-        if cell.mark == Mark::Untouched {
-            cell.mark = Mark::Candidate;
-            self.touched.push(course);
-        }
     }
 }
 

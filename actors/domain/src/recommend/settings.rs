@@ -1,10 +1,9 @@
 //! The numbers of the recommender, with their defaults.
 //!
-//! Defaults were searched inside the training part of a public data set of course purchases; see the example
-//! `recommend_offline`.
+//! Defaults were searched inside the training parts of public data sets of courses that learners took up, with
+//! `lyceum recommend evaluate`.
 
-use std::time::Duration;
-
+use super::models::StackSettings;
 use super::profile::Activity;
 
 /// Everything that shapes a model and the lists ranked with it.
@@ -12,12 +11,14 @@ use super::profile::Activity;
 pub struct Settings {
     /// How much each activity says about a learner's taste.
     pub weights: ActivityWeights,
-    /// How the parts of a score are weighed against one another.
-    pub blend: Blend,
+    /// The models and how their parts are weighed against one another.
+    pub stack: StackSettings,
+    /// How a list is made of scores.
+    pub lists: ListSettings,
     /// How courses are compared by what they are about.
     pub content: ContentSettings,
-    /// After how long an interaction counts half towards popularity.
-    pub popularity_half_life: Duration,
+    /// What bounds a model.
+    pub limits: ModelLimits,
 }
 
 /// The weight of one activity in a learner's history; negative ones suppress what is similar.
@@ -57,23 +58,30 @@ impl ActivityWeights {
     }
 }
 
-/// How the parts of a score are weighed against one another.
+/// How a list is made of scores.
 #[derive(Clone, Debug)]
-pub struct Blend {
-    /// The weight of courses related to the learner's history.
-    pub history: f32,
-    /// The weight of the learner's interests.
-    pub interests: f32,
-    /// The weight of popularity.
-    pub popularity: f32,
-    /// How fast older history fades: the n-th newest course counts e^(−n/τ).
-    pub recency_tau: f32,
+pub struct ListSettings {
     /// Relevance against variety in the list (maximal marginal relevance): 1 is relevance alone.
-    pub mmr: f32,
+    pub relevance: f32,
     /// Candidates the list is chosen from, per item asked for.
     pub pool_per_item: usize,
     /// The most popular courses considered for everybody, and for each interest.
     pub popular_max: usize,
+    /// How welcome a course without any learner is among those of an interest, from 0 to 1, the most popular being 1.
+    pub popularity_floor: f32,
+}
+
+/// What bounds a model: its memory, the time of a training and the time of a list.
+#[derive(Clone, Debug)]
+pub struct ModelLimits {
+    /// The weight from which on an interaction takes a course up: what says less is not learned from.
+    pub taken_weight_min: f32,
+    /// Courses that take part in the inverse, which needs 8 bytes for each pair of them and the cube of their number in time.
+    pub courses_max: usize,
+    /// Courses that one course leads to, in each trained table: a list adds so many for each course of the history.
+    pub row_max: usize,
+    /// Courses through which one that nobody has taken up is reached.
+    pub carriers_max: usize,
 }
 
 /// How courses are compared by what they are about.
@@ -89,10 +97,6 @@ pub struct ContentSettings {
     pub level: f32,
     /// The share of similarity that is left between courses in different languages.
     pub other_language: f32,
-    /// How strongly popular courses are preferred among those that match: match · (floor + popularity)^exponent.
-    pub popularity_exponent: f32,
-    /// The popularity, from 0 to 1, that even a course without any learner is given.
-    pub popularity_floor: f32,
 }
 
 impl Default for Settings {
@@ -108,14 +112,12 @@ impl Default for Settings {
                 rate: 1.0,
                 dismiss: -1.0,
             },
-            blend: Blend {
-                history: 1.0,
-                interests: 0.5,
-                popularity: 0.1,
-                recency_tau: 4.0,
-                mmr: 0.85,
+            stack: StackSettings::default(),
+            lists: ListSettings {
+                relevance: 0.9,
                 pool_per_item: 3,
                 popular_max: 200,
+                popularity_floor: 0.05,
             },
             content: ContentSettings {
                 neighbours_max: 50,
@@ -123,10 +125,13 @@ impl Default for Settings {
                 tag: 0.8,
                 level: 0.0,
                 other_language: 0.4,
-                popularity_exponent: 0.8,
-                popularity_floor: 0.05,
             },
-            popularity_half_life: Duration::from_secs(30 * 86_400),
+            limits: ModelLimits {
+                taken_weight_min: 0.5,
+                courses_max: 10_000,
+                row_max: 200,
+                carriers_max: 30,
+            },
         }
     }
 }

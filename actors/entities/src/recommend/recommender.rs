@@ -8,14 +8,12 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use lyceum_domain::ids::{CourseId, UserId};
-use lyceum_domain::recommend::{
-    ActivityWeights, Features, Model, Popularity, Profile, Scratch, Settings, rank,
-};
-use lyceum_kernel::Timestamp;
+use lyceum_domain::recommend::{ActivityWeights, Features, Model, Profile, Scratch, Settings, Trained, rank};
 use lyceum_runtime::metrics::{Counter, Gauge, Histogram};
 use quick_cache::sync::Cache;
 
@@ -60,7 +58,7 @@ impl Default for RecommenderSettings {
 /// Everything a rendered list depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
-    model: u64,
+    build: u64,
     catalog: u64,
     profile: u64,
     limit: usize,
@@ -82,10 +80,17 @@ impl quick_cache::Weighter<UserId, Rendered> for ByBytes {
     }
 }
 
+/// A model and the number of its publication: one version is built again whenever the catalog changes.
+struct Published {
+    model: Model,
+    build: u64,
+}
+
 /// Ranks and renders with the current model.
 pub struct Recommender {
     shelf: Arc<dyn Shelf>,
-    model: ArcSwap<Model>,
+    current: ArcSwap<Published>,
+    builds: AtomicU64,
     settings: Settings,
     lists: Cache<UserId, Rendered, ByBytes>,
     metrics: Metrics,
@@ -106,8 +111,7 @@ thread_local! {
 impl Recommender {
     /// Starts with an empty model: lists are empty until [`Recommender::publish`].
     pub fn new(shelf: Arc<dyn Shelf>, settings: RecommenderSettings) -> Arc<Self> {
-        let nothing = Popularity::new(Timestamp::EPOCH, settings.ranking.popularity_half_life);
-        let model = Model::build(0, vec![], &nothing, &settings.ranking);
+        let model = Model::build(0, vec![], &Trained::default(), &settings.ranking);
         // An estimate that only sizes the cache's tables: a list of twenty cards is about 6 KiB.
         let lists = usize::try_from(settings.lists_bytes_max / 6_144)
             .unwrap_or(1)
@@ -120,7 +124,8 @@ impl Recommender {
         };
         Arc::new(Recommender {
             shelf,
-            model: ArcSwap::from_pointee(model),
+            current: ArcSwap::from_pointee(Published { model, build: 0 }),
+            builds: AtomicU64::new(0),
             settings: settings.ranking,
             lists: Cache::with_weighter(lists, settings.lists_bytes_max, ByBytes),
             metrics,
@@ -129,9 +134,10 @@ impl Recommender {
 
     /// The user's list as a ready-made response body.
     pub fn list(&self, user: UserId, profile: &Profile, limit: usize) -> Fragment {
-        let model = self.model.load();
+        let current = self.current.load();
+        let model = &current.model;
         let stamp = Stamp {
-            model: model.version(),
+            build: current.build,
             catalog: self.shelf.generation(),
             profile: profile.revision(),
             limit,
@@ -143,7 +149,7 @@ impl Recommender {
             return known.body;
         }
         let start = Instant::now();
-        let ranked = SCRATCH.with_borrow_mut(|scratch| rank(&model, profile, limit + SPARE, scratch));
+        let ranked = SCRATCH.with_borrow_mut(|scratch| rank(model, profile, limit + SPARE, scratch));
         let body = listing::recommendations(&*self.shelf, &ranked, limit, model.version());
         self.lists.insert(
             user,
@@ -162,7 +168,8 @@ impl Recommender {
             return None;
         }
         let start = Instant::now();
-        let model = self.model.load();
+        let current = self.current.load();
+        let model = &current.model;
         let similar = model.similar(course, limit + SPARE);
         let body = listing::similar(&*self.shelf, &similar, limit, model.version());
         self.metrics.similar.record(start.elapsed());
@@ -176,12 +183,13 @@ impl Recommender {
             reason = "milliseconds since 1970 stay below 2^53"
         )]
         self.metrics.version.set(model.version() as f64);
-        self.model.store(Arc::new(model));
+        let build = self.builds.fetch_add(1, Ordering::Relaxed) + 1;
+        self.current.store(Arc::new(Published { model, build }));
     }
 
     /// The version of the current model; 0 before the first.
     pub fn model_version(&self) -> u64 {
-        self.model.load().version()
+        self.current.load().model.version()
     }
 
     /// Whether there is a course that may be seen, listed or not.
@@ -205,10 +213,8 @@ impl Recommender {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use lyceum_domain::recommend::{Activity, Command, Observation};
-    use lyceum_kernel::Aggregate;
+    use lyceum_kernel::{Aggregate, Timestamp};
 
     use super::*;
 
@@ -248,8 +254,7 @@ mod tests {
 
     fn recommender(shelf: &Arc<Nine>) -> Arc<Recommender> {
         let recommender = Recommender::new(shelf.clone(), RecommenderSettings::default());
-        let popularity = Popularity::new(Timestamp::EPOCH, recommender.settings.popularity_half_life);
-        let model = Model::build(7, shelf.features(), &popularity, recommender.settings());
+        let model = Model::build(7, shelf.features(), &Trained::default(), recommender.settings());
         recommender.publish(model);
         recommender
     }
@@ -312,6 +317,19 @@ mod tests {
 
         assert!(courses(&before).contains(&course));
         assert!(!courses(&recommender.list(user, &profile, 9)).contains(&course));
+    }
+
+    #[test]
+    fn the_same_version_built_again_changes_the_very_next_list() {
+        let shelf = Arc::new(Nine::default());
+        let recommender = recommender(&shelf);
+        let user = UserId::from_u128(1);
+        assert_eq!(courses(&recommender.list(user, &Profile::default(), 20)).len(), 9);
+
+        let four = shelf.features().split_off(5);
+        recommender.publish(Model::build(7, four, &Trained::default(), recommender.settings()));
+
+        assert_eq!(courses(&recommender.list(user, &Profile::default(), 20)).len(), 4);
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The table of interactions, and the facts a profile is rebuilt from.
 
-use std::time::Duration;
-
 use lyceum_domain::ids::{CourseId, UserId};
-use lyceum_domain::recommend::{Activity, Popularity, Profile, Signal};
+use lyceum_domain::recommend::{Activity, Profile, Signal, Takings};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Database, StoreError};
 use tokio_postgres::Row;
@@ -14,17 +12,18 @@ use super::sink::Interaction;
 
 /// Events read for a rebuilt profile: it keeps the newest of 24 courses.
 const RECENT_EVENTS: i64 = 100;
-/// After ten half-lives an interaction counts a thousandth: older ones are not read.
-const HALF_LIVES: u32 = 10;
+/// Interactions read at once for a training: half a megabyte of rows.
+const PAGE: i32 = 10_000;
 
 const INSERT: &str = "INSERT INTO interactions (at, id, user_id, course_id, activity, value, weight, event_id) \
      SELECT to_timestamp(at / 1000.0), id, user_id, course_id, activity, value, weight, event_id \
      FROM unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::real[], $7::real[], $8::bigint[]) \
      AS new (at, id, user_id, course_id, activity, value, weight, event_id) ON CONFLICT DO NOTHING";
-// By day, because what happened on one day fades alike.
-const POPULARITY: &str = "SELECT course_id, (extract(epoch FROM date_trunc('day', at)) * 1000)::bigint, \
-     sum(weight)::float8 FROM interactions WHERE at > to_timestamp($1::bigint / 1000.0) AND weight > 0 GROUP BY 1, 2";
-const NEWEST: &str = "SELECT (extract(epoch FROM max(at)) * 1000)::bigint FROM interactions";
+const OLDEST: &str =
+    "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions ORDER BY at DESC OFFSET $1 LIMIT 1";
+// What says too little to be learned from is most of what happens, and stays where it is.
+const TAKINGS: &str = "SELECT user_id, course_id, (extract(epoch FROM at) * 1000)::bigint, weight FROM interactions \
+     WHERE at > to_timestamp($1::bigint / 1000.0) AND (weight >= $2 OR weight < 0) ORDER BY user_id, at, id";
 // One round trip, since whoever asks for a list after a start of Redis waits for it. Owned courses are asked for by source, as
 // their two partial indexes have them; the newest events come oldest first, so that their ids are those that are remembered.
 const PROFILE: &str = "SELECT (SELECT interests::text FROM accounts WHERE user_id = $1), \
@@ -68,25 +67,31 @@ impl RecommendRows {
         Ok(Profile::restore(&interests, owned, signals))
     }
 
-    /// Sums up how popular courses are as of the newest interaction, at the latest `now`: a platform that rested,
-    /// or that was filled from an archive, has not forgotten what was popular.
+    /// Reads what learners did, the newest `events_max` of it, learner by learner and each one's oldest first.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn popularity(&self, now: Timestamp, half_life: Duration) -> Result<Popularity, StoreError> {
-        let age_ms = i64::try_from((half_life * HALF_LIVES).as_millis()).unwrap_or(i64::MAX);
-        let newest = self
-            .database
-            .query_opt(NEWEST, &[])
-            .await?
-            .and_then(|row| row.get(0));
-        let now = now.min(newest.map_or(now, Timestamp::from_millis));
-        let since = now.as_millis().saturating_sub(age_ms);
-        let mut popularity = Popularity::new(now, half_life);
-        for row in self.database.query(POPULARITY, &[&since]).await? {
-            popularity.add(course(row.get(0)), Timestamp::from_millis(row.get(1)), row.get(2));
-        }
-        Ok(popularity)
+    pub(super) async fn takings(
+        &self,
+        mut takings: Takings,
+        weight_min: f32,
+        events_max: u64,
+    ) -> Result<Takings, StoreError> {
+        let skipped = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let oldest = self.database.query_opt(OLDEST, &[&skipped]).await?;
+        let oldest: i64 = oldest.map_or(0, |row| row.get(0));
+        self.database
+            .stream(TAKINGS, &[&oldest, &weight_min], PAGE, |row| {
+                let (user, at): (Uuid, i64) = (row.get(0), row.get(2));
+                takings.push(
+                    UserId::from_u128(user.as_u128()),
+                    course(row.get(1)),
+                    Timestamp::from_millis(at),
+                    row.get(3),
+                );
+            })
+            .await?;
+        Ok(takings)
     }
 
     /// Forgets what a user did, because their account was erased.

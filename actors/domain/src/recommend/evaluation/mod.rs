@@ -8,9 +8,11 @@ pub mod metrics;
 mod models;
 mod protocols;
 pub mod search;
+mod served;
 
 pub use models::{ModelName, ModelSettings, build, stack, warm_neighbours};
 pub use protocols::{Lists, P4, cold_courses, newcomers, prequential, stationary};
+pub use served::Served;
 
 use super::content::Features;
 use super::models::{Histories, Taken, real};

@@ -6,8 +6,8 @@ use super::super::models::{
     Alike, Cosine, CosineSettings, Ease, FactorSettings, Factors, Histories, Pearson, PearsonSettings,
     Popular, Scorer, Stack, StackSettings, Transitions, Varied,
 };
-use super::super::settings::{ContentSettings, Settings};
-use super::Dataset;
+use super::super::settings::{ContentSettings, ModelLimits, Settings};
+use super::{Dataset, Served};
 
 /// The models that can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,13 @@ pub enum ModelName {
     Stack,
     /// The same with varied lists.
     Varied,
+    /// What requests are answered from: the stack with rows that are cut, without live steps.
+    Served,
 }
 
 impl ModelName {
     /// All of them, simplest first.
-    pub const ALL: [ModelName; 9] = [
+    pub const ALL: [ModelName; 10] = [
         ModelName::Popularity,
         ModelName::Content,
         ModelName::ItemKnn,
@@ -44,6 +46,7 @@ impl ModelName {
         ModelName::Transitions,
         ModelName::Stack,
         ModelName::Varied,
+        ModelName::Served,
     ];
 
     /// The name that commands and settings use.
@@ -58,6 +61,7 @@ impl ModelName {
             ModelName::Transitions => "transitions",
             ModelName::Stack => "stack",
             ModelName::Varied => "stack-mmr",
+            ModelName::Served => "served",
         }
     }
 
@@ -82,6 +86,8 @@ pub struct ModelSettings {
     pub stack: StackSettings,
     /// μ of varied lists: 1 is relevance alone.
     pub relevance: f32,
+    /// What bounds the model that is served.
+    pub limits: ModelLimits,
 }
 
 impl Default for ModelSettings {
@@ -95,7 +101,8 @@ impl Default for ModelSettings {
             pearson: PearsonSettings::default(),
             factors: FactorSettings::default(),
             stack: StackSettings::default(),
-            relevance: 0.9,
+            relevance: Settings::default().lists.relevance,
+            limits: Settings::default().limits,
         }
     }
 }
@@ -135,6 +142,20 @@ pub fn build(
                 likeness(dataset, settings),
                 settings.relevance,
             ))
+        }
+        ModelName::Served => {
+            let served = Settings {
+                stack: parts.clone(),
+                content: settings.content.clone(),
+                limits: settings.limits.clone(),
+                ..Settings::default()
+            };
+            Box::new(Served::train(
+                &dataset.features,
+                &dataset.labels,
+                histories,
+                &served,
+            )?)
         }
     })
 }

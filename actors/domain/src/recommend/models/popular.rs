@@ -41,6 +41,13 @@ impl Popular {
         popular
     }
 
+    /// The counts as of the newest event they were trained with.
+    pub fn counts(&self) -> Vec<f32> {
+        #[expect(clippy::cast_possible_truncation, reason = "a count needs few digits")]
+        let narrow = |count: &f64| *count as f32;
+        self.counts.iter().map(narrow).collect()
+    }
+
     fn worth(&self, at: i64) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "an age needs few digits")]
         let age = (at - self.origin) as f64;

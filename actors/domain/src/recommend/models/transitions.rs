@@ -11,6 +11,8 @@
 //! decayed matrix). First-order transitions are those of Rendle, Freudenthaler and Schmidt-Thieme, WWW 2010,
 //! without the factorisation.
 
+use super::super::model::Neighbours;
+use super::super::trained::keep_strongest;
 use super::{Histories, Learner, Scorer, Taken, fading};
 
 /// What shapes the steps.
@@ -69,6 +71,30 @@ impl Transitions {
         transitions
     }
 
+    /// The shares of steps that lead from each course to others, as of the newest of the histories it was trained with: the
+    /// `row_max` largest of each row.
+    pub fn table(&self, row_max: usize) -> Neighbours {
+        let shrinkage = f64::from(self.settings.shrinkage);
+        let mut table = Neighbours::with_capacity(self.rows.len(), 0);
+        for (from, row) in self.rows.iter().enumerate() {
+            let mut shares: Vec<(u32, f32)> = row
+                .iter()
+                .map(|&(course, steps)| (course, self.share(from, course, steps, shrinkage)))
+                .filter(|(course, _)| *course as usize != from)
+                .collect();
+            keep_strongest(&mut shares, row_max);
+            table.push_row(&shares);
+        }
+        table
+    }
+
+    fn share(&self, from: usize, course: u32, steps: f64, shrinkage: f64) -> f32 {
+        let share = steps / ((self.out[from] * self.into[course as usize]).sqrt() + shrinkage);
+        #[expect(clippy::cast_possible_truncation, reason = "a share from 0 to 1")]
+        let share = share as f32;
+        share
+    }
+
     fn step(&mut self, before: &[Taken], taken: Taken) {
         let mut weight = self.worth(taken.at);
         for earlier in before.iter().rev().take(self.settings.reach) {
@@ -96,13 +122,9 @@ impl Scorer for Transitions {
         scores.fill(0.0);
         let shrinkage = f64::from(self.settings.shrinkage) * self.worth(learner.now);
         for (taken, weight) in fading(learner.history, self.settings.recency_tau, self.settings.reach) {
-            let from = self.out[taken.course as usize];
-            for &(course, steps) in &self.rows[taken.course as usize] {
-                let into = self.into[course as usize];
-                let share = steps / ((from * into).sqrt() + shrinkage);
-                #[expect(clippy::cast_possible_truncation, reason = "a share from 0 to 1")]
-                let share = share as f32;
-                scores[course as usize] += weight * share;
+            let from = taken.course as usize;
+            for &(course, steps) in &self.rows[from] {
+                scores[course as usize] += weight * self.share(from, course, steps, shrinkage);
             }
         }
     }

@@ -1,20 +1,19 @@
 //! Tests of ranking on a catalog of a dozen courses.
 
-use std::time::Duration;
-
 use lyceum_kernel::{Aggregate, Timestamp};
 
 use super::*;
-use crate::recommend::{Activity, Command, Features, Observation, Popularity, Settings};
+use crate::ids::UserId;
+use crate::recommend::{Activity, Command, Features, Observation, Settings, Takings, Trained};
 
 fn course(number: u128) -> CourseId {
     CourseId::from_u128(number)
 }
 
-/// Courses 1–4 are about Rust, 5–8 about painting, 9–12 about cooking; 12 is the most popular, then 11 and so on.
-fn model() -> Model {
+/// Courses 1–4 are about Rust, 5–8 about painting, 9–12 about cooking.
+fn features() -> Vec<Features> {
     let subjects = ["rust programming", "watercolour painting", "italian cooking"];
-    let features = (1..=12_usize)
+    (1..=12_usize)
         .map(|number| {
             let subject = subjects[(number - 1) / 4];
             Features {
@@ -23,12 +22,40 @@ fn model() -> Model {
                 ..Features::new(course(number as u128))
             }
         })
-        .collect();
-    let mut popularity = Popularity::new(Timestamp::EPOCH, Duration::from_secs(86_400));
-    for number in 1..=12_u32 {
-        popularity.add(course(u128::from(number)), Timestamp::EPOCH, f64::from(number));
+        .collect()
+}
+
+/// A model of these courses, each of which so many learners took up.
+fn model_of(features: Vec<Features>, learners: impl Fn(u128) -> u128, settings: &Settings) -> Model {
+    let mut takings = Takings::new(features.iter().map(|feature| feature.course), 0.5);
+    for feature in &features {
+        let number = feature.course.as_u128();
+        for learner in 0..learners(number) {
+            let learner = UserId::from_u128(number * 100 + learner);
+            takings.push(learner, feature.course, Timestamp::EPOCH, 1.0);
+        }
     }
-    Model::build(1, features, &popularity, &Settings::default())
+    let trained = Trained::train(features.clone(), &takings.finish(), settings).expect("trained");
+    Model::build(1, features, &trained, settings)
+}
+
+/// Course 12 is the most popular, then 11 and so on.
+fn model() -> Model {
+    model_of(features(), |number| number, &Settings::default())
+}
+
+/// As well, and learners of course 1 went on to painting with course 6.
+fn model_with_steps() -> Model {
+    let settings = Settings::default();
+    let mut takings = Takings::new((1..=12).map(course), 0.5);
+    for learner in 0..200 {
+        for (second, number) in [(0, 1), (1, 6)] {
+            let at = Timestamp::from_millis(second * 1_000);
+            takings.push(UserId::from_u128(learner), course(number), at, 1.0);
+        }
+    }
+    let trained = Trained::train(features(), &takings.finish(), &settings).expect("trained");
+    Model::build(1, features(), &trained, &settings)
 }
 
 fn profile(events: &[(Activity, u128)], interests: &[&str]) -> Profile {
@@ -92,8 +119,33 @@ fn one_event_changes_the_list_and_says_why() {
     let list = list(&profile(&[(Activity::View, 1)], &[]), 3);
 
     assert!((2..=4).contains(&list[0].course.as_u128()), "{list:?}");
-    assert_eq!(list[0].source, Source::Content);
     assert_eq!(list[0].reasons[0].kind, ReasonKind::Studied(course(1)));
+}
+
+#[test]
+fn what_learners_like_this_one_went_on_to_comes_first_and_is_told_as_learned() {
+    let learner = profile(&[(Activity::Complete, 1)], &[]);
+
+    let list = rank(&model_with_steps(), &learner, 3, &mut Scratch::default());
+
+    assert_eq!((list[0].course, list[0].source), (course(6), Source::Trained));
+    assert_eq!(list[0].reasons[0].kind, ReasonKind::Studied(course(1)));
+}
+
+#[test]
+fn without_the_course_that_is_named_the_score_is_lower() {
+    let score = |events: &[(Activity, u128)]| {
+        let list = rank(
+            &model_with_steps(),
+            &profile(events, &[]),
+            12,
+            &mut Scratch::default(),
+        );
+        let item = list.iter().find(|item| item.course == course(6));
+        item.expect("listed").score
+    };
+
+    assert!(score(&[(Activity::Complete, 1), (Activity::View, 9)]) > score(&[(Activity::View, 9)]));
 }
 
 #[test]
@@ -155,7 +207,11 @@ fn the_same_profile_gives_the_same_list_on_a_used_scratch() {
 
 #[test]
 fn a_list_is_varied() {
-    let listed = numbers(&list(&profile(&[], &[]), 3));
+    let mut settings = Settings::default();
+    settings.lists.relevance = 0.5;
+    let model = model_of(features(), |number| number, &settings);
+
+    let listed = numbers(&rank(&model, &Profile::default(), 3, &mut Scratch::default()));
 
     // By popularity alone it would be cooking three times.
     assert!(listed.iter().any(|number| *number < 9), "{listed:?}");
@@ -163,8 +219,7 @@ fn a_list_is_varied() {
 
 #[test]
 fn an_empty_catalog_gives_an_empty_list() {
-    let popularity = Popularity::new(Timestamp::EPOCH, Duration::from_secs(1));
-    let model = Model::build(1, vec![], &popularity, &Settings::default());
+    let model = Model::build(1, vec![], &Trained::default(), &Settings::default());
 
     assert!(
         rank(
@@ -180,9 +235,8 @@ fn an_empty_catalog_gives_an_empty_list() {
 
 #[test]
 fn every_item_has_a_reason_even_before_the_first_interaction() {
-    let popularity = Popularity::new(Timestamp::EPOCH, Duration::from_secs(1));
     let features = vec![Features::new(course(1)), Features::new(course(2))];
-    let model = Model::build(1, features, &popularity, &Settings::default());
+    let model = Model::build(1, features, &Trained::default(), &Settings::default());
 
     let list = rank(&model, &Profile::default(), 5, &mut Scratch::default());
 
