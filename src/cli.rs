@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use lyceum_domain::recommend::evaluation::ModelName;
 
 use crate::settings::{self, Layers, Settings, Sources};
-use crate::status::StatusArgs;
-use crate::{app, demo, evaluate, import, ledger, migrate, status, telemetry};
+use crate::status::{OperatorArgs, StatusArgs};
+use crate::{app, demo, evaluate, import, ledger, migrate, models, status, telemetry};
 
 /// A knowledge-commerce platform: courses, checkout, wallets and recommendations over an actor runtime.
 #[derive(Debug, Parser)]
@@ -109,7 +109,7 @@ enum Command {
     /// Adds the ledger up
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Measures the recommender
+    /// Trains, shows, rolls back and measures what recommends
     #[command(subcommand)]
     Recommend(RecommendCommand),
     /// Checks or shows the settings
@@ -143,6 +143,43 @@ enum RecommendCommand {
     #[command(after_help = "Example:
   lyceum recommend evaluate --data ./data --protocol p1 --model stack --out lists.tsv")]
     Evaluate(EvaluateArgs),
+    /// Has a node train as soon as it can, whatever has happened
+    #[command(after_help = "Example:
+  LYCEUM_PASSWORD=... lyceum recommend train --username operator --reason 'the catalog was imported'")]
+    Train(OrderArgs),
+    /// Prints the kept models, which of them is active, and whether a training is under way
+    Status(StatusArgs),
+    /// Has every node answer from an older model again, until somebody asks for a training
+    #[command(after_help = "Example:
+  LYCEUM_PASSWORD=... lyceum recommend rollback --username operator --reason 'lists of one course alone' --dry-run")]
+    Rollback {
+        /// The version; the newest that is older than the active one if left out
+        #[arg(long, value_name = "VERSION")]
+        to: Option<u64>,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+struct OrderArgs {
+    #[command(flatten)]
+    operator: OperatorArgs,
+    /// Why, for the audit log: from 3 to 500 characters
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Only says what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl OrderArgs {
+    fn order(&self) -> models::Order<'_> {
+        models::Order {
+            reason: &self.reason,
+            dry_run: self.dry_run,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]
@@ -263,7 +300,7 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
             print(&text)?;
             trouble.map_or(Ok(()), |trouble| Err(trouble.into()))
         }),
-        Command::Recommend(RecommendCommand::Evaluate(args)) => print(&evaluate::run(&args.request())?),
+        Command::Recommend(command) => recommend(command),
         Command::Openapi => print(&app::openapi()),
         Command::Metrics => print(&telemetry::catalogue()),
         Command::Migrate(_) => block_on(async {
@@ -288,6 +325,21 @@ fn run(command: Command, layers: &Layers, settings: Settings) -> Result<(), Box<
         Command::Import { data, .. } => {
             let metrics = telemetry::start(&settings.telemetry)?;
             block_on(import::run(settings, metrics, &data))
+        }
+    }
+}
+
+fn recommend(command: RecommendCommand) -> Result<(), Box<dyn Error + Send + Sync>> {
+    match command {
+        RecommendCommand::Evaluate(args) => print(&evaluate::run(&args.request())?),
+        RecommendCommand::Train(args) => {
+            block_on(async { print(&models::train(&args.operator, &args.order()).await?) })
+        }
+        RecommendCommand::Status(args) => {
+            block_on(async { print(&models::status(&args.operator, args.json).await?) })
+        }
+        RecommendCommand::Rollback { to, order } => {
+            block_on(async { print(&models::rollback(&order.operator, to, &order.order()).await?) })
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod http;
 pub mod import;
 mod ledger;
 pub mod migrate;
+mod models;
 pub mod settings;
 mod status;
 pub mod telemetry;

@@ -62,6 +62,7 @@ const MIGRATIONS: &[Migration] = migrations![
     25 "0025_listeners",
     26 "0026_rereads",
     27 "0027_memberships",
+    28 "0028_models",
 ];
 
 /// Why the database was left as it was.

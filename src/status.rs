@@ -15,9 +15,9 @@ use serde_json::Value;
 
 use self::client::{Client, Credentials};
 
-/// Which node to ask, as whom, and how to print.
+/// Which node to ask, and as whom.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct StatusArgs {
+pub(crate) struct OperatorArgs {
     /// Where a node or a balancer answers operators
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
@@ -30,9 +30,16 @@ pub(crate) struct StatusArgs {
     /// Operator to log in as; the password is taken from `LYCEUM_PASSWORD` or read from standard input
     #[arg(long, value_name = "NAME", conflicts_with = "token")]
     username: Option<String>,
+}
+
+/// Whom to ask, and how to print.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     /// Prints what the node says, as JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// The part of a node's answer that the table needs. What else it says is passed over, and what an older node does not
@@ -137,19 +144,30 @@ impl View {
     }
 }
 
+impl OperatorArgs {
+    /// What the node answers to a GET, or to a POST of this body.
+    pub(crate) async fn ask(
+        &self,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        let credentials = match (&self.token, &self.username) {
+            (Some(token), _) => Credentials::Token(token.clone()),
+            (None, Some(username)) => Credentials::Login {
+                username: username.clone(),
+                password: password()?,
+            },
+            (None, None) => return Err("an operator is needed: give --username or LYCEUM_TOKEN".into()),
+        };
+        let login_url = self.login_url.as_ref().unwrap_or(&self.url);
+        let client = Client::new(&self.url, login_url)?;
+        client.ask(&credentials, path, body).await
+    }
+}
+
 /// Asks, and returns what is to be printed and what is not well.
 pub(crate) async fn run(args: &StatusArgs) -> Result<(String, Option<String>), Box<dyn Error + Send + Sync>> {
-    let credentials = match (&args.token, &args.username) {
-        (Some(token), _) => Credentials::Token(token.clone()),
-        (None, Some(username)) => Credentials::Login {
-            username: username.clone(),
-            password: password()?,
-        },
-        (None, None) => return Err("an operator is needed: give --username or LYCEUM_TOKEN".into()),
-    };
-    let login_url = args.login_url.as_ref().unwrap_or(&args.url);
-    let client = Client::new(&args.url, login_url)?;
-    let answer = client.cluster(&credentials).await?;
+    let answer = args.operator.ask("/admin/v1/cluster", None).await?;
     let view: View = serde_json::from_value(answer.clone())?;
     let text = if args.json {
         pretty(&answer)?
@@ -159,7 +177,8 @@ pub(crate) async fn run(args: &StatusArgs) -> Result<(String, Option<String>), B
     Ok((text, view.trouble()))
 }
 
-fn pretty(answer: &Value) -> Result<String, serde_json::Error> {
+/// JSON for people.
+pub(crate) fn pretty(answer: &Value) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(answer).map(|text| text + "\n")
 }
 

@@ -19,10 +19,10 @@ use super::request::Request;
 pub(super) struct OrderBody {
     /// Why, for the audit log: from 3 to 500 characters.
     #[schema(min_length = 3, max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
     /// Only says what would be done.
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// Where a shard is to go, and why.
@@ -291,7 +291,7 @@ impl AcceptedBody {
 }
 
 impl AuditBody {
-    fn of(entry: AuditEntry) -> Self {
+    pub(super) fn of(entry: AuditEntry) -> Self {
         AuditBody {
             number: entry.number,
             at: entry.at,

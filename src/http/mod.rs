@@ -34,6 +34,7 @@ pub mod keys;
 pub mod learning;
 mod limits;
 mod meters;
+pub mod models;
 pub mod openapi;
 mod page;
 mod problem;

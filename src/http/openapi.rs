@@ -14,7 +14,7 @@ use super::problem::{FieldError, ProblemBody};
 use super::shapes::Money;
 use super::token::etag;
 use super::{
-    accounts, admin, billing, catalog, commerce, health, imports, keys, learning, recommend, webhooks,
+    accounts, admin, billing, catalog, commerce, health, imports, keys, learning, models, recommend, webhooks,
 };
 
 /// The description of every route.
@@ -62,6 +62,7 @@ use super::{
         recommend::report_events, recommend::recommendations, recommend::similar_courses,
         keys::keys, admin::cluster, admin::entity, admin::drain, admin::evict, admin::move_shard, admin::audit_log,
         admin::verify_audit_log, imports::import,
+        models::recommendation_models, models::train_model, models::activate_model,
         health::live, health::ready, health::started, health::metrics,
     ),
     components(schemas(ProblemBody<'static>, FieldError, Money)),

@@ -13,8 +13,8 @@ use super::idempotency::Key::{self, Accepted, Required};
 use super::limits::Limit::{self, Credentials, Never, Usual};
 use super::route::{Handler, Route};
 use super::{
-    Api, accounts, admin, billing, catalog, commerce, docs, health, imports, keys, learning, recommend,
-    webhooks,
+    Api, accounts, admin, billing, catalog, commerce, docs, health, imports, keys, learning, models,
+    recommend, webhooks,
 };
 
 const OPERATOR: Access = Access::Role(Role::Operator);
@@ -175,6 +175,9 @@ pub fn operations() -> Vec<Route<Api>> {
         POST   "/admin/v1/shards/{shard}/move"    admin::move_shard,        OPERATOR, Accepted, Purchase, Usual;
         GET    "/admin/v1/audit-log"              admin::audit_log,         OPERATOR, Accepted, Read,     Usual;
         GET    "/admin/v1/audit-log/verification" admin::verify_audit_log,  OPERATOR, Accepted, Read,     Usual;
+        GET    "/admin/v1/recommendation-models"  models::recommendation_models, OPERATOR, Accepted, Read, Usual;
+        POST   "/admin/v1/recommendation-models/train" models::train_model,  OPERATOR, Accepted, Purchase, Usual;
+        POST   "/admin/v1/recommendation-models/{version}/activate" models::activate_model, OPERATOR, Accepted, Purchase, Usual;
         POST   "/admin/v1/imports"                imports::import,          OPERATOR, Accepted, Read,     Usual;
         GET    "/admin/v1/entities/{kind}/{id}"   admin::entity,            OPERATOR, Accepted, Read,     Usual;
     }

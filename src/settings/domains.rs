@@ -312,6 +312,10 @@ pub struct Recommend {
     pub train_every_s: Seconds,
     /// Events that make a training worth while.
     pub train_events_min: u64,
+    /// Longest time that a training may take.
+    pub train_timeout_s: Seconds,
+    /// Retired models that are kept.
+    pub models_kept: u32,
     /// Newest interactions that a training reads.
     pub train_events_max: u64,
     /// Courses that take part in the inverse of a training.
@@ -336,6 +340,12 @@ impl Recommend {
             self.train_events_min,
             1..=1_000_000_000,
         );
+        checks.duration(
+            "recommend.train_timeout_s",
+            *self.train_timeout_s,
+            Duration::from_secs(10)..=DAY,
+        );
+        checks.range("recommend.models_kept", self.models_kept, 1..=100);
         checks.range(
             "recommend.train_events_max",
             self.train_events_max,

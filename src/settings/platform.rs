@@ -100,6 +100,8 @@ impl Settings {
                 every: *self.recommend.train_every_s,
                 events_min: self.recommend.train_events_min,
                 events_max: self.recommend.train_events_max,
+                lease: *self.recommend.train_timeout_s,
+                kept: self.recommend.models_kept,
             },
             code_secret: CodeSecret::new(self.commerce.content_secret.expose().as_bytes()),
             providers: self.offered()?,

@@ -43,16 +43,18 @@ impl Client {
         })
     }
 
-    /// What the node tells of the cluster.
-    pub(super) async fn cluster(
+    /// What the node answers to a GET, or to a POST of this body.
+    pub(super) async fn ask(
         &self,
         credentials: &Credentials,
+        path: &str,
+        body: Option<&Value>,
     ) -> Result<Value, Box<dyn Error + Send + Sync>> {
         let (token, session) = match credentials {
             Credentials::Token(token) => (token.clone(), None),
             Credentials::Login { username, password } => {
                 let body =
-                    json!({"username": username, "password": password, "device": "lyceum cluster status"});
+                    json!({"username": username, "password": password, "device": "lyceum command line"});
                 let url = format!("{}/v1/sessions", self.logins);
                 let login = self.call(Method::POST, &url, None, Some(&body)).await?;
                 let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
@@ -60,8 +62,9 @@ impl Client {
                 (token, text(&login["session"]["id"]))
             }
         };
-        let url = format!("{}/admin/v1/cluster", self.operations);
-        let answer = self.call(Method::GET, &url, Some(&token), None).await;
+        let url = format!("{}{path}", self.operations);
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let answer = self.call(method, &url, Some(&token), body).await;
         if let Some(session) = session {
             let url = format!("{}/v1/sessions/{session}", self.logins);
             // A login that stays ends by itself, and what was asked for is at hand.

@@ -88,6 +88,7 @@ impl Belongings {
             .replace("{kind}", "buyer")
             .replace("{node}", "lyceum")
             .replace("{shard}", "7")
+            .replace("{version}", "7")
     }
 }
 
@@ -137,6 +138,9 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", template) if template.starts_with("/admin/v1/refunds/") => json!({"reason": "mine"}),
         ("post", "/admin/v1/code-batches/{id}/cancel") => json!({"reason": "mine"}),
         ("post", "/admin/v1/shards/{shard}/move") => json!({"reason": "mine", "to": "lyceum"}),
+        ("post", template) if template.starts_with("/admin/v1/recommendation-models/") => {
+            json!({"reason": "mine"})
+        }
         ("post", template) if template.starts_with("/admin/v1/nodes/") => json!({"reason": "mine"}),
         _ => return None,
     })

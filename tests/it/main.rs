@@ -33,6 +33,7 @@ mod nodes;
 mod operators;
 mod payments;
 mod recommend;
+mod recommend_models;
 mod refunds;
 mod repetition;
 mod sagas;

@@ -251,12 +251,22 @@ pub(crate) static RECOMMEND_MODEL_VERSION: Metric<Gauge> = Metric::new(
 .worry("0: nothing is learned yet, and lists come from interests and content");
 pub(crate) static RECOMMEND_MODEL_AGE_SECONDS: Metric<Gauge> = Metric::new(
     "recommend_model_age_seconds",
-    "Time since the last training ended.",
+    "Time since the current model was made.",
 )
 .worry("above ten times `recommend.train_every_s`");
+pub(crate) static RECOMMEND_MODEL_BYTES: Metric<Gauge> = Metric::new(
+    "recommend_model_bytes",
+    "Memory of the tables of the current model.",
+)
+.worry("near what the node may have: while a version takes another's place there are two");
+pub(crate) static RECOMMEND_MODELS_REFUSED_TOTAL: Metric<Counter> = Metric::new(
+    "recommend_models_refused_total",
+    "Times that the active version was refused, because it is not what was written; the last one stays.",
+)
+.worry("at all");
 pub(crate) static RECOMMEND_TRAINING_SECONDS: Metric<Histogram> = Metric::new(
     "recommend_training_seconds",
-    "How long a training took, from reading the rows to the published model.",
+    "How long a training took, from reading the rows to the kept model.",
 );
 pub(crate) static RECOMMEND_FEEDBACK_LAG_SECONDS: Metric<Histogram> = Metric::new(
     "recommend_feedback_lag_seconds",
@@ -338,6 +348,8 @@ pub static METERS: &[Area] = &[
             &RECOMMEND_LISTS_CACHED_TOTAL,
             &RECOMMEND_MODEL_VERSION,
             &RECOMMEND_MODEL_AGE_SECONDS,
+            &RECOMMEND_MODEL_BYTES,
+            &RECOMMEND_MODELS_REFUSED_TOTAL,
             &RECOMMEND_TRAINING_SECONDS,
             &RECOMMEND_FEEDBACK_LAG_SECONDS,
             &RECOMMEND_EVENTS_DROPPED_TOTAL,

@@ -35,7 +35,7 @@ use crate::freshness::{Followed, Freshness};
 use crate::gauges;
 use crate::operators::{Operators, audit};
 use crate::recommend::{
-    Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
+    ModelStore, Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
     TrainerSettings, train,
 };
 use crate::signals::{on_displaced, on_interests, on_trade};
@@ -359,14 +359,21 @@ impl Platform {
         Projector::load(&database, catalog.clone(), freshness.of(Followed::Catalog))
             .await?
             .start();
-        let trained = (recommender.clone(), rows, sink.clone());
         let trainer = settings.trainer;
+        let kept = ModelStore::new(
+            database.clone(),
+            member.node.clone(),
+            member.incarnation,
+            trainer.kept,
+        );
+        let trained = (recommender.clone(), rows, kept, sink.clone());
         let model = freshness.of(Followed::Model);
         supervise("recommend trainer", move || {
-            let (recommender, rows, sink) = trained.clone();
+            let (recommender, rows, kept, sink) = trained.clone();
             train(
                 recommender,
                 rows,
+                kept,
                 sink,
                 training.clone(),
                 trainer.clone(),

@@ -288,8 +288,8 @@ mod tests {
                 let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
                 for parameter in parameters.iter().filter(|parameter| parameter["in"] == "path") {
                     let described = parameter["schema"]["pattern"].is_string();
-                    // The names of nodes are their operators' choice, and shards are numbers.
-                    let of_any_kind = ["entities", "nodes", "shards"]
+                    // The names of nodes are their operators' choice, and shards and versions are numbers.
+                    let of_any_kind = ["entities", "nodes", "shards", "recommendation-models"]
                         .iter()
                         .any(|part| path.starts_with(&format!("/admin/v1/{part}/")));
 

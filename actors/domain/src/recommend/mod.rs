@@ -7,6 +7,7 @@
 //! What the formulas are and what each is worth is compared in [`evaluation`] over [`models`]; what requests are answered
 //! from is among them.
 
+mod artefact;
 mod content;
 pub mod evaluation;
 mod model;
@@ -18,6 +19,7 @@ mod settings;
 mod takings;
 mod trained;
 
+pub use artefact::{ArtefactError, FORMAT as ARTEFACT_FORMAT};
 pub use content::{Features, slug};
 pub use model::{Model, Neighbours, Source};
 pub use profile::{Activity, Command, Event, EventId, Observation, Profile, Recent, Signal, Tally};

@@ -32,7 +32,7 @@ pub struct Takings {
 struct Open {
     course: u32,
     /// When it was taken up, if it was.
-    at: Option<i64>,
+    at: Option<Timestamp>,
     /// Whether the last thing said about it speaks against it.
     disliked: bool,
 }
@@ -68,15 +68,14 @@ impl Takings {
         };
         let course = u32::try_from(course).unwrap_or(u32::MAX);
         let (enough, disliked) = (weight >= self.weight_min, weight < 0.0);
-        let seconds = at.as_millis().div_euclid(1_000);
         match self.open.iter_mut().find(|open| open.course == course) {
             Some(open) => {
                 open.disliked = disliked;
-                open.at = open.at.or(enough.then_some(seconds));
+                open.at = open.at.or(enough.then_some(at));
             }
             None => self.open.push(Open {
                 course,
-                at: enough.then_some(seconds),
+                at: enough.then_some(at),
                 disliked,
             }),
         }
@@ -84,21 +83,16 @@ impl Takings {
 
     fn close(&mut self) {
         let open = self.open.drain(..).filter(|open| !open.disliked);
-        let mut taken: Vec<Taken> = open
-            .filter_map(|open| {
-                open.at.map(|at| Taken {
-                    course: open.course,
-                    at,
-                })
-            })
-            .collect();
+        let mut taken: Vec<(Timestamp, u32)> =
+            open.filter_map(|open| Some((open.at?, open.course))).collect();
         if taken.is_empty() {
             return;
         }
-        taken.sort_by_key(|taken| (taken.at, taken.course));
+        taken.sort_unstable();
         self.taken += taken.len() as u64;
-        for taken in taken {
-            self.histories.push(self.learners, taken);
+        for (at, course) in taken {
+            let at = at.as_millis().div_euclid(1_000);
+            self.histories.push(self.learners, Taken { course, at });
         }
         self.learners += 1;
     }

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 mod explain;
+mod models;
 pub(crate) mod redact;
 
 use lyceum_domain::ids::UserId;
@@ -19,6 +20,7 @@ use tokio_postgres::Transaction;
 
 pub use self::audit::{AuditEntry, Verified};
 use self::audit::{Deed, append};
+pub use self::models::{KeptModel, ModelAccepted, ModelCommand, ModelError, ModelRefusal, ModelsView};
 
 /// The shortest and the longest reason, in characters.
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;

@@ -12,6 +12,7 @@ mod recommender;
 mod rows;
 mod shelf;
 mod sink;
+mod store;
 mod trainer;
 
 pub use history::PastEvent;
@@ -19,7 +20,9 @@ pub use listing::Fragment;
 pub use recommender::{Recommender, RecommenderSettings, Shelf};
 pub use rows::RecommendRows;
 pub use sink::{Sink, SinkSettings, SinkWorker};
-pub use trainer::{TrainerSettings, train};
+pub(crate) use store::ModelStore;
+pub use trainer::TrainerSettings;
+pub(crate) use trainer::train;
 
 use std::sync::Arc;
 use std::time::Duration;
