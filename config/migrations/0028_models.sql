@@ -65,3 +65,10 @@ BEGIN
     RETURN true;
 END
 $$;
+
+CREATE TABLE recommendation_opt_outs (
+    user_id uuid PRIMARY KEY,
+    since   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE recommendation_opt_outs IS
+    'Who wants no lists made from what they did and like. They are not learned from either.';

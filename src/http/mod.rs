@@ -37,6 +37,7 @@ mod meters;
 pub mod models;
 pub mod openapi;
 mod page;
+pub mod privacy;
 mod problem;
 mod pulse;
 pub mod recommend;

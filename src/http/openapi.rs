@@ -14,7 +14,8 @@ use super::problem::{FieldError, ProblemBody};
 use super::shapes::Money;
 use super::token::etag;
 use super::{
-    accounts, admin, billing, catalog, commerce, health, imports, keys, learning, models, recommend, webhooks,
+    accounts, admin, billing, catalog, commerce, health, imports, keys, learning, models, privacy, recommend,
+    webhooks,
 };
 
 /// The description of every route.
@@ -60,6 +61,7 @@ use super::{
         billing::list_invoices, billing::get_invoice,
         learning::my_courses, learning::lesson_content,
         recommend::report_events, recommend::recommendations, recommend::similar_courses,
+        privacy::recommendation_profile, privacy::choose_recommendations,
         keys::keys, admin::cluster, admin::entity, admin::drain, admin::evict, admin::move_shard, admin::audit_log,
         admin::verify_audit_log, imports::import,
         models::recommendation_models, models::train_model, models::activate_model,

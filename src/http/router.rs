@@ -13,7 +13,7 @@ use super::idempotency::Key::{self, Accepted, Required};
 use super::limits::Limit::{self, Credentials, Never, Usual};
 use super::route::{Handler, Route};
 use super::{
-    Api, accounts, admin, billing, catalog, commerce, docs, health, imports, keys, learning, models,
+    Api, accounts, admin, billing, catalog, commerce, docs, health, imports, keys, learning, models, privacy,
     recommend, webhooks,
 };
 
@@ -72,6 +72,8 @@ pub fn routes() -> Vec<Route<Api>> {
 
         POST   "/v1/events"                               recommend::report_events,    Caller,   Accepted, Recommend, Usual;
         GET    "/v1/me/recommendations"                   recommend::recommendations,  Caller,   Accepted, Recommend, Usual;
+        GET    "/v1/me/recommendation-profile"            privacy::recommendation_profile, Caller, Accepted, Recommend, Usual;
+        PUT    "/v1/me/recommendation-profile"            privacy::choose_recommendations, Caller, Accepted, Read, Usual;
         GET    "/v1/courses/{id}/similar"                 recommend::similar_courses,  Public,   Accepted, Recommend, Usual;
 
         POST   "/v1/quotes"                                      commerce::quote,            Caller,   Accepted, Read,      Usual;

@@ -97,6 +97,7 @@ fn body(method: &str, template: &str) -> Option<Value> {
     let course = json!([{"course_id": "crs_01h455vb4pex5vsknk084sn02q"}]);
     Some(match (method, template) {
         ("patch", "/v1/courses/{id}") => json!({"title": "Mine"}),
+        ("put", "/v1/me/recommendation-profile") => json!({"personal": true}),
         ("put", "/v1/orders/{id}/invoice-details") => json!({"title": "Mine"}),
         ("put", _) => json!({"title": "Mine", "kind": "article"}),
         ("post", "/v1/courses/{id}/schedule") => json!({"at": "2999-01-01T00:00:00Z"}),

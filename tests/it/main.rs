@@ -34,6 +34,7 @@ mod operators;
 mod payments;
 mod recommend;
 mod recommend_models;
+mod recommend_privacy;
 mod refunds;
 mod repetition;
 mod sagas;

@@ -15,6 +15,7 @@ use crate::catalog::{CatalogFlow, Courses};
 use crate::commerce::{
     Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Memberships, Payments, Sales,
 };
+use crate::recommend::Privacy;
 use crate::webhooks::{Subscribers, WebhookFlow};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
@@ -24,6 +25,7 @@ const DELIVERY_BUDGET: Duration = Duration::from_secs(5);
 pub(crate) struct Flows {
     pub(crate) sessions: Region<Sessions>,
     pub(crate) subscribers: Region<Subscribers>,
+    pub(crate) privacy: Privacy,
     pub(crate) courses: Region<Courses>,
     pub(crate) commerce: CommercePorts,
 }
@@ -33,9 +35,10 @@ impl Deliver for Flows {
         match delivery.sender.kind {
             kind if kind == Accounts::KIND.number => {
                 let (sessions, subscribers) = (self.sessions.clone(), self.subscribers.clone());
+                let privacy = self.privacy.clone();
                 Box::pin(async move {
                     let message: AccountsFlow = read(&delivery)?;
-                    message.carry_out(&sessions, &subscribers).await
+                    message.carry_out(&sessions, &subscribers, &privacy).await
                 })
             }
             kind if kind == Courses::KIND.number => {

@@ -35,8 +35,8 @@ use crate::freshness::{Followed, Freshness};
 use crate::gauges;
 use crate::operators::{Operators, audit};
 use crate::recommend::{
-    ModelStore, Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings, SinkWorker,
-    TrainerSettings, train,
+    ModelStore, Privacy, Profiles, RecommendRows, Recommender, RecommenderSettings, Sink, SinkSettings,
+    SinkWorker, TrainerSettings, train,
 };
 use crate::signals::{on_displaced, on_interests, on_trade};
 use crate::webhooks::{Courier, Listeners, Subscribers, WebhookSettings};
@@ -187,6 +187,8 @@ pub struct Platform {
     pub receivers: Receivers,
     /// The node's model and lists.
     pub recommender: Arc<Recommender>,
+    /// What users may know and decide of what recommends to them.
+    pub privacy: Privacy,
     /// Takes events for the table of interactions.
     pub interactions: Sink,
     /// Postgres, for health checks.
@@ -296,6 +298,7 @@ impl Platform {
             node.clone(),
             Profiles::new(recommender.clone(), rows.clone(), sink.clone()),
         );
+        let privacy = Privacy::new(rows.clone(), profiles.clone());
         let accounts = Region::open(
             node.clone(),
             Accounts::new(on_interests(profiles.clone()), revoked.clone()),
@@ -383,6 +386,7 @@ impl Platform {
         let flows = Flows {
             sessions: sessions.clone(),
             subscribers: subscribers.clone(),
+            privacy: privacy.clone(),
             courses: courses.clone(),
             commerce: ports,
         };
@@ -444,6 +448,7 @@ impl Platform {
             gateway,
             receivers,
             recommender,
+            privacy,
             interactions: sink,
             database,
             redis,

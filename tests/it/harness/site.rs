@@ -12,7 +12,9 @@ use std::time::Duration;
 use lyceum::app::App;
 use lyceum::settings::{self, Sources};
 use lyceum::telemetry::{self, Metrics};
+use lyceum_entities::accounts::AccountQuestion;
 use lyceum_oracle::Plan;
+use lyceum_runtime::{AskError, Context};
 use serde_json::{Value, json};
 
 use super::child::scratch;
@@ -99,6 +101,25 @@ impl Site {
         let mut site = Site::prepare(Stores::create().await, &[]).await;
         site.server = Server::Inside(site.start_app(&[], Some(AWAY)).await);
         site
+    }
+
+    /// Erases an account, which no route does yet.
+    pub(crate) async fn erase(&self, user: &User) {
+        let Server::Inside(app) = &self.server else {
+            panic!("the application is not inside this process");
+        };
+        let id = user.id.parse().unwrap();
+        let context = Context::within(Duration::from_secs(10));
+        let accounts = &app.platform().accounts;
+        let erased = accounts.ask(
+            id,
+            lyceum_domain::accounts::Command::Erase,
+            AccountQuestion::View,
+            &context,
+        );
+        // There is nobody left to look at.
+        let nobody = AskError::Refused(lyceum_domain::accounts::Error::AccountNotFound);
+        assert_eq!(format!("{:?}", erased.await.err()), format!("{:?}", Some(nobody)));
     }
 
     /// Starts the real binary, with the sandbox.

@@ -191,6 +191,37 @@ mod tests {
     }
 
     #[test]
+    fn a_model_without_a_learner_is_byte_for_byte_one_that_never_saw_them() {
+        use crate::ids::UserId;
+        use crate::recommend::{Features, Settings, Takings};
+        use lyceum_kernel::Timestamp;
+
+        let bytes = |learners: &[u128]| {
+            let courses = || (1..=6).map(CourseId::from_u128);
+            let mut takings = Takings::new(courses(), 0.5);
+            for &learner in learners {
+                for step in 0..4 {
+                    let course = CourseId::from_u128((learner * 5 + step * step) % 6 + 1);
+                    let at = Timestamp::from_millis(i64::try_from(learner * 7 + step).unwrap() * 1_000);
+                    takings.push(UserId::from_u128(learner), course, at, 1.0);
+                }
+            }
+            let features: Vec<Features> = courses().map(Features::new).collect();
+            Trained::train(features, &takings.finish(), &Settings::default())
+                .unwrap()
+                .to_bytes()
+        };
+
+        let never = bytes(&[1, 2, 4, 5]);
+
+        assert_ne!(bytes(&[1, 2, 3, 4, 5]), never);
+        assert_eq!(bytes(&[1, 2, 4, 5]), never);
+        // Nor does the newest or the first leave anything behind.
+        assert_ne!(bytes(&[1, 2, 4, 5, 9]), never);
+        assert_ne!(bytes(&[0, 1, 2, 4, 5]), never);
+    }
+
+    #[test]
     fn whatever_is_cut_off_or_added_is_refused() {
         let mut bytes = trained().to_bytes();
 

@@ -16,16 +16,18 @@ mod profile;
 mod ranking;
 mod scoring;
 mod settings;
+mod signal;
 mod takings;
 mod trained;
 
 pub use artefact::{ArtefactError, FORMAT as ARTEFACT_FORMAT};
 pub use content::{Features, slug};
 pub use model::{Model, Neighbours, Source};
-pub use profile::{Activity, Command, Event, EventId, Observation, Profile, Recent, Signal, Tally};
+pub use profile::{Command, Event, Profile};
 pub use ranking::{Reason, ReasonKind, Recommendation, rank};
 pub use scoring::Scratch;
 pub use settings::{ActivityWeights, ContentSettings, ListSettings, ModelLimits, Settings};
+pub use signal::{Activity, EventId, Observation, Recent, Signal, Tally};
 pub use takings::{Gathered, Takings};
 pub use trained::Trained;
 

@@ -12,6 +12,7 @@ use lyceum_kernel::{Aggregate, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::content::slug;
+use super::signal::{Activity, EventId, Observation, Recent, Signal, Tally, merged, usable_value};
 use super::{EVENTS_MAX, Error, INTEREST_BYTES_MAX, INTERESTS_MAX};
 use crate::ids::CourseId;
 
@@ -28,102 +29,6 @@ const FUTURE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Older events say nothing about today's taste.
 const AGE_MAX: Duration = Duration::from_secs(2 * 365 * 86_400);
 
-/// What a learner did with a course. Within one course the later in this order says more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activity {
-    /// Opened the course's page.
-    View,
-    /// Followed a link to it from a list.
-    Click,
-    /// Began to study.
-    Start,
-    /// Studied a part of it; the value is the share from 0 to 1.
-    Progress,
-    /// Paid for it.
-    Purchase,
-    /// Finished it.
-    Complete,
-    /// Rated it; the value is from 1 to 5 stars.
-    Rate,
-    /// Asked not to see it.
-    Dismiss,
-}
-
-/// The digest of a client's event id. Thirty-two bits keep a profile small; two events of one profile's last
-/// 128 are confused once in thirty million.
-pub type EventId = u32;
-
-/// One event as it was reported.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Observation {
-    /// The digest of the id that makes a repetition recognisable.
-    pub id: Option<EventId>,
-    /// What happened.
-    pub activity: Activity,
-    /// With which course.
-    pub course: CourseId,
-    /// When, if the reporter knows; else now.
-    pub at: Option<Timestamp>,
-    /// Stars of a rating or share of a progress.
-    pub value: Option<f64>,
-}
-
-/// One event that was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Signal {
-    /// The digest of the event's id.
-    pub id: Option<EventId>,
-    /// What happened.
-    pub activity: Activity,
-    /// With which course.
-    pub course: CourseId,
-    /// When.
-    pub at: Timestamp,
-    /// Stars of a rating, share of a progress, else 0.
-    pub value: f32,
-}
-
-impl Signal {
-    /// Whether this speaks against the course.
-    pub fn is_negative(&self) -> bool {
-        match self.activity {
-            Activity::Dismiss => true,
-            Activity::Rate => self.value < 2.5,
-            Activity::View
-            | Activity::Click
-            | Activity::Start
-            | Activity::Progress
-            | Activity::Purchase
-            | Activity::Complete => false,
-        }
-    }
-}
-
-/// What a user last did with one course.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Recent {
-    /// The course.
-    pub course: CourseId,
-    /// When they last did anything with it.
-    pub at: Timestamp,
-    /// The activity that says most.
-    pub activity: Activity,
-    /// Its value.
-    pub value: f32,
-}
-
-/// What became of the events of the last observation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// New events that now shape the profile.
-    pub accepted: u32,
-    /// Events that had been reported before.
-    pub duplicates: u32,
-    /// Events from the future or years old.
-    pub ignored: u32,
-}
-
 /// One user's signals.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
@@ -139,6 +44,9 @@ pub struct Profile {
     /// it would pass for another profile's.
     revision: u64,
     last: Tally,
+    /// Whether lists are the same as anybody's, because the user wants them so.
+    #[serde(default)]
+    impersonal: bool,
 }
 
 /// What somebody wants to happen to a profile.
@@ -163,6 +71,11 @@ pub enum Command {
     Include {
         /// The course.
         course: CourseId,
+    },
+    /// Make lists from what the user did and likes, or not any more.
+    Personalise {
+        /// Which.
+        personal: bool,
     },
     /// Forget everything, because the account was erased.
     Erase,
@@ -198,6 +111,11 @@ pub enum Event {
         /// The course.
         course: CourseId,
     },
+    /// The user chose whether lists are made from what they did and like.
+    Personalised {
+        /// Which.
+        personal: bool,
+    },
     /// Everything was forgotten.
     Erased,
 }
@@ -205,12 +123,14 @@ pub enum Event {
 impl Profile {
     /// Rebuilds a profile from durable facts.
     pub fn restore(
+        personal: bool,
         interests: &[String],
         owned: impl IntoIterator<Item = CourseId>,
         signals: impl IntoIterator<Item = Signal>,
     ) -> Self {
         let mut profile = Profile {
             interests: usable_interests(interests),
+            impersonal: !personal,
             ..Profile::default()
         };
         for course in owned {
@@ -230,6 +150,27 @@ impl Profile {
     /// The user's interests, as slugs.
     pub fn interests(&self) -> &[String] {
         &self.interests
+    }
+
+    /// Whether lists may be made from what the user did and likes. Without it they leave out what must not be shown and
+    /// are otherwise the same as a stranger's.
+    pub fn is_personal(&self) -> bool {
+        !self.impersonal
+    }
+
+    /// The history that lists are made from.
+    pub(super) fn history(&self) -> &[Recent] {
+        if self.impersonal { &[] } else { &self.recent }
+    }
+
+    /// The interests that lists are made from.
+    pub(super) fn likes(&self) -> &[String] {
+        if self.impersonal { &[] } else { &self.interests }
+    }
+
+    /// How many courses are not shown because they are owned, completed and dismissed.
+    pub fn excluded_counts(&self) -> [usize; 3] {
+        [self.owned.len(), self.completed.len(), self.dismissed.len()]
     }
 
     /// Every course that must not be shown: owned, completed, dismissed.
@@ -323,6 +264,8 @@ impl Aggregate for Profile {
             Command::Exclude { course } => Ok(vec![Event::Excluded { course, at: now }]),
             Command::Include { course } if !self.owned.contains(&course) => Ok(vec![]),
             Command::Include { course } => Ok(vec![Event::Included { course }]),
+            Command::Personalise { personal } if personal == self.is_personal() => Ok(vec![]),
+            Command::Personalise { personal } => Ok(vec![Event::Personalised { personal }]),
             Command::Erase => Ok(vec![Event::Erased]),
         }
     }
@@ -362,6 +305,10 @@ impl Aggregate for Profile {
                 self.recent
                     .retain(|recent| recent.course != *course || recent.activity != Activity::Purchase);
                 self.stir(low_bits(*course));
+            }
+            Event::Personalised { personal } => {
+                self.impersonal = !personal;
+                self.stir(u64::from(*personal));
             }
             Event::Erased => {
                 let revision = self.revision;
@@ -407,22 +354,6 @@ impl Profile {
     }
 }
 
-/// The value an activity is kept with, if it is one.
-fn usable_value(activity: Activity, value: Option<f64>) -> Option<f32> {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "stars and shares need no more than a few digits"
-    )]
-    let narrow = |value: f64| value as f32;
-    match (activity, value) {
-        (Activity::Rate, Some(stars)) if (1.0..=5.0).contains(&stars) => Some(narrow(stars)),
-        (Activity::Progress, Some(share)) if (0.0..=1.0).contains(&share) => Some(narrow(share)),
-        (Activity::Rate, _) | (Activity::Progress, Some(_)) => None,
-        (_, Some(value)) if !value.is_finite() => None,
-        (_, _) => Some(0.0),
-    }
-}
-
 fn usable_interests(interests: &[String]) -> Vec<String> {
     let mut usable: Vec<String> = Vec::with_capacity(interests.len());
     for interest in interests {
@@ -442,36 +373,6 @@ fn is_interest(slug: &str) -> bool {
 /// without effect.
 fn newer(a: &Recent, b: &Recent) -> bool {
     (b.at, a.course) < (a.at, b.course)
-}
-
-/// What two activities with one course come to: a later change of mind counts, else what says more.
-fn merged(a: Recent, b: Recent) -> Recent {
-    let negative = |recent: &Recent| {
-        let Recent {
-            course,
-            at,
-            activity,
-            value,
-        } = *recent;
-        Signal {
-            id: None,
-            activity,
-            course,
-            at,
-            value,
-        }
-        .is_negative()
-    };
-    let (older, later) = if a.at <= b.at { (a, b) } else { (b, a) };
-    let says_more = if negative(&older) == negative(&later) && older.activity > later.activity {
-        older
-    } else {
-        later
-    };
-    Recent {
-        at: later.at,
-        ..says_more
-    }
 }
 
 fn low_bits(course: CourseId) -> u64 {

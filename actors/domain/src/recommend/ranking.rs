@@ -61,7 +61,7 @@ pub fn rank(model: &Model, profile: &Profile, limit: usize, scratch: &mut Scratc
         }
     }
     let interests = profile
-        .interests()
+        .likes()
         .iter()
         .filter_map(|interest| model.label(interest));
     let scales = scoring::score(model, &influences, interests, scratch);
@@ -176,7 +176,7 @@ fn explain(
         }
     }
     let stranger = !influences.iter().any(|influence| influence.weight > 0.0);
-    for (interest, name) in (0_u32..).zip(profile.interests()) {
+    for (interest, name) in (0_u32..).zip(profile.likes()) {
         let Some(label) = model.label(name) else { continue };
         for &(course, welcome) in &label.courses {
             add(
@@ -269,7 +269,7 @@ impl Drafted {
                     alike += share;
                     studied(place)
                 }
-                Part::Interest(place) => ReasonKind::Interest(profile.interests()[place as usize].clone()),
+                Part::Interest(place) => ReasonKind::Interest(profile.likes()[place as usize].clone()),
                 Part::Popular => ReasonKind::Popular,
             };
             if share > 0 {

@@ -5,7 +5,7 @@
 //!   + σ·(ξ·z(content) + π·z(√popularity) + ι·z(interests · √popularity))
 //! ```
 //!
-//! with w_j = activity · e^(−rank_j/τ), z dividing by the standard deviation over the whole catalog and σ that of the first line: the
+//! with w the weight of the activity times e^(−rank/τ), z dividing by the standard deviation over the whole catalog and σ that of the first line: the
 //! formula of the offline [`Stack`](super::models::Stack) times σ, so that scores keep the unit of what was learned. A learner without
 //! a history has σ = 1, and where the favourite courses of their interests lead is added.
 //!
@@ -96,7 +96,7 @@ impl Scratch {
 pub(super) fn influences(model: &Model, profile: &Profile, into: &mut Vec<Influence>) {
     into.clear();
     let mut fading = Fading::new(model);
-    for recent in profile.recent() {
+    for recent in profile.history() {
         let weight = model.settings.weights.of(recent.activity, recent.value);
         let (by_ease, by_steps) = fading.next();
         if let Some(position) = model.position(recent.course) {

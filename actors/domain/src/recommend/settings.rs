@@ -4,7 +4,7 @@
 //! `lyceum recommend evaluate`.
 
 use super::models::StackSettings;
-use super::profile::Activity;
+use super::signal::Activity;
 
 /// Everything that shapes a model and the lists ranked with it.
 #[derive(Clone, Debug)]

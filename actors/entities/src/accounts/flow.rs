@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SessionQuestion, Sessions};
 use crate::flows::undelivered;
+use crate::recommend::{ForgetError, Privacy};
 use crate::webhooks::{Question, Subscribers};
 
 /// How long the delivery of one message may take before it counts as failed and is tried again.
@@ -36,6 +37,11 @@ pub enum AccountsFlow {
         /// Whose.
         user: UserId,
     },
+    /// Forgets what a user who was erased did and liked.
+    EraseLearner {
+        /// Whose.
+        user: UserId,
+    },
 }
 
 impl AccountsFlow {
@@ -47,6 +53,7 @@ impl AccountsFlow {
         self,
         sessions: &Region<Sessions>,
         subscribers: &Region<Subscribers>,
+        privacy: &Privacy,
     ) -> Result<(), DeliveryError> {
         let context = Context::within(DELIVERY_BUDGET);
         match self {
@@ -71,6 +78,16 @@ impl AccountsFlow {
                     .ask(user, webhooks::Command::Erase, Question::Nothing, &context)
                     .await;
                 erased.map(drop).map_err(undelivered)
+            }
+            AccountsFlow::EraseLearner { user } => {
+                let forgotten = privacy.forget(user, &context).await;
+                forgotten.map_err(|error| match error {
+                    ForgetError::Profile(error) => undelivered(error),
+                    ForgetError::Rows(error) => {
+                        tracing::warn!(%error, "a learner could not be forgotten yet");
+                        DeliveryError::Unavailable
+                    }
+                })
             }
         }
     }

@@ -37,6 +37,9 @@ pub use revoked::Revoked;
 pub use rows::AccountQueries;
 pub use tokens::{RefreshToken, TokenSecret};
 
+/// Whatever lay in a buffer when an account was erased has been written so long afterwards.
+const WRITTEN_AFTER: Duration = Duration::from_mins(1);
+
 /// Hears which interests a user has chosen, after the commit; it must be quick and may be lost with the process.
 pub type InterestsChosen = Arc<dyn Fn(UserId, &Interests) + Send + Sync>;
 
@@ -205,6 +208,10 @@ impl Entity for Accounts {
                 Event::Erased { .. } => {
                     redact(key, Self::KIND, effects);
                     effects.message(now, &AccountsFlow::EraseSubscriber { user: key });
+                    // At once, and again when what still lay in buffers has been written.
+                    for due in [now, now.plus(WRITTEN_AFTER)] {
+                        effects.message(due, &AccountsFlow::EraseLearner { user: key });
+                    }
                     (EndReason::AccountClosed, None)
                 }
                 Event::PasswordChanged { keep_session, .. } => (EndReason::PasswordChanged, *keep_session),
@@ -436,6 +443,8 @@ mod tests {
             .map(|(_, payload)| serde_json::from_str(payload).expect("our own message"))
             .collect();
         assert!(sent.contains(&AccountsFlow::EraseSubscriber { user }), "{sent:?}");
+        let forgotten = |flow: &&AccountsFlow| **flow == AccountsFlow::EraseLearner { user };
+        assert_eq!(sent.iter().filter(forgotten).count(), 2, "{sent:?}");
     }
 
     #[test]

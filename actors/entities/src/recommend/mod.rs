@@ -8,6 +8,7 @@
 
 mod history;
 mod listing;
+mod privacy;
 mod recommender;
 mod rows;
 mod shelf;
@@ -17,6 +18,8 @@ mod trainer;
 
 pub use history::PastEvent;
 pub use listing::Fragment;
+pub(crate) use privacy::ForgetError;
+pub use privacy::Privacy;
 pub use recommender::{Recommender, RecommenderSettings, Shelf};
 pub use rows::RecommendRows;
 pub use sink::{Sink, SinkSettings, SinkWorker};
@@ -111,10 +114,15 @@ impl Entity for Profiles {
         })
     }
 
-    fn effects(&self, key: UserId, _: &Profile, events: &[Event], _: Timestamp, _: &mut Effects) {
+    fn effects(&self, key: UserId, state: &Profile, events: &[Event], _: Timestamp, _: &mut Effects) {
         for event in events {
             match event {
-                Event::Observed { signals, .. } => self.sink.record(key, signals),
+                Event::Observed { signals, .. } if state.is_personal() => self.sink.record(key, signals),
+                Event::Observed { signals, .. } => {
+                    // A rating is for everybody who looks at the course; nothing is learned from it.
+                    let rated = signals.iter().filter(|signal| signal.activity == Activity::Rate);
+                    self.sink.record(key, &rated.copied().collect::<Vec<_>>());
+                }
                 Event::Excluded { course, at } => {
                     let (course, at) = (*course, *at);
                     let bought = Signal {
@@ -126,7 +134,10 @@ impl Entity for Profiles {
                     };
                     self.sink.record(key, &[bought]);
                 }
-                Event::InterestsSet { .. } | Event::Included { .. } | Event::Erased => {}
+                Event::InterestsSet { .. }
+                | Event::Included { .. }
+                | Event::Personalised { .. }
+                | Event::Erased => {}
             }
         }
     }

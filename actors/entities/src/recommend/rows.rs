@@ -23,7 +23,8 @@ const OLDEST: &str =
     "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions ORDER BY at DESC OFFSET $1 LIMIT 1";
 // What says too little to be learned from is most of what happens, and stays where it is.
 const TAKINGS: &str = "SELECT user_id, course_id, (extract(epoch FROM at) * 1000)::bigint, weight FROM interactions \
-     WHERE at > to_timestamp($1::bigint / 1000.0) AND (weight >= $2 OR weight < 0) ORDER BY user_id, at, id";
+     WHERE at > to_timestamp($1::bigint / 1000.0) AND (weight >= $2 OR weight < 0) \
+     AND NOT EXISTS (SELECT FROM recommendation_opt_outs AS o WHERE o.user_id = interactions.user_id) ORDER BY user_id, at, id";
 // One round trip, since whoever asks for a list after a start of Redis waits for it. Owned courses are asked for by source, as
 // their two partial indexes have them; the newest events come oldest first, so that their ids are those that are remembered.
 const PROFILE: &str = "SELECT (SELECT interests::text FROM accounts WHERE user_id = $1), \
@@ -31,8 +32,12 @@ const PROFILE: &str = "SELECT (SELECT interests::text FROM accounts WHERE user_i
            UNION SELECT course_id FROM grants WHERE user_id = $1 AND source = 'import' AND revoked_at IS NULL), \
      array_agg(course_id ORDER BY at), array_agg(activity ORDER BY at), array_agg(value ORDER BY at), \
      array_agg((extract(epoch FROM at) * 1000)::bigint ORDER BY at), array_agg(event_id ORDER BY at) \
+     , EXISTS (SELECT FROM recommendation_opt_outs WHERE user_id = $1) \
      FROM (SELECT * FROM interactions WHERE user_id = $1 ORDER BY at DESC LIMIT $2) AS recent";
-const FORGET: &str = "DELETE FROM interactions WHERE user_id = $1";
+const OPT_OUT: &str = "INSERT INTO recommendation_opt_outs (user_id) VALUES ($1) ON CONFLICT DO NOTHING";
+const OPT_IN: &str = "DELETE FROM recommendation_opt_outs WHERE user_id = $1";
+const FORGET: &str = "WITH choice AS (DELETE FROM recommendation_opt_outs WHERE user_id = $1) \
+     DELETE FROM interactions WHERE user_id = $1";
 
 /// Reads and writes of the recommender. Cheap to clone.
 #[derive(Clone)]
@@ -64,7 +69,12 @@ impl RecommendRows {
         let mut signals = signals(&row);
         // What was bought and is not owned was refunded since.
         signals.retain(|one| one.activity != Activity::Purchase || owned.contains(&one.course));
-        Ok(Profile::restore(&interests, owned, signals))
+        Ok(Profile::restore(
+            !row.get::<_, bool>(7),
+            &interests,
+            owned,
+            signals,
+        ))
     }
 
     /// Reads what learners did, the newest `events_max` of it, learner by learner and each one's oldest first.
@@ -92,6 +102,18 @@ impl RecommendRows {
             })
             .await?;
         Ok(takings)
+    }
+
+    /// Writes down whether lists may be made from what a user did and likes.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn choose(&self, user: UserId, personal: bool) -> Result<(), StoreError> {
+        let sql = if personal { OPT_IN } else { OPT_OUT };
+        self.database
+            .execute(sql, &[&Uuid::from_u128(user.as_u128())])
+            .await?;
+        Ok(())
     }
 
     /// Forgets what a user did, because their account was erased.

@@ -290,7 +290,7 @@ fn a_rebuilt_profile_knows_what_the_facts_say() {
         value: 0.0,
     };
 
-    let profile = Profile::restore(&["Data".to_owned()], [course(1)], [signal]);
+    let profile = Profile::restore(true, &["Data".to_owned()], [course(1)], [signal]);
 
     assert_eq!(profile.interests(), ["data"]);
     assert_eq!(profile.excluded().collect::<Vec<_>>(), [course(1), course(2)]);
@@ -325,4 +325,50 @@ fn an_erased_profile_remembers_nothing() {
 
     assert!(profile.recent().is_empty() && profile.interests().is_empty());
     assert_eq!(profile.excluded().count(), 0);
+}
+
+#[test]
+fn lists_of_whoever_wants_nothing_personal_know_no_history_and_no_interests() {
+    let mut profile = Profile::default();
+    let observed = Command::Observe {
+        events: vec![Observation {
+            id: None,
+            activity: Activity::Dismiss,
+            course: CourseId::from_u128(1),
+            at: None,
+            value: None,
+        }],
+    };
+    let interests = vec!["Rust".to_owned()];
+    let before = profile.revision();
+
+    for command in [
+        observed,
+        Command::SetInterests { interests },
+        Command::Personalise { personal: false },
+        Command::Personalise { personal: false },
+    ] {
+        for event in profile.decide(command, Timestamp::EPOCH).expect("accepted") {
+            profile.apply(&event);
+        }
+    }
+
+    assert!(profile.history().is_empty() && profile.likes().is_empty());
+    assert_eq!(
+        (profile.recent().len(), profile.interests().len()),
+        (1, 1),
+        "both are still known"
+    );
+    assert_eq!(profile.excluded().count(), 1, "what was dismissed stays away");
+    assert_ne!(profile.revision(), before);
+}
+
+#[test]
+fn a_profile_of_an_earlier_release_is_personal() {
+    let mut kept = serde_json::to_value(Profile::default()).expect("kept");
+    kept.as_object_mut().expect("an object").remove("impersonal");
+
+    let profile: Profile = serde_json::from_value(kept).expect("read");
+
+    assert!(profile.is_personal());
 }

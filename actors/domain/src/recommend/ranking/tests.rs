@@ -101,6 +101,31 @@ fn a_stranger_is_shown_what_is_popular() {
 }
 
 #[test]
+fn without_anything_personal_a_list_is_a_strangers_without_what_is_hidden() {
+    let mut learner = profile(&[(Activity::View, 1), (Activity::Complete, 12)], &["painting"]);
+    for event in learner
+        .decide(Command::Personalise { personal: false }, Timestamp::EPOCH)
+        .expect("accepted")
+    {
+        learner.apply(&event);
+    }
+
+    let listed = list(&learner, 12);
+
+    assert!(
+        listed.iter().all(|item| item.source == Source::Popular),
+        "{listed:?}"
+    );
+    let mut strangers = numbers(&list(&Profile::default(), 12));
+    strangers.retain(|number| *number != 12);
+    let mut courses = numbers(&listed);
+    assert_eq!(courses[0], 11, "the most popular of the others");
+    courses.sort_unstable();
+    strangers.sort_unstable();
+    assert_eq!(courses, strangers);
+}
+
+#[test]
 fn interests_come_before_popularity() {
     let list = list(&profile(&[], &["painting"]), 2);
 
