@@ -1,7 +1,7 @@
 # Everything a developer types; CI runs the same targets. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all sim lint doc bench bench-peers load stop clean
+.PHONY: help run cluster test test-unit test-contract test-alerts test-dashboards alert-drill chaos chaos-all sim lint doc bench bench-peers bench-recommend load stop clean
 ARGS ?=
 
 help: ## lists the targets
@@ -51,6 +51,9 @@ bench: ## measures reads, purchases, entities and start-up over private stores; 
 
 bench-peers: ## measures purchases beside the systems people use instead, if ../shared/peers has them
 	@exec bash config/dev/bench.sh --peers $(ARGS)
+
+bench-recommend: ## measures lists, training and memory of the recommender; DATA is a folder with items.tsv and train.tsv
+	@DATA=$(DATA) exec bash config/dev/bench.sh --recommend $(ARGS)
 
 load: ## loads what `make run` serves for two minutes; SCENARIO and ARGS choose, see loadtest/README.md
 	@SCENARIO=$(SCENARIO) exec bash config/dev/load.sh $(ARGS)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: reads beside bare hyper, durable purchases, entities and start-up, over a Postgres and a Redis of its own.
 # `make bench-peers`: purchases beside the systems people use instead.
+# `make bench-recommend`: the recommender on a data set of courses that learners took up.
 #
 # Flow: release build → empty stores of the instance `bench`, so that a running demo is untouched → lyceum-bench, which
 # seeds, measures and prints → stores stopped. Results are kept as .data/bench/*.json. Whatever way it ends, every
@@ -26,9 +27,22 @@ if [ "${1:-}" = --peers ]; then
   fi
 fi
 
+packages=(-p lyceum -p lyceum-sandbox -p lyceum-bench)
+if [ "${1:-}" = --recommend ]; then
+  shift
+  command=recommend
+  dataset="${DATA:-$repo/../shared/data/recommend/coco}"
+  if [ ! -f "$dataset/train.tsv" ]; then
+    say "skipped: there is no data set in $dataset; DATA names another folder with items.tsv and train.tsv."
+    exit 0
+  fi
+  packages=(-p lyceum-bench)
+  set -- --data "$dataset" "$@"
+fi
+
 need_disk 8000
 say "building; the first time takes some minutes"
-cargo build --release --quiet --locked -p lyceum -p lyceum-sandbox -p lyceum-bench ||
+cargo build --release --quiet --locked "${packages[@]}" ||
   fail "the build failed; the compiler's message is above."
 if [ "$command" = peers ]; then
   # Their folder may be read-only and is not ours to build in; the copy must not count as a member of our workspace.

@@ -15,6 +15,7 @@ mod peers;
 mod process;
 mod purchases;
 mod reads;
+mod recommend;
 mod report;
 mod sales;
 mod seed;
@@ -26,7 +27,7 @@ mod tokens;
 use std::error::Error;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -59,6 +60,14 @@ enum Command {
         /// Only these parts; may be repeated
         #[arg(long)]
         only: Vec<Part>,
+    },
+    /// Measures the recommender on a data set
+    Recommend {
+        #[command(flatten)]
+        place: Place,
+        /// Folder of a data set with items.tsv and train.tsv
+        #[arg(long)]
+        data: PathBuf,
     },
     /// Measures purchases beside those of the peers
     Peers {
@@ -115,6 +124,7 @@ enum Part {
 async fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { place, only } => run(&place, &only).await,
+        Command::Recommend { place, data } => recommended(&place, &data).await,
         Command::Peers { place, peers, only } => beside_peers(&place, &peers, &only).await,
         Command::Control { listen, answer } => control::serve(listen, &answer).await,
         Command::Peer { link, h2c } => link::serve(link, h2c).await,
@@ -175,6 +185,14 @@ async fn run(place: &Place, only: &[Part]) -> Result<(), Failure> {
         keep(callbacks::run(place, &seeded, &database).await?)?;
     }
     report::save(&place.out, "bench", load_before, &sections)
+}
+
+async fn recommended(place: &Place, data: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(&place.out)?;
+    let load_before = report::other_work();
+    let section = recommend::run(data, &place.connect().await?).await?;
+    report::print(&section)?;
+    report::save(&place.out, "recommend", load_before, &[section])
 }
 
 async fn beside_peers(place: &Place, peers: &PeerArgs, only: &[Part]) -> Result<(), Failure> {

@@ -79,9 +79,12 @@ impl Process {
 
     /// Resident memory, bytes.
     pub(crate) fn resident(&self) -> Result<u64, Failure> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kibibytes = resident_kib(&status).ok_or("/proc/<pid>/status has another form")?;
-        Ok(kibibytes * 1024)
+        resident_of(&self.child.id().to_string())
+    }
+
+    /// Resident memory of this process itself, bytes.
+    pub(crate) fn own_resident() -> Result<u64, Failure> {
+        resident_of("self")
     }
 
     /// Asks the program to end, and kills it when it does not.
@@ -124,6 +127,12 @@ fn cpu_ticks(stat: &str) -> Option<u32> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |index: usize| fields.get(index)?.parse::<u32>().ok();
     Some(field(11)? + field(12)?)
+}
+
+fn resident_of(process: &str) -> Result<u64, Failure> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let kibibytes = resident_kib(&status).ok_or("/proc/<pid>/status has another form")?;
+    Ok(kibibytes * 1024)
 }
 
 fn resident_kib(status: &str) -> Option<u64> {
