@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use lyceum_domain::ids::{CourseId, UserId};
 use lyceum_domain::recommend::{
-    Activity, Features, Gathered, Model, Profile, Scratch, Settings, Signal, Takings, Trained, rank,
+    Activity, Features, Gathered, Model, Profile, Scratch, Settings, Signal, Takings, Trained, candidates,
+    rank,
 };
 use lyceum_kernel::Timestamp;
 use tokio_postgres::Client;
@@ -65,12 +66,23 @@ pub(crate) async fn run(folder: &Path, database: &Client) -> Result<Section, Fai
     let seconds = |duration: Duration| duration.as_secs_f64();
 
     let profiles = profiles(&rows);
-    let lists = lists(&model, &profiles);
+    let mut scratch = Scratch::default();
+    let scores = timed(&profiles, |profile| {
+        candidates(&model, profile, LIST, &mut scratch).len()
+    });
+    let lists = timed(&profiles, |profile| {
+        rank(&model, profile, LIST, &mut scratch).len()
+    });
     let idle = idle_bytes(&profiles)?;
     let courses = features.len();
     Ok(Section {
         title: "Recommendations",
         lines: vec![
+            Line::new(
+                format!("scores and the best {LIST}, {HISTORY} events, {courses} courses"),
+                vec![("p50 µs", scores.0), ("p99 µs", scores.1)],
+            )
+            .judged("p50 µs", Goal::at_most(100.0, 40.0)),
             Line::new(
                 format!("a list of {LIST} with reasons, {HISTORY} events, {courses} courses"),
                 vec![("p50 µs", lists.0), ("p99 µs", lists.1)],
@@ -222,17 +234,16 @@ fn profiles(rows: &[Row]) -> Vec<Profile> {
 }
 
 /// The median and the 99th percentile of the best round, in microseconds.
-fn lists(model: &Model, profiles: &[Profile]) -> (f64, f64) {
-    let mut scratch = Scratch::default();
+fn timed(profiles: &[Profile], mut make: impl FnMut(&Profile) -> usize) -> (f64, f64) {
     let mut best = (f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
         let mut times: Vec<f64> = profiles
             .iter()
             .map(|profile| {
                 let began = Instant::now();
-                let list = rank(model, profile, LIST, &mut scratch);
+                let made = make(profile);
                 let took = began.elapsed();
-                assert!(!list.is_empty(), "the catalog has courses");
+                assert!(made > 0, "the catalog has courses");
                 took.as_secs_f64() * 1e6
             })
             .collect();

@@ -24,7 +24,7 @@ pub use artefact::{ArtefactError, FORMAT as ARTEFACT_FORMAT};
 pub use content::{Features, slug};
 pub use model::{Model, Neighbours, Source};
 pub use profile::{Command, Event, Profile};
-pub use ranking::{Reason, ReasonKind, Recommendation, rank};
+pub use ranking::{Reason, ReasonKind, Recommendation, candidates, rank};
 pub use scoring::Scratch;
 pub use settings::{ActivityWeights, ContentSettings, ListSettings, ModelLimits, Settings};
 pub use signal::{Activity, EventId, Observation, Recent, Signal, Tally};

@@ -9,11 +9,15 @@
 
 use super::model::{Model, Source};
 use super::profile::Profile;
-use super::scoring::{self, Cell, Influence, Mark, Scales, Scratch, suppression};
+use super::scoring::{self, Influence, Scales, Scratch, suppression};
 use crate::ids::CourseId;
 
 /// Studied courses an item names; what more courses contributed is told as one sum.
 const STUDIED_REASONS_MAX: usize = 3;
+/// Places of a list are counted in sixteen bits, of which none is beyond this.
+const LISTED_MAX: usize = 65_534;
+/// Stands for the place of what may still be chosen.
+const POOLED: u16 = u16::MAX;
 
 /// One course to study next.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,12 +56,32 @@ pub enum ReasonKind {
 
 /// Ranks at most `limit` courses for a user, best and most varied first.
 pub fn rank(model: &Model, profile: &Profile, limit: usize, scratch: &mut Scratch) -> Vec<Recommendation> {
+    let limit = limit.min(LISTED_MAX);
+    let size = limit.saturating_mul(model.settings.lists.pool_per_item.max(1));
+    let scales = score(model, profile, size, scratch);
+    let chosen = choose(model, limit, scratch);
+    explain(model, profile, scales, &chosen, scratch)
+}
+
+/// The `count` courses that score highest for a user, best first, each by its position: what a list is chosen from.
+pub fn candidates<'a>(
+    model: &Model,
+    profile: &Profile,
+    count: usize,
+    scratch: &'a mut Scratch,
+) -> &'a [(u32, f32)] {
+    score(model, profile, count, scratch);
+    &scratch.pool
+}
+
+/// Scores whatever the user's history and interests reach, and keeps the best.
+fn score(model: &Model, profile: &Profile, size: usize, scratch: &mut Scratch) -> Scales {
     let mut influences = std::mem::take(&mut scratch.influences);
     scoring::influences(model, profile, &mut influences);
     scratch.begin(model.course_count());
     for course in profile.excluded() {
         if let Some(position) = model.position(course) {
-            scratch.cell(position).mark = Mark::Excluded;
+            scratch.rare(position).excluded = true;
         }
     }
     let interests = profile
@@ -65,32 +89,20 @@ pub fn rank(model: &Model, profile: &Profile, limit: usize, scratch: &mut Scratc
         .iter()
         .filter_map(|interest| model.label(interest));
     let scales = scoring::score(model, &influences, interests, scratch);
-    let chosen = choose(model, scales, limit, scratch);
-    let list = explain(model, profile, &influences, scales, &chosen, scratch);
     scratch.influences = influences;
-    list
+    scratch.fill_pool(model, scales, size);
+    scales
 }
 
 /// Picks the best candidates one after another, each the less welcome the more it is like one already chosen.
 ///
 /// Relevance is measured from the lowest of the pool, since a score's zero means nothing.
-fn choose(model: &Model, scales: Scales, limit: usize, scratch: &mut Scratch) -> Vec<u32> {
+fn choose(model: &Model, limit: usize, scratch: &mut Scratch) -> Vec<u32> {
     let lists = &model.settings.lists;
     let mut pool = std::mem::take(&mut scratch.pool);
-    pool.clear();
-    for &course in &scratch.touched {
-        let cell = &scratch.cells[course as usize];
-        if cell.mark == Mark::Candidate {
-            pool.push((course, final_score(model, scales, cell, course)));
-        }
+    for &(course, _) in &pool {
+        scratch.listed[course as usize] = POOLED;
     }
-    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    let size = limit.saturating_mul(lists.pool_per_item.max(1));
-    if pool.len() > size {
-        pool.select_nth_unstable_by(size, order);
-        pool.truncate(size);
-    }
-    pool.sort_unstable_by(order);
 
     let lowest = pool.last().map_or(0.0, |last| last.1);
     let range = pool.first().map_or(0.0, |best| best.1 - lowest);
@@ -104,7 +116,7 @@ fn choose(model: &Model, scales: Scales, limit: usize, scratch: &mut Scratch) ->
             if best.is_some_and(|(_, value)| relevance <= value) {
                 break;
             }
-            let value = relevance - (1.0 - lists.relevance) * scratch.cells[course as usize].overlap;
+            let value = relevance - (1.0 - lists.relevance) * scratch.known(course).overlap;
             if best.is_none_or(|(_, known)| value > known) {
                 best = Some((index, value));
             }
@@ -112,42 +124,39 @@ fn choose(model: &Model, scales: Scales, limit: usize, scratch: &mut Scratch) ->
         let Some((index, _)) = best else { break };
         let (course, _) = pool.remove(index);
         for &(other, likeness) in model.similar.of(course) {
-            let cell = scratch.cell(other);
-            cell.overlap = cell.overlap.max(likeness);
+            // Nobody asks for the likeness of what cannot be chosen.
+            if scratch.listed[other as usize] == POOLED {
+                let rare = scratch.rare(other);
+                rare.overlap = rare.overlap.max(likeness);
+            }
         }
         chosen.push(course);
     }
+    for &course in pool.iter().map(|(course, _)| course).chain(&chosen) {
+        scratch.listed[course as usize] = 0;
+    }
     scratch.pool = pool;
     chosen
-}
-
-/// The score of a course; what speaks for it counts less the more it is like disliked ones.
-fn final_score(model: &Model, scales: Scales, cell: &Cell, course: u32) -> f32 {
-    let score = scales.of(cell, model.popularity[course as usize]);
-    if score > 0.0 {
-        score * suppression(cell.penalty)
-    } else {
-        score
-    }
 }
 
 /// Walks the contributions once more and keeps those of the chosen courses.
 fn explain(
     model: &Model,
     profile: &Profile,
-    influences: &[Influence],
     scales: Scales,
     chosen: &[u32],
     scratch: &mut Scratch,
 ) -> Vec<Recommendation> {
     let mut list = Vec::with_capacity(chosen.len());
-    for (&course, place) in chosen.iter().zip(0_u32..) {
-        scratch.cell(course).mark = Mark::Listed(place);
+    for (&course, place) in chosen.iter().zip(1_u16..) {
+        scratch.listed[course as usize] = place;
         list.push(Drafted::default());
     }
+    let (listed, influences) = (&scratch.listed, &scratch.influences);
     let add = |list: &mut Vec<Drafted>, course: u32, part: Part, share: f32| {
-        if let Mark::Listed(place) = scratch.cells[course as usize].mark {
-            list[place as usize].add(part, share);
+        let place = listed[course as usize];
+        if place > 0 {
+            list[usize::from(place) - 1].add(part, share);
         }
     };
     for (studied, influence) in (0_u32..).zip(influences) {
@@ -195,6 +204,9 @@ fn explain(
             );
         }
     }
+    for &course in chosen {
+        scratch.listed[course as usize] = 0;
+    }
     let drafted = list.into_iter().zip(chosen);
     drafted
         .map(|(mut item, &course)| {
@@ -202,8 +214,8 @@ fn explain(
                 Part::Popular,
                 scales.popularity * model.popularity[course as usize],
             );
-            let kept = suppression(scratch.cells[course as usize].penalty);
-            item.finish(model, profile, influences, course, kept)
+            let kept = suppression(scratch.known(course).penalty);
+            item.finish(model, profile, &scratch.influences, course, kept)
         })
         .collect()
 }

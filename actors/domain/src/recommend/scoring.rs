@@ -17,21 +17,31 @@ use super::profile::Profile;
 use super::trained::spread;
 
 /// Sums per course, reused from list to list.
+///
+/// What every list adds up thousands of times lies by itself, so that it stays in the nearest cache: two numbers for each course, and for
+/// each part of [`PART`] courses whether anything was added. Whatever is rare has a cell beside.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pub(super) cells: Vec<Cell>,
-    pub(super) touched: Vec<u32>,
+    /// What the history says; zeros up to the end of the last part.
+    lean: Vec<f32>,
+    /// Likeness to the history, likewise.
+    alike: Vec<f32>,
+    /// Which parts are not all zeros.
+    used: Vec<bool>,
+    rare: Vec<Rare>,
+    /// Which cells were touched, a bit each and in order of touching.
+    rare_bits: Vec<u64>,
+    touched: Vec<u32>,
     pub(super) pool: Vec<(u32, f32)>,
+    /// One more than its place in the list, by course; 0 for what is not in it. While a list is chosen, the highest number for what
+    /// may be.
+    pub(super) listed: Vec<u16>,
     pub(super) influences: Vec<Influence>,
 }
 
-/// What is known of one course while a list is made.
+/// What is known of few courses while a list is made.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cell {
-    /// What the history says.
-    pub(super) lean: f32,
-    /// Likeness to the history.
-    pub(super) alike: f32,
+pub(super) struct Rare {
     /// What the interests say.
     pub(super) tagged: f32,
     /// Where the interests lead.
@@ -40,17 +50,7 @@ pub(super) struct Cell {
     pub(super) penalty: f32,
     /// Likeness to what was already chosen.
     pub(super) overlap: f32,
-    pub(super) mark: Mark,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Mark {
-    #[default]
-    Untouched,
-    Candidate,
-    Excluded,
-    /// Its place in the list.
-    Listed(u32),
+    pub(super) excluded: bool,
 }
 
 /// One studied course that speaks for or against others.
@@ -75,20 +75,196 @@ pub(super) struct Scales {
 impl Scratch {
     /// Empties what the last list touched.
     pub(super) fn begin(&mut self, courses: usize) {
-        for course in self.touched.drain(..) {
-            self.cells[course as usize] = Cell::default();
+        let (lean, _) = self.lean.as_chunks_mut::<PART>();
+        let (alike, _) = self.alike.as_chunks_mut::<PART>();
+        for ((used, lean), alike) in self.used.iter_mut().zip(lean).zip(alike) {
+            if std::mem::take(used) {
+                *lean = [0.0; PART];
+                *alike = [0.0; PART];
+            }
         }
-        self.cells.resize(courses, Cell::default());
+        for course in self.touched.drain(..) {
+            self.rare[course as usize] = Rare::default();
+            self.rare_bits[course as usize / PART] = 0;
+        }
+        let parts = courses.div_ceil(PART);
+        self.lean.resize(parts * PART, 0.0);
+        self.alike.resize(parts * PART, 0.0);
+        self.used.resize(parts, false);
+        self.rare.resize(courses, Rare::default());
+        self.rare_bits.resize(parts, 0);
+        self.listed.resize(courses, 0);
     }
 
     /// The cell of a course, which is emptied for the next list.
-    pub(super) fn cell(&mut self, course: u32) -> &mut Cell {
-        let cell = &mut self.cells[course as usize];
-        if cell.mark == Mark::Untouched {
-            cell.mark = Mark::Candidate;
+    pub(super) fn rare(&mut self, course: u32) -> &mut Rare {
+        let (word, bit) = bit(course);
+        let bits = &mut self.rare_bits[word];
+        if *bits & bit == 0 {
+            *bits |= bit;
             self.touched.push(course);
         }
-        cell
+        &mut self.rare[course as usize]
+    }
+
+    /// What is known of a course.
+    pub(super) fn known(&self, course: u32) -> &Rare {
+        &self.rare[course as usize]
+    }
+
+    /// The score of a course, before what was disliked is taken into account.
+    pub(super) fn score(&self, model: &Model, scales: Scales, course: u32) -> f32 {
+        let place = course as usize;
+        let rare = &self.rare[place];
+        self.lean[place]
+            + scales.alike * self.alike[place]
+            + scales.tagged * rare.tagged
+            + scales.led * rare.led
+            + scales.popularity * model.popularity[place]
+    }
+
+    /// What the history alone says of a course.
+    pub(super) fn lean(&self, scales: Scales, course: u32) -> f32 {
+        self.lean[course as usize] + scales.alike * self.alike[course as usize]
+    }
+
+    /// Fills the pool with the `size` candidates of the highest scores, best first; equals go by position.
+    ///
+    /// Candidates are whatever history or interests reach, and the most popular.
+    pub(super) fn fill_pool(&mut self, model: &Model, scales: Scales, size: usize) {
+        let mut pool = Pool {
+            kept: std::mem::take(&mut self.pool),
+            size,
+            lowest: f32::NEG_INFINITY,
+        };
+        pool.kept.clear();
+        for &course in &self.touched {
+            if self.is_reached(course) {
+                self.consider(&mut pool, model, scales, course);
+            }
+        }
+        for &course in &model.popular {
+            if !self.is_reached(course) {
+                self.consider(&mut pool, model, scales, course);
+            }
+        }
+        let (lean, _) = self.lean.as_chunks::<PART>();
+        let (alike, _) = self.alike.as_chunks::<PART>();
+        for (part, _) in self.used.iter().enumerate().filter(|(_, used)| **used) {
+            let first = part * PART;
+            let popularity = &model.popularity[first..];
+            // Most parts have nobody among the best, which is seen at once for all of them.
+            let mut highest = [f32::NEG_INFINITY; 8];
+            for ((lean, alike), popularity) in lean[part]
+                .chunks_exact(8)
+                .zip(alike[part].chunks_exact(8))
+                .zip(popularity.chunks_exact(8))
+            {
+                for place in 0..8 {
+                    let score =
+                        lean[place] + scales.alike * alike[place] + scales.popularity * popularity[place];
+                    highest[place] = if score > highest[place] {
+                        score
+                    } else {
+                        highest[place]
+                    };
+                }
+            }
+            let whole = popularity.len() >= PART;
+            if whole && highest.iter().all(|score| *score < pool.lowest) {
+                continue;
+            }
+            for (place, ((lean, alike), popularity)) in
+                lean[part].iter().zip(&alike[part]).zip(popularity).enumerate()
+            {
+                let score = lean + scales.alike * alike + scales.popularity * popularity;
+                // What has a cell was considered above.
+                if score >= pool.lowest
+                    && (*lean != 0.0 || *alike != 0.0)
+                    && self.rare_bits[part] & (1 << place) == 0
+                {
+                    pool.consider(u32::try_from(first + place).unwrap_or(u32::MAX), score);
+                }
+            }
+        }
+        self.pool = pool.finish();
+    }
+
+    fn is_reached(&self, course: u32) -> bool {
+        let rare = self.known(course);
+        let place = course as usize;
+        self.lean[place] != 0.0 || self.alike[place] != 0.0 || rare.tagged != 0.0 || rare.led != 0.0
+    }
+
+    /// Considers a course with all that is known of it.
+    fn consider(&self, pool: &mut Pool, model: &Model, scales: Scales, course: u32) {
+        let rare = self.known(course);
+        if !rare.excluded {
+            let score = self.score(model, scales, course);
+            // What is left of the score of a course that is like disliked ones.
+            let kept = if score > 0.0 {
+                suppression(rare.penalty)
+            } else {
+                1.0
+            };
+            pool.consider(course, score * kept);
+        }
+    }
+}
+
+/// The best candidates so far, at most twice as many as are wanted.
+struct Pool {
+    kept: Vec<(u32, f32)>,
+    size: usize,
+    /// What scores less is not among the best.
+    lowest: f32,
+}
+
+impl Pool {
+    fn consider(&mut self, course: u32, score: f32) {
+        if score >= self.lowest {
+            self.kept.push((course, score));
+            if self.kept.len() >= 2 * self.size.max(1) {
+                self.prune();
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        if self.kept.len() > self.size {
+            self.kept.select_nth_unstable_by(self.size, by_score);
+            self.kept.truncate(self.size);
+            self.lowest = self
+                .kept
+                .iter()
+                .map(|(_, score)| *score)
+                .fold(f32::INFINITY, f32::min);
+        }
+    }
+
+    fn finish(mut self) -> Vec<(u32, f32)> {
+        self.prune();
+        self.kept.sort_unstable_by(by_score);
+        self.kept
+    }
+}
+
+fn by_score(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// Courses that are emptied, added up and passed over together: as many as one word has bits.
+const PART: usize = 64;
+
+fn bit(course: u32) -> (usize, u64) {
+    (course as usize / PART, 1 << (course % 64))
+}
+
+/// Adds a row, multiplied, and says which parts it reached.
+fn add(sums: &mut [f32], used: &mut [bool], row: &[(u32, f32)], weight: f32) {
+    for &(course, entry) in row {
+        sums[course as usize] += weight * entry;
+        used[course as usize / PART] = true;
     }
 }
 
@@ -144,50 +320,46 @@ pub(super) fn score<'a>(
     scratch: &mut Scratch,
 ) -> Scales {
     for influence in influences {
+        let position = influence.position;
         if influence.weight > 0.0 {
-            for &(course, weight) in model.ease.of(influence.position) {
-                scratch.cell(course).lean += influence.weight * weight;
-            }
-            for &(course, weight) in model.steps.of(influence.position) {
-                scratch.cell(course).lean += influence.steps * weight;
-            }
-            for &(course, likeness) in model.similar.of(influence.position) {
-                scratch.cell(course).alike += influence.weight * likeness;
-            }
+            let (lean, used) = (&mut scratch.lean, &mut scratch.used);
+            add(lean, used, model.ease.of(position), influence.weight);
+            add(lean, used, model.steps.of(position), influence.steps);
+            add(
+                &mut scratch.alike,
+                used,
+                model.similar.of(position),
+                influence.weight,
+            );
         } else {
-            for &(course, likeness) in model.similar.of(influence.position) {
-                scratch.cell(course).penalty -= influence.weight * likeness;
+            for &(course, likeness) in model.similar.of(position) {
+                scratch.rare(course).penalty -= influence.weight * likeness;
             }
         }
     }
     let stranger = !influences.iter().any(|influence| influence.weight > 0.0);
     for label in interests {
         for &(course, welcome) in &label.courses {
-            scratch.cell(course).tagged += welcome;
+            scratch.rare(course).tagged += welcome;
         }
         if stranger {
             for &(course, influence) in &label.leads {
-                scratch.cell(course).led += influence;
+                scratch.rare(course).led += influence;
             }
         }
-    }
-    for &course in &model.popular {
-        scratch.cell(course);
     }
     scales(model, scratch)
 }
 
 fn scales(model: &Model, scratch: &Scratch) -> Scales {
-    let [mut lean, mut alike, mut tagged, mut led] = [(0.0_f32, 0.0_f32); 4];
+    let (lean, alike) = (
+        sums(&scratch.lean, &scratch.used),
+        sums(&scratch.alike, &scratch.used),
+    );
+    let [mut tagged, mut led] = [(0.0_f32, 0.0_f32); 2];
     for &course in &scratch.touched {
-        let cell = &scratch.cells[course as usize];
-        let parts = [
-            (&mut lean, cell.lean),
-            (&mut alike, cell.alike),
-            (&mut tagged, cell.tagged),
-            (&mut led, cell.led),
-        ];
-        for (sums, entry) in parts {
+        let rare = scratch.known(course);
+        for (sums, entry) in [(&mut tagged, rare.tagged), (&mut led, rare.led)] {
             sums.0 += entry;
             sums.1 += entry * entry;
         }
@@ -211,15 +383,17 @@ fn scales(model: &Model, scratch: &Scratch) -> Scales {
     }
 }
 
-impl Scales {
-    /// The score of a course, before what was disliked is taken into account.
-    pub(super) fn of(&self, cell: &Cell, popularity: f32) -> f32 {
-        cell.lean
-            + self.alike * cell.alike
-            + self.tagged * cell.tagged
-            + self.led * cell.led
-            + self.popularity * popularity
+/// The sum of the entries and that of their squares: in 64 partial sums each, because the compiler may not reorder one.
+fn sums(entries: &[f32], used: &[bool]) -> (f32, f32) {
+    let (mut sum, mut squares) = ([0.0_f32; PART], [0.0_f32; PART]);
+    let (parts, _) = entries.as_chunks::<PART>();
+    for (part, _) in parts.iter().zip(used).filter(|(_, used)| **used) {
+        for ((sum, squares), entry) in sum.iter_mut().zip(&mut squares).zip(part) {
+            *sum += entry;
+            *squares += entry * entry;
+        }
     }
+    (sum.iter().sum(), squares.iter().sum())
 }
 
 /// What is left of the score of a course that is like disliked ones.
@@ -234,14 +408,37 @@ mod tests {
     #[test]
     fn a_scratch_is_empty_again_for_the_next_list() {
         let mut scratch = Scratch::default();
-        scratch.begin(3);
-        scratch.cell(2).lean = 1.0;
-        scratch.cell(1).mark = Mark::Excluded;
+        scratch.begin(70);
+        add(&mut scratch.lean, &mut scratch.used, &[(69, 1.0)], 2.0);
+        scratch.rare(1).excluded = true;
 
-        scratch.begin(2);
+        scratch.begin(66);
 
-        assert!(scratch.touched.is_empty());
-        let empty = |cell: &Cell| cell.mark == Mark::Untouched && cell.lean == 0.0;
-        assert!(scratch.cells.len() == 2 && scratch.cells.iter().all(empty));
+        assert!(scratch.touched.is_empty() && scratch.rare_bits == [0, 0] && scratch.used == [false; 2]);
+        assert!(scratch.lean.iter().all(|entry| *entry == 0.0));
+        assert!(scratch.rare.iter().all(|rare| !rare.excluded));
+    }
+
+    #[test]
+    fn the_pool_keeps_the_best_and_equals_go_by_position() {
+        let mut pool = Pool {
+            kept: Vec::new(),
+            size: 3,
+            lowest: f32::NEG_INFINITY,
+        };
+
+        for (course, score) in [
+            (9, 1.0),
+            (4, 2.0),
+            (7, 2.0),
+            (1, 0.5),
+            (3, 2.0),
+            (2, 2.0),
+            (8, 3.0),
+        ] {
+            pool.consider(course, score);
+        }
+
+        assert_eq!(pool.finish(), [(8, 3.0), (2, 2.0), (3, 2.0)]);
     }
 }

@@ -71,19 +71,15 @@ impl Served {
 impl Scorer for Served {
     fn score(&mut self, learner: &Learner<'_>, scores: &mut [f32]) {
         let scales = self.add(learner);
-        for ((score, cell), popularity) in scores
-            .iter_mut()
-            .zip(&self.scratch.cells)
-            .zip(&self.model.popularity)
-        {
-            *score = scales.of(cell, *popularity);
+        for (course, score) in (0_u32..).zip(scores) {
+            *score = self.scratch.score(&self.model, scales, course);
         }
     }
 
     fn lean(&mut self, learner: &Learner<'_>, scores: &mut [f32]) {
         let scales = self.add(learner);
-        for (score, cell) in scores.iter_mut().zip(&self.scratch.cells) {
-            *score = cell.lean + scales.alike * cell.alike;
+        for (course, score) in (0_u32..).zip(scores) {
+            *score = self.scratch.lean(scales, course);
         }
     }
 }
