@@ -10,6 +10,7 @@
 //! commerce/sales      flash sales
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/bundles    several courses at one price
+//! commerce/offerings  withdrawing whatever is offered
 //! commerce/codes      redeem codes, in batches and as gifts
 //! commerce/plans      membership plans, and commerce/memberships whoever joins them
 //! commerce/pricing    what a cart costs
@@ -32,6 +33,7 @@ mod coupons;
 mod deeds;
 mod discounting;
 mod memberships;
+mod offerings;
 mod oversight;
 mod payments;
 mod plans;

@@ -7,13 +7,13 @@ use lyceum_domain::commerce::Error;
 use lyceum_domain::commerce::bundle::{Command, Offer, Refusal};
 use lyceum_domain::commerce::order::LINES_MAX;
 use lyceum_domain::ids::{BundleId, CourseId, UserId};
-use lyceum_entities::commerce::{BundleAnswer, BundleQuestion, BundleRow};
+use lyceum_entities::commerce::{BundleAnswer, BundleRow, OfferQuestion};
 use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::deeds::deed_of_another;
-use super::is_sold;
+use super::offerings::WithdrawalBody;
+use super::{is_sold, offerings};
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a bundle offers.
@@ -98,7 +98,7 @@ pub async fn create_bundle(api: &Api, mut request: Request) -> Result<Reply, Pro
     let (id, answer) = api
         .platform
         .bundles
-        .create(Command::Offer(offer), BundleQuestion::View, &request.context())
+        .create(Command::Offer(offer), OfferQuestion::View, &request.context())
         .await?;
 
     let location = format!("/v1/bundles/{id}");
@@ -121,7 +121,7 @@ pub async fn get_bundle(api: &Api, request: Request) -> Result<Reply, Problem> {
     let answer = api
         .platform
         .bundles
-        .read(id, BundleQuestion::View, &request.context())
+        .read(id, OfferQuestion::View, &request.context())
         .await?;
     Ok(Reply::ok(&BundleBody::of(id, answer)))
 }
@@ -152,15 +152,6 @@ pub async fn list_bundles(api: &Api, request: Request) -> Result<Reply, Problem>
     Ok(Reply::ok(&Page::of(rows, limit, cursor, BundleBody::listed)))
 }
 
-/// Withdraws a bundle; nothing need be said about one's own.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct WithdrawalBody {
-    /// Why, for the audit log: from 3 to 500 characters. Of operators, for a bundle that is not their own.
-    #[schema(min_length = 3, max_length = 500)]
-    reason: Option<String>,
-}
-
 /// `POST /v1/bundles/{id}/withdraw`: offers a bundle no more; orders that have been placed are not concerned.
 ///
 /// # Errors
@@ -176,27 +167,9 @@ pub(in crate::http) struct WithdrawalBody {
     )
 )]
 pub async fn withdraw_bundle(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    let caller = request.caller()?;
     let id: BundleId = request.path("id")?;
-    let mut unnamed = request.context();
-    unnamed.operation = None;
-    let bundles = &api.platform.bundles;
-    let found = bundles.read(id, BundleQuestion::View, &unnamed).await?;
-    if found.offer.creator != caller.user && !caller.roles.contains(Role::Operator) {
-        return Err(Problem::from_error(&Error::Bundle(Refusal::NotFound)));
-    }
 
-    let body: Option<WithdrawalBody> = request.json_if_any().await?;
-    let reason = body.and_then(|body| body.reason);
-    let own = found.offer.creator == caller.user;
-    let deed = deed_of_another(api, &request, own, reason)?;
-    let command = Command::Withdraw {
-        by: caller.user,
-        deed,
-    };
-    let answer = bundles
-        .ask(id, command, BundleQuestion::View, &request.context())
-        .await?;
+    let answer = offerings::withdraw(api, &mut request, &api.platform.bundles, id).await?;
 
     Ok(Reply::ok(&BundleBody::of(id, answer)))
 }

@@ -12,7 +12,7 @@ use lyceum_domain::commerce::membership::{Command, Period, Refusal, Terms};
 use lyceum_domain::commerce::{Command as BuyerCommand, Error, Order, OrderState, Outcome};
 use lyceum_domain::ids::{CourseId, MembershipId, OrderId, PlanId, UserId};
 use lyceum_entities::commerce::{
-    Answer, MembershipAnswer, MembershipKey, MembershipQuestion, MembershipView, PlanQuestion, Question,
+    Answer, MembershipAnswer, MembershipKey, MembershipQuestion, MembershipView, OfferQuestion, Question,
     period_order,
 };
 use lyceum_kernel::{Money, Timestamp};
@@ -147,7 +147,7 @@ pub async fn join_plan(api: &Api, mut request: Request) -> Result<Reply, Problem
         return Ok(placed(api, &order));
     }
     let plans = &api.platform.plans;
-    let offer = plans.read(plan_id, PlanQuestion::Offer, &unnamed).await?.offer;
+    let offer = plans.read(plan_id, OfferQuestion::Offer, &unnamed).await?.offer;
     if expected_price.is_some_and(|expected| expected != offer.price) {
         return Err(Problem::from_error(&Error::PriceChanged));
     }

@@ -7,13 +7,13 @@ use lyceum_domain::commerce::Error;
 use lyceum_domain::commerce::coupon::Issuer;
 use lyceum_domain::commerce::plan::{COURSES_MAX, Command, Every, Opens, PlanOffer, Refusal};
 use lyceum_domain::ids::{CourseId, PlanId, UserId};
-use lyceum_entities::commerce::{PlanAnswer, PlanQuestion, PlanRow};
+use lyceum_entities::commerce::{OfferQuestion, PlanAnswer, PlanRow};
 use lyceum_kernel::Money;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::deeds::deed_of_another;
-use super::is_sold;
+use super::offerings::WithdrawalBody;
+use super::{is_sold, offerings};
 use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_cursor, checked_limit, shapes};
 
 /// What a plan offers.
@@ -80,15 +80,6 @@ pub struct PlansQuery {
     after: Option<String>,
 }
 
-/// Takes a plan back; nothing need be said about one's own.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct PlanWithdrawalBody {
-    /// Why, for the audit log: from 3 to 500 characters. Of operators, for a plan that is not their own.
-    #[schema(min_length = 3, max_length = 500)]
-    reason: Option<String>,
-}
-
 /// `POST /v1/membership-plans`: offers a membership of the caller's courses.
 ///
 /// # Errors
@@ -140,7 +131,7 @@ pub async fn create_platform_plan(api: &Api, mut request: Request) -> Result<Rep
 pub async fn get_plan(api: &Api, request: Request) -> Result<Reply, Problem> {
     let id: PlanId = request.path("id")?;
     let plans = &api.platform.plans;
-    let answer = plans.read(id, PlanQuestion::View, &request.context()).await?;
+    let answer = plans.read(id, OfferQuestion::View, &request.context()).await?;
     Ok(Reply::ok(&PlanBody::answered(id, answer)))
 }
 
@@ -177,7 +168,7 @@ pub async fn list_plans(api: &Api, request: Request) -> Result<Reply, Problem> {
 /// # Errors
 /// 404 `commerce.plan_not_found`, also for somebody else's; 422 `commerce.reason_length`.
 #[utoipa::path(
-    post, path = "/v1/membership-plans/{id}/withdraw", tag = "commerce", request_body(content = Option<PlanWithdrawalBody>),
+    post, path = "/v1/membership-plans/{id}/withdraw", tag = "commerce", request_body(content = Option<WithdrawalBody>),
     params(("id" = String, Path, description = "the plan"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation")),
     responses(
@@ -187,27 +178,9 @@ pub async fn list_plans(api: &Api, request: Request) -> Result<Reply, Problem> {
     )
 )]
 pub async fn withdraw_plan(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    let caller = request.caller()?;
     let id: PlanId = request.path("id")?;
-    let mut unnamed = request.context();
-    unnamed.operation = None;
-    let plans = &api.platform.plans;
-    let found = plans.read(id, PlanQuestion::View, &unnamed).await?;
-    let own = found.offer.issuer == Issuer::Creator(caller.user);
-    if !own && !caller.roles.contains(Role::Operator) {
-        return Err(Problem::from_error(&Error::Plan(Refusal::NotFound)));
-    }
 
-    let body: Option<PlanWithdrawalBody> = request.json_if_any().await?;
-    let reason = body.and_then(|body| body.reason);
-    let deed = deed_of_another(api, &request, own, reason)?;
-    let command = Command::Withdraw {
-        by: caller.user,
-        deed,
-    };
-    let answer = plans
-        .ask(id, command, PlanQuestion::View, &request.context())
-        .await?;
+    let answer = offerings::withdraw(api, &mut request, &api.platform.plans, id).await?;
 
     Ok(Reply::ok(&PlanBody::answered(id, answer)))
 }
@@ -237,7 +210,7 @@ async fn offer(api: &Api, request: &mut Request, issuer: Issuer, by: UserId) -> 
     let (id, answer) = api
         .platform
         .plans
-        .create(Command::Offer(offer), PlanQuestion::View, &request.context())
+        .create(Command::Offer(offer), OfferQuestion::View, &request.context())
         .await?;
 
     let location = format!("/v1/membership-plans/{id}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lyceum_domain::commerce::{Error, Line, bundle, order};
 use lyceum_domain::ids::{BundleId, CourseId, UserId};
 use lyceum_entities::catalog::{Entry, Visibility};
-use lyceum_entities::commerce::{Answer, BundleQuestion, Question};
+use lyceum_entities::commerce::{Answer, OfferQuestion, Question};
 use lyceum_kernel::{Class, Money};
 use lyceum_runtime::Context;
 
@@ -94,7 +94,7 @@ impl Cart {
         let read = api
             .platform
             .bundles
-            .read(bundle_id, BundleQuestion::Offer, context)
+            .read(bundle_id, OfferQuestion::Offer, context)
             .await;
         let offer = read.map_err(|error| at(error.into(), pointer))?.offer;
         let question = Question::Owned {

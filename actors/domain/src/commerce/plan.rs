@@ -1,46 +1,31 @@
-//! A membership plan (会员): what a member may study, for a price that is paid for each month or year. `offered → withdrawn`.
+//! A membership plan (会员): what a member may study, for a price that is paid for each month or year.
 //!
-//! A plan is an offer and never changes: another price, or more courses, is another plan. Whoever joins has its terms frozen into their
+//! A plan is an [`Offering`]: another price, or more courses, is another plan. Whoever joins has its terms frozen into their
 //! membership ([`super::membership`]), so a withdrawn plan takes nobody in and changes nothing for its members.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lyceum_kernel::{Aggregate, Class, Coded, Money, Timestamp};
+use lyceum_kernel::{Class, Coded, Money};
 use serde::{Deserialize, Serialize};
 
 use super::coupon::Issuer;
-use super::oversight::Deed;
+use super::offering::{self, Offering, TITLE_CHARS_MAX};
 use super::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CourseId, UserId};
-use crate::text::is_hidden;
 
 #[cfg(test)]
 mod tests;
 
 /// The most courses that a plan names one by one; more are a plan of everything.
 pub const COURSES_MAX: usize = 100;
-/// The longest title, characters.
-pub const TITLE_CHARS_MAX: usize = 120;
 
 /// One plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum Plan {
-    /// Nobody has offered it.
-    #[default]
-    Absent,
-    /// Takes members in.
-    Offered {
-        /// What, and for how much.
-        offer: PlanOffer,
-    },
-    /// Takes nobody in any more.
-    Withdrawn {
-        /// What was offered.
-        offer: PlanOffer,
-    },
-}
+pub type Plan = Offering<PlanOffer>;
+/// What a creator or an operator wants to happen.
+pub type Command = offering::Command<PlanOffer>;
+/// What happened to a plan.
+pub type Event = offering::Event<PlanOffer>;
 
 /// What a plan offers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,45 +93,6 @@ impl Opens {
     }
 }
 
-/// What a creator or an operator wants to happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Command {
-    /// Offer it.
-    Offer(PlanOffer),
-    /// Take nobody in any more.
-    Withdraw {
-        /// Who wants that.
-        by: UserId,
-        /// The operator's reasons, if it is somebody else's.
-        #[serde(default)]
-        deed: Option<Deed>,
-    },
-}
-
-/// What happened to a plan. Stored for good, so names and fields are never changed, only added.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Event {
-    /// It takes members in.
-    Offered {
-        /// What, and for how much.
-        offer: PlanOffer,
-        /// When.
-        at: Timestamp,
-    },
-    /// It takes nobody in any more.
-    Withdrawn {
-        /// Who wanted that.
-        by: UserId,
-        /// When.
-        at: Timestamp,
-        /// The operator's reasons, if it is not their own.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        deed: Option<Deed>,
-    },
-}
-
 /// Why a plan refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
@@ -194,78 +140,9 @@ impl Coded for Refusal {
     }
 }
 
-impl Aggregate for Plan {
-    type Command = Command;
-    type Event = Event;
-    type Error = Error;
-
-    fn decide(&self, command: Command, now: Timestamp) -> Result<Vec<Event>, Error> {
-        match (self, command) {
-            (Plan::Absent, Command::Offer(offer)) => {
-                let offer = offer.checked()?;
-                Ok(vec![Event::Offered { offer, at: now }])
-            }
-            // Redelivered under its id.
-            (_, Command::Offer(_)) | (Plan::Withdrawn { .. }, Command::Withdraw { .. }) => Ok(vec![]),
-            (Plan::Absent, Command::Withdraw { .. }) => Err(Refusal::NotFound.into()),
-            (Plan::Offered { .. }, Command::Withdraw { by, deed }) => Ok(vec![Event::Withdrawn {
-                by,
-                at: now,
-                deed: deed.map(Deed::checked).transpose()?,
-            }]),
-        }
-    }
-
-    fn apply(&mut self, event: &Event) {
-        *self = match (std::mem::take(self), event) {
-            (_, Event::Offered { offer, .. }) => Plan::Offered { offer: offer.clone() },
-            (Plan::Offered { offer }, Event::Withdrawn { .. }) => Plan::Withdrawn { offer },
-            // `decide` makes no other pair.
-            (unchanged, Event::Withdrawn { .. }) => unchanged,
-        };
-    }
-}
-
-impl Plan {
-    /// The name of the state.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Plan::Absent => "absent",
-            Plan::Offered { .. } => "offered",
-            Plan::Withdrawn { .. } => "withdrawn",
-        }
-    }
-
-    /// What it offers, or has offered.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`].
-    pub fn offer(&self) -> Result<&PlanOffer, Error> {
-        match self {
-            Plan::Absent => Err(Refusal::NotFound.into()),
-            Plan::Offered { offer } | Plan::Withdrawn { offer } => Ok(offer),
-        }
-    }
-
-    /// What it offers to whoever wants to join.
-    ///
-    /// # Errors
-    /// [`Refusal::NotFound`], [`Refusal::Withdrawn`].
-    pub fn for_sale(&self) -> Result<&PlanOffer, Error> {
-        match self {
-            Plan::Withdrawn { .. } => Err(Refusal::Withdrawn.into()),
-            Plan::Absent | Plan::Offered { .. } => self.offer(),
-        }
-    }
-}
-
-impl PlanOffer {
+impl offering::Terms for PlanOffer {
     fn checked(self) -> Result<Self, Error> {
-        let title = self.title.trim();
-        let fits = title.chars().count() <= TITLE_CHARS_MAX;
-        if title.is_empty() || !fits || title.chars().any(is_hidden) {
-            return Err(Refusal::TitleInvalid.into());
-        }
+        let title = offering::title(&self.title).ok_or(Refusal::TitleInvalid)?;
         if let Opens::Courses(courses) = &self.opens
             && !(1..=COURSES_MAX).contains(&courses.len())
         {
@@ -278,7 +155,14 @@ impl PlanOffer {
         if self.price.is_zero() {
             return Err(Refusal::PriceInvalid.into());
         }
-        let title = title.into();
         Ok(PlanOffer { title, ..self })
+    }
+
+    fn not_found() -> Error {
+        Refusal::NotFound.into()
+    }
+
+    fn withdrawn() -> Error {
+        Refusal::Withdrawn.into()
     }
 }

@@ -1,46 +1,18 @@
-//! [`Bundle`] bound to the runtime: an offer, read by every order of it.
+//! Bundles: an [`Offering`](super::Offerings) that is read by every order of it.
 
-use lyceum_domain::commerce::bundle::{Event, Offer};
-use lyceum_domain::commerce::{Bundle, Error};
-use lyceum_domain::ids::BundleId;
+use lyceum_domain::commerce::bundle::Offer;
+use lyceum_domain::ids::{BundleId, UserId};
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Column, Durability, Effects, Entity, Kind, Table, Value, row};
-use serde::{Deserialize, Serialize};
+use lyceum_runtime::{Column, Effects, Kind, Table, Value, row};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::operators::audit;
+use super::offerings::{OfferAnswer, Offered, Offerings};
 
-/// Binds [`Bundle`] to the runtime.
-pub struct Bundles {
-    snapshot_every: u32,
-}
-
-impl Bundles {
-    /// Bundles whose recovery reads at most `snapshot_every` decisions.
-    pub fn new(snapshot_every: u32) -> Self {
-        Bundles { snapshot_every }
-    }
-}
-
-/// What can be asked about a bundle.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BundleQuestion {
-    /// What it is, offered or not.
-    View,
-    /// What it offers to a buyer; refused once it is withdrawn.
-    Offer,
-}
-
+/// Binds bundles to the runtime.
+pub type Bundles = Offerings<Offer>;
 /// What a bundle answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BundleAnswer {
-    /// What it offers.
-    pub offer: Offer,
-    /// `offered` or `withdrawn`.
-    pub state: String,
-}
+pub type BundleAnswer = OfferAnswer<Offer>;
 
 static BUNDLES: Table = Table {
     name: "bundles",
@@ -63,53 +35,25 @@ static BUNDLES: Table = Table {
     key: 1,
 };
 
-impl Entity for Bundles {
-    type State = Bundle;
-    type Key = BundleId;
-    type Question = BundleQuestion;
-    type Answer = BundleAnswer;
+impl Offered for Offer {
+    type Id = BundleId;
 
     const KIND: Kind = Kind {
         name: "bundle",
         number: 21,
     };
+    const WITHDRAWAL: &'static str = "withdraw_bundle";
 
-    fn durability(&self) -> Durability {
-        Durability::Journaled {
-            snapshot_every: self.snapshot_every,
-        }
+    fn creator(&self) -> Option<UserId> {
+        Some(self.creator)
     }
 
-    fn answer(&self, state: &Bundle, question: BundleQuestion, _: Timestamp) -> Result<BundleAnswer, Error> {
-        let offer = match question {
-            BundleQuestion::View => state.offer()?,
-            BundleQuestion::Offer => state.for_sale()?,
-        };
-        Ok(BundleAnswer {
-            offer: offer.clone(),
-            state: state.name().to_owned(),
-        })
+    fn details(&self) -> serde_json::Value {
+        json!({"creator": self.creator, "title": &*self.title})
     }
 
-    fn effects(
-        &self,
-        key: BundleId,
-        state: &Bundle,
-        events: &[Event],
-        now: Timestamp,
-        effects: &mut Effects,
-    ) {
-        let Ok(offer) = state.offer() else { return };
-        if events.is_empty() {
-            return;
-        }
-        for event in events {
-            if let Event::Withdrawn { deed: Some(deed), .. } = event {
-                let details = json!({"creator": offer.creator, "title": &*offer.title});
-                audit::record(deed, "withdraw_bundle", key.to_string(), &details, effects);
-            }
-        }
-        let courses: Vec<String> = offer
+    fn row(&self, id: BundleId, state: &'static str, now: Timestamp, effects: &mut Effects) {
+        let courses: Vec<String> = self
             .course_ids
             .iter()
             .map(|course| Uuid::from_u128(course.as_u128()).to_string())
@@ -117,13 +61,13 @@ impl Entity for Bundles {
         effects.row(
             &BUNDLES,
             row![
-                key,
-                offer.creator,
-                offer.title.to_string(),
+                id,
+                self.creator,
+                self.title.to_string(),
                 Value::json(&courses),
-                offer.price,
-                offer.price.currency().code(),
-                state.name(),
+                self.price,
+                self.price.currency().code(),
+                state,
                 now,
             ],
         );

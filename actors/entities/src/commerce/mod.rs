@@ -26,6 +26,7 @@ mod membership_queries;
 mod memberships;
 #[cfg(test)]
 mod memberships_test;
+mod offerings;
 mod offers;
 mod outgoing;
 mod oversight;
@@ -49,7 +50,7 @@ mod timeline;
 
 pub use adjustments::{AdjustmentAnswer, AdjustmentQuestion, Adjustments};
 pub use batches::{BatchAnswer, BatchQuestion, Batches};
-pub use bundles::{BundleAnswer, BundleQuestion, Bundles};
+pub use bundles::{BundleAnswer, Bundles};
 pub use buyers::{Answer, Buyers, Question, Trade, Traded};
 pub use callback::{Callback, CallbackScheme, CallbackSecret, Delivery, sign};
 pub use closing::{AccountBalance, ClosingSettings, TrialBalance};
@@ -63,10 +64,11 @@ pub use memberships::{
     MembershipAnswer, MembershipKey, MembershipQuestion, MembershipView, Memberships, OrderTimes,
     PeriodCharge, period_order,
 };
+pub use offerings::{OfferAnswer, OfferQuestion, Offered, Offerings};
 pub use offers::{BundleRow, CouponRow, FoundCode, FoundCoupon};
 pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
-pub use plans::{PlanAnswer, PlanQuestion, Plans};
+pub use plans::{PlanAnswer, Plans};
 pub use queries::{CommerceQueries, WalletEntry, WalletPosition};
 pub use receiver::{ReceiveError, Receiver};
 pub use refunds::RefundRow;

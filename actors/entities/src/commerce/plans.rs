@@ -1,46 +1,18 @@
-//! [`Plan`] bound to the runtime: an offer, read by whoever joins.
+//! Membership plans: an [`Offering`](super::Offerings) that is read by whoever joins.
 
 use lyceum_domain::commerce::coupon::Issuer;
-use lyceum_domain::commerce::plan::{Event, PlanOffer};
-use lyceum_domain::commerce::{Error, Plan};
-use lyceum_domain::ids::PlanId;
+use lyceum_domain::commerce::plan::PlanOffer;
+use lyceum_domain::ids::{PlanId, UserId};
 use lyceum_kernel::Timestamp;
-use lyceum_runtime::{Column, Durability, Effects, Entity, Kind, Table, Value, row};
-use serde::{Deserialize, Serialize};
+use lyceum_runtime::{Column, Effects, Kind, Table, Value, row};
 use serde_json::json;
 
-use crate::operators::audit;
+use super::offerings::{OfferAnswer, Offered, Offerings};
 
-/// Binds [`Plan`] to the runtime.
-pub struct Plans {
-    snapshot_every: u32,
-}
-
-impl Plans {
-    /// Plans whose recovery reads at most `snapshot_every` decisions.
-    pub fn new(snapshot_every: u32) -> Self {
-        Plans { snapshot_every }
-    }
-}
-
-/// What can be asked about a plan.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlanQuestion {
-    /// What it is, offered or not.
-    View,
-    /// What it offers to whoever wants to join; refused once it is withdrawn.
-    Offer,
-}
-
+/// Binds plans to the runtime.
+pub type Plans = Offerings<PlanOffer>;
 /// What a plan answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PlanAnswer {
-    /// What it offers.
-    pub offer: PlanOffer,
-    /// `offered` or `withdrawn`.
-    pub state: String,
-}
+pub type PlanAnswer = OfferAnswer<PlanOffer>;
 
 static PLANS: Table = Table {
     name: "membership_plans",
@@ -62,59 +34,37 @@ static PLANS: Table = Table {
     key: 1,
 };
 
-impl Entity for Plans {
-    type State = Plan;
-    type Key = PlanId;
-    type Question = PlanQuestion;
-    type Answer = PlanAnswer;
+impl Offered for PlanOffer {
+    type Id = PlanId;
 
     const KIND: Kind = Kind {
         name: "membership_plan",
         number: 25,
     };
+    const WITHDRAWAL: &'static str = "withdraw_plan";
 
-    fn durability(&self) -> Durability {
-        Durability::Journaled {
-            snapshot_every: self.snapshot_every,
-        }
-    }
-
-    fn answer(&self, state: &Plan, question: PlanQuestion, _: Timestamp) -> Result<PlanAnswer, Error> {
-        let offer = match question {
-            PlanQuestion::View => state.offer()?,
-            PlanQuestion::Offer => state.for_sale()?,
-        };
-        Ok(PlanAnswer {
-            offer: offer.clone(),
-            state: state.name().to_owned(),
-        })
-    }
-
-    fn effects(&self, key: PlanId, state: &Plan, events: &[Event], now: Timestamp, effects: &mut Effects) {
-        let Ok(offer) = state.offer() else { return };
-        if events.is_empty() {
-            return;
-        }
-        let creator = match offer.issuer {
+    fn creator(&self) -> Option<UserId> {
+        match self.issuer {
             Issuer::Creator(creator) => Some(creator),
             Issuer::Platform => None,
-        };
-        for event in events {
-            if let Event::Withdrawn { deed: Some(deed), .. } = event {
-                let details = json!({"creator": creator, "title": &*offer.title});
-                audit::record(deed, "withdraw_plan", key.to_string(), &details, effects);
-            }
         }
+    }
+
+    fn details(&self) -> serde_json::Value {
+        json!({"creator": self.creator(), "title": &*self.title})
+    }
+
+    fn row(&self, id: PlanId, state: &'static str, now: Timestamp, effects: &mut Effects) {
         effects.row(
             &PLANS,
             row![
-                key,
-                creator,
-                offer.by,
-                Value::json(offer),
-                offer.price,
-                offer.every.name(),
-                state.name(),
+                id,
+                self.creator(),
+                self.by,
+                Value::json(self),
+                self.price,
+                self.every.name(),
+                state,
                 now,
             ],
         );

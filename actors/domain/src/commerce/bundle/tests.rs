@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use lyceum_kernel::{Aggregate, Timestamp};
+
 use super::*;
 
 const CREATOR: UserId = UserId::from_u128(7);
@@ -17,57 +19,6 @@ fn offer() -> Offer {
         course_ids: [1, 2, 3].map(CourseId::from_u128).to_vec(),
         price: cny(9_900),
     }
-}
-
-fn carry_out(bundle: &mut Bundle, command: Command) -> Result<usize, Error> {
-    let events = bundle.decide(command, Timestamp::EPOCH)?;
-    for event in &events {
-        bundle.apply(event);
-    }
-    Ok(events.len())
-}
-
-#[test]
-fn a_bundle_is_offered_and_withdrawn_once() {
-    let mut bundle = Bundle::default();
-    let withdraw = || Command::Withdraw {
-        by: CREATOR,
-        deed: None,
-    };
-
-    assert_eq!(carry_out(&mut bundle, withdraw()), Err(Refusal::NotFound.into()));
-    assert_eq!(bundle.for_sale().err(), Some(Refusal::NotFound.into()));
-    assert_eq!(carry_out(&mut bundle, Command::Offer(offer())), Ok(1));
-    assert_eq!(carry_out(&mut bundle, Command::Offer(offer())), Ok(0));
-    assert_eq!(&*bundle.for_sale().unwrap().title, "Everything about 书法");
-    assert_eq!(carry_out(&mut bundle, withdraw()), Ok(1));
-    assert_eq!(carry_out(&mut bundle, withdraw()), Ok(0));
-    assert_eq!(carry_out(&mut bundle, Command::Offer(offer())), Ok(0));
-    assert_eq!(bundle.for_sale().err(), Some(Refusal::Withdrawn.into()));
-    assert!(bundle.offer().is_ok(), "what was bought can still be explained");
-}
-
-#[test]
-fn an_operator_withdraws_somebodys_bundle_with_a_reason_that_stays_with_it() {
-    let operator = UserId::from_u128(9);
-    let withdraw = |reason: &str| Command::Withdraw {
-        by: operator,
-        deed: Some(Deed {
-            operator,
-            reason: reason.into(),
-            node: "n1".into(),
-        }),
-    };
-    let mut bundle = Bundle::default();
-    carry_out(&mut bundle, Command::Offer(offer())).unwrap();
-
-    assert_eq!(carry_out(&mut bundle, withdraw(" ")), Err(Error::ReasonLength));
-    let events = bundle.decide(withdraw("a complaint"), Timestamp::EPOCH).unwrap();
-
-    let [Event::Withdrawn { deed: Some(deed), .. }] = &events[..] else {
-        panic!("{events:?}")
-    };
-    assert_eq!(deed.reason, "a complaint");
 }
 
 #[test]

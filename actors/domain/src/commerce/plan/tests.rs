@@ -1,6 +1,6 @@
 //! What a plan offers, and to whom.
 
-use lyceum_kernel::Currency;
+use lyceum_kernel::{Aggregate, Currency, Timestamp};
 
 use super::*;
 
@@ -17,35 +17,6 @@ fn offer() -> PlanOffer {
         every: Every::Month,
         opens: Opens::Everything,
     }
-}
-
-fn decide(plan: &mut Plan, command: Command) -> Result<Vec<Event>, Error> {
-    let events = plan.decide(command, Timestamp::EPOCH)?;
-    for event in &events {
-        plan.apply(event);
-    }
-    Ok(events)
-}
-
-#[test]
-fn a_plan_takes_members_in_until_it_is_withdrawn() {
-    let mut plan = Plan::default();
-    assert_eq!(plan.for_sale(), Err(Refusal::NotFound.into()));
-
-    decide(&mut plan, Command::Offer(offer())).unwrap();
-
-    assert_eq!(&*plan.for_sale().unwrap().title, "All of it");
-    assert_eq!(decide(&mut plan, Command::Offer(offer())), Ok(vec![]));
-
-    let withdraw = || Command::Withdraw {
-        by: CREATOR,
-        deed: None,
-    };
-    assert_eq!(decide(&mut plan, withdraw()).unwrap().len(), 1);
-
-    assert_eq!(plan.for_sale(), Err(Refusal::Withdrawn.into()));
-    assert_eq!(plan.offer().unwrap().price, offer().price);
-    assert_eq!(decide(&mut plan, withdraw()), Ok(vec![]));
 }
 
 #[test]
