@@ -63,6 +63,7 @@ const MIGRATIONS: &[Migration] = migrations![
     26 "0026_rereads",
     27 "0027_memberships",
     28 "0028_models",
+    29 "0029_teams",
 ];
 
 /// Why the database was left as it was.

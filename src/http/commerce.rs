@@ -8,6 +8,7 @@
 //! commerce/discounting  what coupons take off a cart, and keep for an order
 //! commerce/coupons    coupons as whoever issues them sees them
 //! commerce/sales      flash sales
+//! commerce/groups     group prices and teams
 //! commerce/wallet     the wallet, its statement, top-ups
 //! commerce/bundles    several courses at one price
 //! commerce/offerings  withdrawing whatever is offered
@@ -32,6 +33,7 @@ mod codes;
 mod coupons;
 mod deeds;
 mod discounting;
+mod groups;
 mod memberships;
 mod offerings;
 mod oversight;
@@ -60,6 +62,7 @@ pub use self::callbacks::*;
 pub use self::codes::*;
 pub use self::coupons::*;
 use self::discounting::Codes;
+pub use self::groups::*;
 pub use self::memberships::*;
 pub use self::oversight::*;
 pub use self::payments::*;
@@ -145,19 +148,22 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
     responses(
         (status = 201, body = OrderBody, description = "paid and fulfilled",
             headers(("Location" = String, description = "the order"))),
-        (status = 202, body = OrderBody, description = "the payment is under way",
+        (status = 202, body = OrderBody, description = "the payment is under way, or its team",
             headers(("Location" = String, description = "the order"))),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
-        (status = 404, body = ProblemBody, description = "`commerce.sale_not_found`"),
+        (status = 404, body = ProblemBody, description = "`commerce.sale_not_found`, `commerce.group_not_found`, \
+            `commerce.team_not_found`"),
         (status = 409, body = ProblemBody, description = "`commerce.course_already_owned`, \
             `commerce.course_in_pending_order`, `commerce.own_course`, `commerce.price_changed`, \
             `commerce.sale_sold_out`, `commerce.sale_not_started`, `commerce.sale_ended`, `commerce.sale_slot_reserved`, \
-            `commerce.sale_slot_sold`, `commerce.coupon_exhausted`, `commerce.coupon_used`, `commerce.reservation_expired`"),
+            `commerce.sale_slot_sold`, `commerce.team_full`, `commerce.team_succeeded`, `commerce.team_failed`, \
+            `commerce.team_place_reserved`, `commerce.team_place_paid`, `commerce.coupon_exhausted`, `commerce.coupon_used`, `commerce.reservation_expired`"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.order_empty`, \
             `commerce.too_many_lines`, `commerce.duplicate_course`, `commerce.coupon_unknown`, \
             `commerce.coupon_not_started`, `commerce.coupon_expired`, `commerce.coupon_disabled`, `commerce.coupon_not_applicable`, \
             `commerce.coupon_below_threshold`, `commerce.coupon_not_stackable`, \
-            `commerce.sale_of_another_course`, `commerce.too_many_reservations`, \
+            `commerce.sale_of_another_course`, `commerce.too_many_reservations`, `commerce.group_withdrawn`, \
+            `commerce.group_of_another_course`, `commerce.team_of_another_course`, `commerce.team_order_not_alone`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
             `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`, \
             `billing.title_invalid`, `billing.tax_id_invalid`"),
@@ -179,8 +185,9 @@ pub async fn place_order(api: &Api, mut request: Request) -> Result<Reply, Probl
     let method = method(api, &payment_method)?;
     let payment_token = checked_token(payment_token)?;
     let (codes, context) = (Codes::of(coupon_code, coupon_codes), request.context());
-    // A repetition would keep another use for as long as it takes to find out that it is one, so it is looked up first.
-    if !codes.is_empty()
+    // A repetition would keep another use, or open another team, for as long as it takes to find out that it is one; and a team that is
+    // decided by now would refuse it. So it is looked up first.
+    if (!codes.is_empty() || reserving::is_in_team(&items))
         && let Some(Answer::Order(order)) = api.platform.buyers.recorded(&context).await?
     {
         return told(api, buyer, &order, recipient).await;
@@ -264,12 +271,12 @@ async fn repeated(api: &Api, request: &Request, refused: Problem) -> Result<Repl
     }
 }
 
-/// 202 while the order waits for its payment, 201 once it is settled.
+/// 202 while the order waits for its payment or its team, 201 once it is settled.
 fn placed(api: &Api, order: &Order) -> Reply {
     let location = format!("/v1/orders/{}", order.placement.order_id);
     let body = OrderBody::of(order).giving(codes::gift_code(api, order));
     match order.state() {
-        OrderState::Pending => Reply::accepted(location, &body),
+        OrderState::Pending | OrderState::Paid => Reply::accepted(location, &body),
         _ => Reply::created(location, &body),
     }
 }

@@ -52,6 +52,8 @@ use super::{
         commerce::reject_adjustment, commerce::pay_order, commerce::preview_refund, commerce::cancel_refund, commerce::refunds, commerce::refund,
         commerce::approve_refund, commerce::reject_refund, commerce::create_bundle, commerce::get_bundle, commerce::list_bundles,
         commerce::withdraw_bundle, commerce::issue_codes, commerce::code_batch, commerce::cancel_codes, commerce::redeem_code,
+        commerce::create_group_offer, commerce::get_group_offer, commerce::list_group_offers, commerce::withdraw_group_offer,
+        commerce::get_team,
         commerce::create_coupon, commerce::list_coupons, commerce::get_coupon, commerce::disable_coupon,
         commerce::create_plan, commerce::create_platform_plan, commerce::get_plan, commerce::list_plans, commerce::withdraw_plan,
         commerce::join_plan, commerce::list_memberships, commerce::get_membership, commerce::cancel_membership,

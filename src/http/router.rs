@@ -132,6 +132,11 @@ pub fn routes() -> Vec<Route<Api>> {
         GET    "/v1/bundles"                                     commerce::list_bundles,     Public,   Accepted, Read,      Usual;
         GET    "/v1/bundles/{id}"                                commerce::get_bundle,       Public,   Accepted, Read,      Usual;
         POST   "/v1/bundles/{id}/withdraw"                       commerce::withdraw_bundle,  Caller,   Accepted, Read,      Usual;
+        POST   "/v1/group-offers"                                commerce::create_group_offer, Caller, Accepted, Read,      Usual;
+        GET    "/v1/group-offers"                                commerce::list_group_offers, Public,  Accepted, Read,      Usual;
+        GET    "/v1/group-offers/{id}"                           commerce::get_group_offer,  Public,   Accepted, Read,      Usual;
+        POST   "/v1/group-offers/{id}/withdraw"                  commerce::withdraw_group_offer, Caller, Accepted, Read,    Usual;
+        GET    "/v1/teams/{id}"                                  commerce::get_team,         Public,   Accepted, Read,      Usual;
         POST   "/v1/coupons"                                     commerce::create_coupon,    Caller,   Accepted, Read,      Usual;
         GET    "/v1/coupons"                                     commerce::list_coupons,     Caller,   Accepted, Read,      Usual;
         GET    "/v1/coupons/{id}"                                commerce::get_coupon,       Caller,   Accepted, Read,      Usual;

@@ -104,6 +104,10 @@ pub(super) struct OrderCourse {
     course_id: String,
     /// The flash sale of this course that it is bought in, at the price of the sale.
     sale_id: Option<String>,
+    /// The group price of this course at which it is bought by opening a team; then the order has nothing else in it.
+    group_offer_id: Option<String>,
+    /// The team that buys this course, to join it; then the order has nothing else in it.
+    team_id: Option<String>,
 }
 
 #[cfg(test)]

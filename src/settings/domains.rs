@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lyceum_domain::commerce::group::LASTS_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::{Checks, Millis, Seconds, Secret};
@@ -131,6 +132,10 @@ pub struct Commerce {
     pub order_ttl_s: Seconds,
     /// How long something is kept for an order that is not placed yet.
     pub reservation_ttl_s: Seconds,
+    /// The shortest time that a team may be given to find its members.
+    pub team_lasts_min_s: Seconds,
+    /// The longest.
+    pub team_lasts_max_s: Seconds,
     /// How long after the purchase an order may be refunded.
     pub refund_window_s: Seconds,
     /// What of an order needs no operator to be refunded, minor units.
@@ -189,6 +194,17 @@ impl Commerce {
             "commerce.reservation_ttl_s",
             *self.reservation_ttl_s,
             Duration::from_secs(1)..=Duration::from_mins(10),
+        );
+        let team_max = LASTS_MAX.min(*self.team_lasts_max_s);
+        checks.duration(
+            "commerce.team_lasts_min_s",
+            *self.team_lasts_min_s,
+            Duration::from_secs(1)..=team_max,
+        );
+        checks.duration(
+            "commerce.team_lasts_max_s",
+            *self.team_lasts_max_s,
+            Duration::from_secs(1)..=LASTS_MAX,
         );
         checks.duration(
             "commerce.refund_window_s",

@@ -72,6 +72,9 @@ impl Belongings {
             _ if template.contains("/sales/") => "sal_01h455vb4pex5vsknk084sn02q",
             // Bundles are for everybody to see; this one is not there.
             _ if template.contains("/bundles/") => "bnd_01h455vb4pex5vsknk084sn02q",
+            // Group prices and teams are for everybody to see; neither is there.
+            _ if template.contains("/group-offers/") => "grp_01h455vb4pex5vsknk084sn02q",
+            _ if template.contains("/teams/") => "tem_01h455vb4pex5vsknk084sn02q",
             // Plans are for everybody to see, and a membership for its member; neither is there.
             _ if template.contains("/membership-plans/") => "pln_01h455vb4pex5vsknk084sn02q",
             _ if template.contains("/memberships/") => "mbr_01h455vb4pex5vsknk084sn02q",
@@ -108,6 +111,9 @@ fn body(method: &str, template: &str) -> Option<Value> {
         ("post", "/v1/sales") => json!({
             "course_id": "crs_01h455vb4pex5vsknk084sn02q", "price": cny(1), "stock": 1,
             "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z",
+        }),
+        ("post", "/v1/group-offers") => json!({
+            "course_id": "crs_01h455vb4pex5vsknk084sn02q", "price": cny(1), "size": 2, "lasts_s": 3_600,
         }),
         ("post", "/v1/quotes") => json!({"items": course}),
         ("post", "/v1/bundles") => json!({"title": "Mine", "course_ids": [], "price": cny(1)}),

@@ -24,6 +24,7 @@ mod crashes;
 mod databases;
 mod edge;
 mod faults;
+mod groups;
 mod harness;
 mod late;
 mod ledger;

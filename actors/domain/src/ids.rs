@@ -43,6 +43,10 @@ ids! {
     PlanKind PlanId "pln";
     /// Somebody's membership of a plan.
     MembershipKind MembershipId "mbr";
+    /// A group price of a course.
+    GroupKind GroupId "grp";
+    /// A team that buys at a group price.
+    TeamKind TeamId "tem";
     /// A batch of redeem codes.
     BatchKind BatchId "bat";
     /// A redeem code, by the hash of what people type.

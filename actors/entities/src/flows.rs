@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::accounts::{Accounts, AccountsFlow, Sessions};
 use crate::catalog::{CatalogFlow, Courses};
 use crate::commerce::{
-    Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Memberships, Payments, Sales,
+    Adjustments, Batches, Buyers, CommerceFlow, CommercePorts, Coupons, Memberships, Payments, Sales, Teams,
 };
 use crate::recommend::Privacy;
 use crate::webhooks::{Subscribers, WebhookFlow};
@@ -58,6 +58,7 @@ impl Deliver for Flows {
                 Batches::KIND.number,
                 Coupons::KIND.number,
                 Memberships::KIND.number,
+                Teams::KIND.number,
             ]
             .contains(&kind) =>
             {

@@ -6,6 +6,7 @@ use lyceum_runtime::metrics::{Area, Counter, Gauge, Histogram, Label, Metric};
 pub(crate) const OPEN_STATES: &[&str] = &[
     "awaiting_payment",
     "closing",
+    "awaiting_team",
     "refunding",
     "refund_unknown",
     "refund_failed",
@@ -18,6 +19,7 @@ const STEPS: &[&str] = &[
     "new",
     "awaiting_payment",
     "closing",
+    "awaiting_team",
     "completed",
     "refunding",
     "refund_unknown",
@@ -36,13 +38,19 @@ const STEPS: &[&str] = &[
 const TRANSITIONS: &[&[&str]] = &[
     &["new", "awaiting_payment"],
     &["new", "completed"],
+    &["new", "awaiting_team"],
     &["awaiting_payment", "closing"],
     &["awaiting_payment", "completed"],
+    &["awaiting_payment", "awaiting_team"],
     &["awaiting_payment", "compensated"],
     &["awaiting_payment", "refunding"],
     &["closing", "completed"],
+    &["closing", "awaiting_team"],
     &["closing", "compensated"],
     &["closing", "refunding"],
+    &["awaiting_team", "completed"],
+    &["awaiting_team", "refunding"],
+    &["awaiting_team", "compensated"],
     &["completed", "refunding"],
     &["completed", "compensated"],
     &["compensated", "completed"],
@@ -154,6 +162,18 @@ pub(crate) static COUPON_USES_TOTAL: Metric<Counter> = Metric::new(
 )
 .labels(&[Label::of("state", &["reserved", "redeemed", "released"])])
 .worry("`released` nears `reserved`: orders with coupons are placed and not paid; a coupon is used up by them");
+pub(crate) static TEAMS_TOTAL: Metric<Counter> = Metric::new(
+    "teams_total",
+    "Teams of group buying that were opened, have all their members, or have run out of time, once that is durable.",
+)
+.labels(&[Label::of("state", &["opened", "succeeded", "failed"])])
+.worry("`failed` nears `opened`: teams are too large or too short, and money goes to and fro for nothing");
+pub(crate) static TEAM_PLACES_TOTAL: Metric<Counter> = Metric::new(
+    "team_places_total",
+    "Places in teams that were kept for an order, paid, given back unpaid, and paid too late, once that is durable.",
+)
+.labels(&[Label::of("state", &["reserved", "paid", "released", "refused"])])
+.worry("`refused` grows with `paid`: payers reach a provider only when their team has failed");
 pub(crate) static MEMBERSHIP_PERIODS_TOTAL: Metric<Counter> = Metric::new(
     "membership_periods_total",
     "Periods of memberships that an order has paid or has not, and those whose money went back, once that is durable.",
@@ -316,6 +336,8 @@ pub static METERS: &[Area] = &[
             &PAYMENT_AMOUNT_MISMATCH_TOTAL,
             &LEDGER_IMBALANCE_MINOR_UNITS,
             &COUPON_USES_TOTAL,
+            &TEAMS_TOTAL,
+            &TEAM_PLACES_TOTAL,
             &MEMBERSHIP_PERIODS_TOTAL,
             &MEMBERSHIPS_ENDED_TOTAL,
             &WEBHOOK_EVENTS_TOTAL,

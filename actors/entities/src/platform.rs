@@ -27,7 +27,8 @@ use crate::catalog::{CatalogLimits, CatalogQueries, CatalogSnapshot, Courses, Pr
 use crate::commerce::providers::{self, ProviderSettings, Receivers};
 use crate::commerce::{
     Adjustments, Batches, Bundles, Buyers, ClosingSettings, CodeSecret, CommercePorts, CommerceQueries,
-    Coupons, Gateway, Inbox, InboxSettings, Memberships, OrderTimes, Payments, Plans, RereadSettings, Sales,
+    Coupons, Gateway, Groups, Inbox, InboxSettings, Memberships, OrderTimes, Payments, Plans, RereadSettings,
+    Sales, Teams,
 };
 use crate::commerce::{closing, rereads};
 use crate::flows::Flows;
@@ -149,6 +150,10 @@ pub struct Platform {
     pub webhooks: Arc<Courier>,
     /// The flash sales.
     pub sales: Region<Sales>,
+    /// Courses for less, to whoever finds enough others.
+    pub groups: Region<Groups>,
+    /// Those who buy together.
+    pub teams: Region<Teams>,
     /// Courses that are sold together.
     pub bundles: Region<Bundles>,
     /// Batches of redeem codes.
@@ -321,6 +326,8 @@ impl Platform {
         let payments = Region::open(node.clone(), Payments::new(settings.snapshot_every));
         let adjustments = Region::open(node.clone(), Adjustments::new(settings.snapshot_every));
         let sales = Region::open(node.clone(), Sales::new(settings.snapshot_every));
+        let groups = Region::open(node.clone(), Groups::new(settings.snapshot_every));
+        let teams = Region::open(node.clone(), Teams::new(settings.snapshot_every));
         let bundles = Region::open(node.clone(), Bundles::new(settings.snapshot_every));
         let batches = Region::open(
             node.clone(),
@@ -347,6 +354,7 @@ impl Platform {
             payments: payments.clone(),
             adjustments: adjustments.clone(),
             sales: sales.clone(),
+            teams: teams.clone(),
             coupons: coupons.clone(),
             memberships: memberships.clone(),
             accounts: accounts.clone(),
@@ -410,6 +418,8 @@ impl Platform {
             Arc::new(adjustments.clone()),
             Arc::new(subscribers.clone()),
             Arc::new(sales.clone()),
+            Arc::new(groups.clone()),
+            Arc::new(teams.clone()),
             Arc::new(bundles.clone()),
             Arc::new(batches.clone()),
             Arc::new(coupons.clone()),
@@ -429,6 +439,8 @@ impl Platform {
             subscribers,
             webhooks,
             sales,
+            groups,
+            teams,
             bundles,
             batches,
             coupons,

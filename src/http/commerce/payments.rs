@@ -69,7 +69,7 @@ pub async fn pay_order(api: &Api, mut request: Request) -> Result<Reply, Problem
         OrderBody::of(&order).giving(gift_code(api, &order)),
     );
     Ok(match order.state() {
-        OrderState::Pending => Reply::accepted(location, &body),
+        OrderState::Pending | OrderState::Paid => Reply::accepted(location, &body),
         _ => Reply::created(location, &body),
     })
 }

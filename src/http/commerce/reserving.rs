@@ -1,7 +1,7 @@
 //! What an order reserves before it is placed, and gives back if it is not.
 //!
 //! ```text
-//! lines ─ reserve a slot for each in a sale ─ and a use of each coupon (`discounting`) ─▶ place ─▶ the order
+//! lines ─ reserve a slot or a place for each in a sale or a team ─ and a use of each coupon (`discounting`) ─▶ place ─▶ the order
 //!              └ refused                          └ refused                                 └ refused: released at once
 //! ```
 //!
@@ -10,11 +10,15 @@
 use std::time::Duration;
 
 use lyceum_domain::commerce::order::no_discount;
-use lyceum_domain::commerce::{Error, Outcome, PlaceOrder, Reservation, coupon, membership, sale};
-use lyceum_domain::ids::{CourseId, OrderId, SaleId};
-use lyceum_entities::commerce::{Answer, MembershipKey, SaleAnswer, SaleQuestion};
+use lyceum_domain::commerce::{
+    Error, Outcome, PlaceOrder, Reservation, coupon, group, membership, sale, team,
+};
+use lyceum_domain::ids::{CourseId, GroupId, OrderId, SaleId, TeamId};
+use lyceum_entities::commerce::{
+    Answer, MembershipKey, OfferQuestion, SaleAnswer, SaleQuestion, TeamAnswer, TeamQuestion,
+};
 use lyceum_kernel::{Class, Coded};
-use lyceum_runtime::{AskError, Context};
+use lyceum_runtime::{AskError, Context, clock, ids};
 
 use super::wire::OrderItemBody;
 use super::{discounting, unexpected};
@@ -35,22 +39,127 @@ pub(super) async fn reserve(
     place: &mut PlaceOrder,
 ) -> Result<(), Problem> {
     for (index, item) in items.iter().enumerate() {
-        let Some(sale_id) = item.sale_id else { continue };
-        // Bundles have other lines before it; a sale is of a course.
-        let asked = (index, item.course_id.ok_or_else(|| of_a_course(index))?);
-        slot(api, context, sale_id, asked, place).await?;
+        // Bundles have other lines before it; a sale or a team is of a course.
+        let course = || item.course_id.ok_or_else(|| of_a_course(index));
+        match (item.sale_id, item.group_offer_id, item.team_id) {
+            (None, None, None) => {}
+            (Some(sale_id), None, None) => slot(api, context, sale_id, (index, course()?), place).await?,
+            (None, Some(group_id), None) => {
+                open_team(api, context, group_id, (index, course()?), place).await?;
+            }
+            (None, None, Some(team_id)) => {
+                join_team(api, context, team_id, (index, course()?), place).await?;
+            }
+            _ => return Err(of_a_course(index)),
+        }
     }
     Ok(())
 }
 
-/// 400 for a bundle in a sale.
+/// Whether an order would open or join a team.
+pub(super) fn is_in_team(items: &[OrderItemBody]) -> bool {
+    let in_team = |item: &OrderItemBody| item.group_offer_id.is_some() || item.team_id.is_some();
+    items.iter().any(in_team)
+}
+
+/// 400 for a bundle in a sale or a team, and for a course in several of them.
 fn of_a_course(index: usize) -> Problem {
     let problem = Problem::new(
         Class::Malformed,
         "http.invalid_body",
         "The body cannot be understood.",
     );
-    problem.at(format!("/items/{index}/sale_id"), "a sale is of a course")
+    problem.at(
+        format!("/items/{index}"),
+        "a course, and at most one of sale_id, group_offer_id and team_id",
+    )
+}
+
+/// Opens a team at a group price, with its first place for one line.
+async fn open_team(
+    api: &Api,
+    context: &Context,
+    group_id: GroupId,
+    (index, course_id): (usize, CourseId),
+    place: &mut PlaceOrder,
+) -> Result<(), Problem> {
+    let pointer = format!("/items/{index}/group_offer_id");
+    let unnamed = Context {
+        operation: None,
+        ..*context
+    };
+    let groups = &api.platform.groups;
+    let read = groups.read(group_id, OfferQuestion::Offer, &unnamed).await;
+    let offer = read.map_err(|error| refused(error, &pointer))?.offer;
+    if offer.course_id != course_id {
+        let refusal = Error::Group(group::Refusal::OtherCourse);
+        return Err(Problem::from_error(&refusal).at(pointer, refusal.to_string()));
+    }
+    let command = team::Command::Open {
+        terms: team::Terms::of(group_id, &offer, clock::now()),
+        order_id: place.order_id,
+        user: place.buyer,
+        until: place.reserved_until.ok_or_else(unexpected)?,
+    };
+    take_place(api, &unnamed, (ids::new(), command), &pointer, place).await
+}
+
+/// Reserves a place in a team for one line.
+async fn join_team(
+    api: &Api,
+    context: &Context,
+    team_id: TeamId,
+    (index, course_id): (usize, CourseId),
+    place: &mut PlaceOrder,
+) -> Result<(), Problem> {
+    let command = team::Command::Reserve {
+        order_id: place.order_id,
+        user: place.buyer,
+        course_id,
+        until: place.reserved_until.ok_or_else(unexpected)?,
+    };
+    // The order is the operation, as for a slot.
+    let context = Context {
+        operation: None,
+        ..*context
+    };
+    let pointer = format!("/items/{index}/team_id");
+    take_place(api, &context, (team_id, command), &pointer, place).await
+}
+
+/// Has a team keep a place for the order, which is then priced by it and expires with it.
+async fn take_place(
+    api: &Api,
+    context: &Context,
+    (team_id, command): (TeamId, team::Command),
+    pointer: &str,
+    place: &mut PlaceOrder,
+) -> Result<(), Problem> {
+    let question = TeamQuestion::Place { user: place.buyer };
+    match api.platform.teams.ask(team_id, command, question, context).await {
+        Ok(TeamAnswer::Place { price, ends_at }) => {
+            place.reservations.push(Reservation::Place { team_id, ends_at });
+            place.expires_at = place.expires_at.min(ends_at);
+            // An order of a team has one line; the buyer refuses any other.
+            if let Some(line) = place.lines.first_mut() {
+                line.discount = line.price.minus(price).unwrap_or(no_discount());
+            }
+            Ok(())
+        }
+        Ok(_) => Err(unexpected()),
+        Err(error) => Err(refused(error, pointer)),
+    }
+}
+
+/// A refusal by the item that asked for it.
+fn refused(error: AskError<Error>, pointer: &str) -> Problem {
+    match error {
+        AskError::Refused(refusal) => {
+            let detail = refusal.to_string();
+            Problem::from_error(&refusal).at(pointer.to_owned(), detail)
+        }
+        error => error.into(),
+    }
 }
 
 /// Reserves a slot of a sale for one line.
@@ -92,11 +201,7 @@ async fn slot(
             "Too many buyers are waiting for this sale. Nothing was changed.",
         )
         .retry_after(WAITING_ROOM)),
-        Err(AskError::Refused(refusal)) => {
-            let detail = refusal.to_string();
-            Err(Problem::from_error(&refusal).at(format!("/items/{index}/sale_id"), detail))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(refused(error, &format!("/items/{index}/sale_id"))),
     }
 }
 
@@ -111,6 +216,14 @@ pub(super) fn release(api: &Api, place: &PlaceOrder) {
                     outcome: Outcome::Returned,
                 };
                 api.platform.sales.tell(*sale_id, command);
+            }
+            Reservation::Place { team_id, .. } => {
+                let command = team::Command::Settle {
+                    order_id: place.order_id,
+                    user: place.buyer,
+                    outcome: Outcome::Returned,
+                };
+                api.platform.teams.tell(*team_id, command);
             }
             Reservation::Coupon { coupon_id } => {
                 let order_id = place.order_id;
@@ -141,10 +254,13 @@ pub(super) fn is_not_placed(answered: &Result<Answer, AskError<Error>>, order_id
     }
 }
 
-/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot, or a use, by it.
+/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot, a place, or a use, by it.
 pub(super) fn may_be_repeated(problem: &Problem) -> bool {
-    let had = [sale::Refusal::SlotReserved, sale::Refusal::SlotSold];
-    had.into_iter()
-        .any(|refusal| problem.code() == Error::Sale(refusal).code())
+    let slots = [sale::Refusal::SlotReserved, sale::Refusal::SlotSold].map(Error::Sale);
+    let places = [team::Refusal::PlaceReserved, team::Refusal::PlacePaid].map(Error::Team);
+    slots
+        .iter()
+        .chain(&places)
+        .any(|refusal| problem.code() == refusal.code())
         || discounting::may_be_repeated(problem.code())
 }

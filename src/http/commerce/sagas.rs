@@ -28,7 +28,7 @@ use crate::http::{Api, Page, Problem, ProblemBody, Reply, Request, checked_limit
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SagasQuery {
-    /// `awaiting_payment`, `closing`, `refunding`, `refund_unknown`, `refund_failed` of a checkout; `processing`,
+    /// `awaiting_payment`, `closing`, `awaiting_team`, `refunding`, `refund_unknown`, `refund_failed` of a checkout; `processing`,
     /// `unknown` of a payment.
     state: Option<String>,
     /// Only those that are overdue, or in their state for too long, and that nobody has reconciled in it.
@@ -50,7 +50,7 @@ pub(in crate::http) struct SagaBody {
     #[schema(value_type = String)]
     user: UserId,
     state: String,
-    /// What is done next: `expire`, `close_payment`, `await_refund` or `retry_refund` about a checkout; `send`, `query` or
+    /// What is done next: `expire`, `close_payment`, `await_team`, `await_refund` or `retry_refund` about a checkout; `send`, `query` or
     /// `close` about a payment.
     next_action: String,
     /// When its next action is due.

@@ -5,7 +5,9 @@ use lyceum_domain::commerce::order::{CloseReason, OrderPayment, Stage};
 use lyceum_domain::commerce::payment::PayerAction;
 use lyceum_domain::commerce::wallet::{TopUp, TopUpState};
 use lyceum_domain::commerce::{Line, Order, OrderState, Reservation};
-use lyceum_domain::ids::{BundleId, CouponId, CourseId, MembershipId, OrderId, PaymentId, PlanId, SaleId};
+use lyceum_domain::ids::{
+    BundleId, CouponId, CourseId, GroupId, MembershipId, OrderId, PaymentId, PlanId, SaleId, TeamId,
+};
 use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Money, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,13 +30,15 @@ pub(in crate::http) struct ItemBody {
     pub(super) bundle_id: Option<BundleId>,
 }
 
-/// One thing of an order: a course, in a sale or not, or a bundle.
+/// One thing of an order: a course, in a sale, in a team or in neither, or a bundle.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct OrderItemBody {
     pub(super) course_id: Option<CourseId>,
     pub(super) bundle_id: Option<BundleId>,
     pub(super) sale_id: Option<SaleId>,
+    pub(super) group_offer_id: Option<GroupId>,
+    pub(super) team_id: Option<TeamId>,
 }
 
 /// Asks what a cart costs.
@@ -165,7 +169,7 @@ impl QuoteLine {
 pub(in crate::http) struct OrderBody {
     #[schema(value_type = String, example = "ord_01h455vb4pex5vsknk084sn02q")]
     id: OrderId,
-    /// `pending`, `fulfilled`, `refunding`, `refunded`, `partially_refunded`, `cancelled` or `expired`.
+    /// `pending`, `paid` (and waiting for its team), `fulfilled`, `refunding`, `refunded`, `partially_refunded`, `cancelled` or `expired`.
     #[schema(value_type = String)]
     state: OrderState,
     /// Why it ended without payment: `cancelled`, `expired` or `payment_declined`.
@@ -181,6 +185,10 @@ pub(in crate::http) struct OrderBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     membership_id: Option<MembershipId>,
+    /// The team that it has a place in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    team_id: Option<TeamId>,
     #[schema(value_type = shapes::Money)]
     total: Money,
     payment_method: &'static str,
@@ -277,7 +285,9 @@ impl OrderBody {
         let placement = &order.placement;
         let reason = match &order.stage {
             Stage::Closed { reason } | Stage::Closing { reason, .. } => Some(*reason),
-            Stage::AwaitingPayment { .. } | Stage::Fulfilled | Stage::Unfulfilled => None,
+            Stage::AwaitingPayment { .. } | Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled => {
+                None
+            }
         };
         let expires_at = match &order.stage {
             Stage::AwaitingPayment { expires_at } => Some(*expires_at),
@@ -295,7 +305,7 @@ impl OrderBody {
         };
         let coupon = |reservation: &Reservation| match reservation {
             Reservation::Coupon { coupon_id } => Some(*coupon_id),
-            Reservation::Slot { .. } | Reservation::Period { .. } => None,
+            Reservation::Slot { .. } | Reservation::Period { .. } | Reservation::Place { .. } => None,
         };
         let payment = |payment: OrderPayment| PaymentBody {
             id: payment.payment_id,
@@ -311,6 +321,7 @@ impl OrderBody {
             items: placement.lines.iter().map(line).collect(),
             coupon_ids: placement.reservations.iter().filter_map(coupon).collect(),
             membership_id,
+            team_id: placement.team().map(|(team_id, _)| team_id),
             total: placement.total,
             payment_method: order.payment().method.name(),
             payments: order.payments().map(payment).collect(),
@@ -365,7 +376,7 @@ fn payment_state(order: &Order, payment: OrderPayment) -> &'static str {
     }
     match order.stage {
         Stage::AwaitingPayment { .. } | Stage::Closing { .. } => "processing",
-        Stage::Fulfilled | Stage::Unfulfilled => "succeeded",
+        Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled => "succeeded",
         Stage::Closed {
             reason: CloseReason::PaymentDeclined,
         } => "declined",

@@ -3,9 +3,9 @@
 //! Their parsers live elsewhere and hold the rule; a test tries each pattern against them.
 
 use lyceum_domain::ids::{
-    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CouponKind, CourseKind, LessonKind, MembershipKind,
-    OrderKind, PaymentKind, PlanKind, RefundKind, SaleKind, SessionKind, UserKind, WebhookDeliveryKind,
-    WebhookEndpointKind, WebhookEventKind,
+    AdjustmentKind, BatchKind, BundleKind, ChapterKind, CouponKind, CourseKind, GroupKind, LessonKind,
+    MembershipKind, OrderKind, PaymentKind, PlanKind, RefundKind, SaleKind, SessionKind, TeamKind, UserKind,
+    WebhookDeliveryKind, WebhookEndpointKind, WebhookEventKind,
 };
 use lyceum_kernel::IdKind;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
@@ -21,13 +21,14 @@ const TIME: &str =
     "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,9})?Z$";
 
 /// Segments of a path and the ids that come after them.
-const AFTER_SEGMENT: [(&str, &str); 16] = [
+const AFTER_SEGMENT: [(&str, &str); 18] = [
     ("adjustments", AdjustmentKind::PREFIX),
     ("bundles", BundleKind::PREFIX),
     ("code-batches", BatchKind::PREFIX),
     ("coupons", CouponKind::PREFIX),
     ("courses", CourseKind::PREFIX),
     ("authored-courses", CourseKind::PREFIX),
+    ("group-offers", GroupKind::PREFIX),
     ("membership-plans", PlanKind::PREFIX),
     ("memberships", MembershipKind::PREFIX),
     ("orders", OrderKind::PREFIX),
@@ -36,13 +37,14 @@ const AFTER_SEGMENT: [(&str, &str); 16] = [
     ("sagas", "(ord|pay)"),
     ("sales", SaleKind::PREFIX),
     ("sessions", SessionKind::PREFIX),
+    ("teams", TeamKind::PREFIX),
     ("top-ups", PaymentKind::PREFIX),
     ("users", UserKind::PREFIX),
     ("webhook-endpoints", WebhookEndpointKind::PREFIX),
 ];
 
 /// Names of parameters and fields that hold an id of one kind wherever they are.
-const BY_NAME: [(&str, &str); 17] = [
+const BY_NAME: [(&str, &str); 19] = [
     ("bundle_id", BundleKind::PREFIX),
     ("chapter_id", ChapterKind::PREFIX),
     ("course_id", CourseKind::PREFIX),
@@ -58,7 +60,9 @@ const BY_NAME: [(&str, &str); 17] = [
     ("open_order_id", OrderKind::PREFIX),
     ("payment_id", PaymentKind::PREFIX),
     ("plan_id", PlanKind::PREFIX),
+    ("group_offer_id", GroupKind::PREFIX),
     ("sale_id", SaleKind::PREFIX),
+    ("team_id", TeamKind::PREFIX),
     ("user_id", UserKind::PREFIX),
 ];
 

@@ -329,6 +329,8 @@ fn leads_to(told: &str, now: &str) -> bool {
     told == now
         || match told {
             "pending" => true,
+            // It waited for its team.
+            "paid" => ["fulfilled", "refunding", "refunded", "partially_refunded"].contains(&now),
             // Money that arrives late revives an order, or goes back.
             "cancelled" | "expired" | "fulfilled" => {
                 ["fulfilled", "refunding", "refunded", "partially_refunded"].contains(&now)

@@ -29,6 +29,7 @@ mod record;
 mod refund;
 mod sale;
 mod subscriber;
+mod team;
 
 pub(crate) use compare::RULES as TABLE_RULES;
 pub(crate) use coupon::USES_FOLLOW_ORDERS;
@@ -36,6 +37,7 @@ pub(crate) use membership::PERIODS_FOLLOW_ORDERS;
 pub(crate) use posting::Posting;
 pub(crate) use refund::Refund;
 pub(crate) use sale::FOLLOWS_ORDERS;
+pub(crate) use team::PLACES_FOLLOW_ORDERS;
 
 /// The kinds of entities whose events are read, as numbered in the journal.
 const ACCOUNT: i16 = 1;
@@ -50,11 +52,13 @@ const BATCH: i16 = 22;
 const COUPON: i16 = 23;
 const MEMBERSHIP: i16 = 24;
 const PLAN: i16 = 25;
+const TEAM: i16 = 26;
+const GROUP: i16 = 27;
 
 /// Events must be readable: a rule that passes over what it does not know proves nothing.
 pub(crate) const READABLE: Rule = Rule {
     name: "books.every_event_is_understood",
-    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale, a coupon, a membership or an offer is one that the oracle knows how to read.",
+    says: "Every event of an account, a course, a buyer, a payment, an adjustment, a subscriber, a sale, a coupon, a membership, a team or an offer is one that the oracle knows how to read.",
 };
 
 /// Records of operations agree with the journal.
@@ -87,6 +91,10 @@ pub(crate) struct Order {
     pub(crate) coupons: Vec<Uuid>,
     /// The membership of which it pays a period.
     pub(crate) membership: Option<Uuid>,
+    /// The team that it has a place in.
+    pub(crate) team: Option<Uuid>,
+    /// Whether its money was kept until that was decided.
+    pub(crate) held: bool,
     /// Payments after the one that the order was placed with, and by what.
     pub(crate) further: Vec<(Uuid, String)>,
     /// Which of several payments paid.
@@ -178,6 +186,8 @@ pub(crate) struct Books {
     coupons: HashMap<Uuid, coupon::Coupon>,
     plans: HashMap<Uuid, membership::Plan>,
     memberships: HashMap<Uuid, membership::Membership>,
+    teams: HashMap<Uuid, team::Team>,
+    groups: HashMap<Uuid, team::Group>,
     bundles: HashMap<Uuid, offer::Bundle>,
     batches: HashMap<Uuid, offer::Batch>,
     /// Grants by redeem codes: code and course, then user and version.
@@ -204,7 +214,7 @@ impl Books {
                  ORDER BY kind, entity, version",
                 [&[
                     ACCOUNT, COURSE, BUYER, PAYMENT, ADJUSTMENT, SUBSCRIBER, SALE, BUNDLE, BATCH, COUPON,
-                    MEMBERSHIP, PLAN,
+                    MEMBERSHIP, PLAN, TEAM, GROUP,
                 ][..]],
             )
             .await?;
@@ -226,6 +236,8 @@ impl Books {
                         COUPON => coupon::apply(&mut books, entity, event_type, event),
                         MEMBERSHIP => membership::apply(&mut books, entity, event_type, event),
                         PLAN => membership::plan(&mut books, entity, event_type, event),
+                        TEAM => team::apply(&mut books, entity, event_type, event),
+                        GROUP => team::group(&mut books, entity, event_type, event),
                         BUNDLE => offer::bundle(&mut books, entity, event_type, event),
                         BATCH => offer::batch(&mut books, entity, event_type, event),
                         _ => payment::apply(&mut books, entity, event_type, event),
@@ -256,6 +268,8 @@ impl Books {
         report.count("coupons", books.coupons.len());
         report.count("membership plans", books.plans.len());
         report.count("memberships", books.memberships.len());
+        report.count("group prices", books.groups.len());
+        report.count("teams", books.teams.len());
         report.count("bundles", books.bundles.len());
         report.count("batches of redeem codes", books.batches.len());
         Ok(books)
@@ -274,6 +288,7 @@ impl Books {
         sale::examine(self, report);
         coupon::examine(self, report);
         membership::examine(self, report);
+        team::examine(self, report);
         record::examine(self, snapshot, report).await
     }
 }

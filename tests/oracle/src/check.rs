@@ -167,6 +167,7 @@ pub fn rules() -> Vec<Rule> {
         books::FOLLOWS_ORDERS,
         books::USES_FOLLOW_ORDERS,
         books::PERIODS_FOLLOW_ORDERS,
+        books::PLACES_FOLLOW_ORDERS,
     ]);
     rules.extend(books::TABLE_RULES);
     rules.extend(provider::RULES);

@@ -17,6 +17,7 @@ mod memberships;
 mod offers;
 mod operators;
 mod sales;
+mod teams;
 mod webhooks;
 
 /// Something that must be true of the tables.
@@ -52,6 +53,7 @@ pub fn all() -> impl Iterator<Item = &'static Invariant> {
         .chain(webhooks::INVARIANTS)
         .chain(sales::INVARIANTS)
         .chain(coupons::INVARIANTS)
+        .chain(teams::INVARIANTS)
         .chain(memberships::INVARIANTS)
         .chain(offers::INVARIANTS)
 }

@@ -1,6 +1,6 @@
 //! Rest: the state in which nothing is under way. That it comes in time is a check itself.
 //!
-//! Under way is every saga that has not ended, every slot and every use of a coupon that is kept for an order, every order that is to pay
+//! Under way is every saga that has not ended, every slot, every place in a team and every use of a coupon that is kept for an order, every order that is to pay
 //! a membership, every message that is
 //! due or was tried in vain,
 //! every callback of the provider that was taken in and not worked through, and every sale or refund that is not documented. A
@@ -27,6 +27,8 @@ const UNDER_WAY: &str = "\
     SELECT format('saga %s %s is %s, due %s', kind, id, state, due_at) AS what FROM sagas \
     UNION ALL \
     SELECT format('slot of order %s in sale %s', order_id, sale_id) FROM sale_slots WHERE state = 'reserved' \
+    UNION ALL \
+    SELECT format('place of order %s in team %s', order_id, team_id) FROM team_places WHERE state = 'reserved' \
     UNION ALL \
     SELECT format('use of coupon %s by order %s', coupon_id, order_id) FROM coupon_uses WHERE state = 'reserved' \
     UNION ALL \

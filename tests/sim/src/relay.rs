@@ -165,9 +165,11 @@ impl Node {
             | CommerceFlow::Announce(_) => {
                 return self.finish(core, id);
             }
-            // Nor does an order reserve anything elsewhere, nor is anybody a member.
+            // Nor does an order reserve anything elsewhere, nor is anybody a member, of a plan or of a team.
             CommerceFlow::SettleReservation { .. }
             | CommerceFlow::CheckReservation { .. }
+            | CommerceFlow::ExpireTeam { .. }
+            | CommerceFlow::ConcludeOrder { .. }
             | CommerceFlow::Membership(_) => {
                 return self.finish(core, id);
             }

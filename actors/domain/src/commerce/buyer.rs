@@ -25,6 +25,7 @@ use crate::ids::{AdjustmentId, CourseId, OrderId, PaymentId};
 mod command;
 mod decide;
 mod event;
+mod held;
 mod oversee;
 mod payments;
 mod refunds;
@@ -37,7 +38,7 @@ pub use event::Event;
 pub struct Buyer {
     wallet: Wallet,
     orders: BTreeMap<OrderId, Order>,
-    /// The orders whose stage is pending, so that placing one does not look at all.
+    /// The orders that are pending or wait for their team, so that placing one does not look at all.
     pending: BTreeSet<OrderId>,
     top_ups: TopUps,
     access: Access,
@@ -81,6 +82,7 @@ impl Aggregate for Buyer {
                 // The timer fires whatever became of the order.
                 _ => Ok(vec![]),
             },
+            Command::Conclude { order_id, granted } => self.conclude(order_id, granted, now),
             Command::RequestRefund {
                 order_id,
                 refund_id,
@@ -165,6 +167,12 @@ impl Aggregate for Buyer {
             } => {
                 if let Some(order) = self.orders.get_mut(order_id) {
                     order.surplus.push(*payment_id);
+                }
+            }
+            Event::OrderHeld { order_id, paid, at } => {
+                self.note_paid(*order_id, *paid);
+                if let Some(order) = self.orders.get_mut(order_id) {
+                    order.hold(*at);
                 }
             }
             Event::OrderFulfilled { order_id, paid, at } => {
@@ -371,7 +379,7 @@ impl Buyer {
         let refundable = self
             .orders
             .values()
-            .filter(|order| order.payment().method == Method::Wallet && order.stage == Stage::Fulfilled);
+            .filter(|order| order.payment().method == Method::Wallet && order.keeps_money());
         self.wallet.balance().amount()
             + refundable
                 .map(|order| order.placement.total.amount() - order.returned().amount())

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adjustment;
 use super::buyer::{Buyer, Event};
-use super::order::Placement;
+use super::order::{Order, Placement};
 use super::payment;
 use super::refund::RefundState;
 use super::wallet::TopUpState;
@@ -50,7 +50,7 @@ pub enum Account {
     TaxPayable = 8,
     /// Money set aside for disputes.
     ChargebackReserve = 9,
-    /// Money that was captured without a sale and is on its way back.
+    /// Money that was captured without a sale: on its way back, or kept for a team.
     RefundPayable = 10,
 }
 
@@ -136,7 +136,7 @@ pub enum Step {
     Sale,
     /// A top-up's arrival; the source is the payment.
     TopUp,
-    /// A capture that could not be fulfilled; the source is the order.
+    /// A capture that cannot be fulfilled, or waits for a team; the source is the order.
     Unfulfilled,
     /// A refund; the source is the refund.
     Refund,
@@ -214,9 +214,10 @@ impl Step {
                 | Account::PlatformRevenue
         );
         match self {
-            Step::Sale => sold,
+            Step::Sale => sold || account == Account::RefundPayable,
             Step::TopUp => matches!(account, Account::ProviderClearing | Account::UserWallet),
-            Step::Unfulfilled | Step::Surplus(_) | Step::SurplusRefund(_) => captured,
+            Step::Unfulfilled => captured || account == Account::UserWallet,
+            Step::Surplus(_) | Step::SurplusRefund(_) => captured,
             Step::Refund => sold || captured,
             Step::Adjustment => account != Account::WalletHold,
             Step::Payout => matches!(account, Account::ProviderClearing | Account::CreatorPayable),
@@ -303,18 +304,22 @@ pub(super) fn wallet_change(entries: &[Entry]) -> i64 {
 /// The posting of one event of a buyer, `state` being the buyer after it.
 pub fn posting(user: UserId, state: &Buyer, event: &Event) -> Option<Transaction> {
     match event {
-        Event::Purchased(placement) => sale(user, placement, placement.settles_at_once()),
+        Event::Purchased(placement) => sale(user, placement, Payer::Wallet),
         Event::OrderFulfilled { order_id, .. } => {
             let order = state.order(*order_id).ok()?;
-            sale(user, &order.placement, order.is_paid_at_once())
+            sale(user, &order.placement, Payer::of(order))
         }
-        Event::FulfilmentFailed { order_id, .. } => {
-            let placement = &state.order(*order_id).ok()?.placement;
+        // What was kept for a team was posted then; the sale, or the refund, takes it on.
+        Event::FulfilmentFailed { order_id, .. } if state.order(*order_id).ok()?.held_at.is_some() => None,
+        Event::OrderHeld { order_id, .. } | Event::FulfilmentFailed { order_id, .. } => {
+            let order = state.order(*order_id).ok()?;
+            let payer = Payer::of_capture(order);
             captured_without_sale(
                 user,
-                placement.order_id.as_u128(),
+                order_id.as_u128(),
                 Step::Unfulfilled,
-                placement.total,
+                order.placement.total,
+                payer,
             )
         }
         Event::RefundedToWallet {
@@ -390,7 +395,8 @@ pub fn payment_posting(
         _ => return None,
     };
     let amount = state.terms()?.amount;
-    let captured = captured_without_sale(user, payment_id.as_u128(), Step::Surplus(index), amount)?;
+    let (source, step) = (payment_id.as_u128(), Step::Surplus(index));
+    let captured = captured_without_sale(user, source, step, amount, Payer::Provider)?;
     Some(if returned {
         Transaction {
             step: Step::SurplusRefund(index),
@@ -401,23 +407,50 @@ pub fn payment_posting(
     })
 }
 
-/// A sale: from the wallet, or the provider, to the creators and the platform.
-fn sale(user: UserId, placement: &Placement, from_wallet: bool) -> Option<Transaction> {
-    let payer = if from_wallet {
-        Entry {
-            account: Account::UserWallet,
-            owner: Some(user),
-            amount: -placement.total.amount(),
+/// Where the money of a sale or a capture comes from.
+#[derive(Clone, Copy)]
+enum Payer {
+    Wallet,
+    Provider,
+    /// It was captured before, and kept for a team.
+    Kept,
+}
+
+impl Payer {
+    fn of(order: &Order) -> Self {
+        if order.held_at.is_some() {
+            Payer::Kept
+        } else {
+            Payer::of_capture(order)
         }
-    } else {
-        Entry {
-            account: Account::ProviderClearing,
-            owner: None,
-            amount: -placement.total.amount(),
+    }
+
+    fn of_capture(order: &Order) -> Self {
+        if order.is_paid_at_once() {
+            Payer::Wallet
+        } else {
+            Payer::Provider
         }
-    };
+    }
+
+    fn pays(self, user: UserId, amount: i64) -> Entry {
+        let (account, owner) = match self {
+            Payer::Wallet => (Account::UserWallet, Some(user)),
+            Payer::Provider => (Account::ProviderClearing, None),
+            Payer::Kept => (Account::RefundPayable, Some(user)),
+        };
+        Entry {
+            account,
+            owner,
+            amount: -amount,
+        }
+    }
+}
+
+/// A sale: from the wallet, the provider, or what was kept for a team, to the creators and the platform.
+fn sale(user: UserId, placement: &Placement, payer: Payer) -> Option<Transaction> {
     let mut entries = Vec::with_capacity(placement.lines.len() + 2);
-    entries.push(payer);
+    entries.push(payer.pays(user, placement.total.amount()));
     let mut revenue = 0;
     for line in &placement.lines {
         let (net, creator) = (line.net(), line.creator);
@@ -442,14 +475,16 @@ fn sale(user: UserId, placement: &Placement, from_wallet: bool) -> Option<Transa
     Transaction::new(placement.order_id.as_u128(), Step::Sale, entries)
 }
 
-fn captured_without_sale(user: UserId, source: u128, step: Step, amount: Money) -> Option<Transaction> {
+fn captured_without_sale(
+    user: UserId,
+    source: u128,
+    step: Step,
+    amount: Money,
+    payer: Payer,
+) -> Option<Transaction> {
     let amount = amount.amount();
     let entries = vec![
-        Entry {
-            account: Account::ProviderClearing,
-            owner: None,
-            amount: -amount,
-        },
+        payer.pays(user, amount),
         Entry {
             account: Account::RefundPayable,
             owner: Some(user),

@@ -19,6 +19,7 @@ pub mod bundle;
 pub mod buyer;
 pub mod coupon;
 pub mod creator;
+pub mod group;
 pub mod ledger;
 pub mod membership;
 pub mod offering;
@@ -29,6 +30,7 @@ pub mod plan;
 pub mod refund;
 pub mod reservation;
 pub mod sale;
+pub mod team;
 pub mod wallet;
 
 #[cfg(test)]
@@ -37,6 +39,8 @@ mod adjustment_test;
 mod buyer_test;
 #[cfg(test)]
 mod gift_test;
+#[cfg(test)]
+mod held_test;
 #[cfg(test)]
 mod late_test;
 #[cfg(test)]
@@ -59,6 +63,7 @@ pub use bundle::Bundle;
 pub use buyer::{Buyer, Command, Event};
 pub use coupon::Coupon;
 pub use creator::Creator;
+pub use group::Group;
 pub use membership::Membership;
 pub use offering::Offering;
 pub use order::{Line, Method, Order, OrderState, PlaceOrder, Provider};
@@ -68,6 +73,7 @@ pub use plan::Plan;
 pub use refund::{Refund, RefundOutcome, RefundState, RefundTerms};
 pub use reservation::{Fate, Outcome, Reservation};
 pub use sale::Sale;
+pub use team::Team;
 
 /// The one currency that wallets and orders are kept in; money of another is refused where it enters.
 pub const SETTLEMENT_CURRENCY: Currency = Currency::CNY;
@@ -144,6 +150,12 @@ pub enum Error {
     /// A membership refuses.
     #[error(transparent)]
     Membership(#[from] membership::Refusal),
+    /// A group price refuses.
+    #[error(transparent)]
+    Group(#[from] group::Refusal),
+    /// A team refuses.
+    #[error(transparent)]
+    Team(#[from] team::Refusal),
     /// The payment method is not offered.
     #[error("the payment method is not offered")]
     PaymentMethodUnknown,
@@ -255,6 +267,8 @@ impl Coded for Error {
             Error::Coupon(refusal) => refusal.code(),
             Error::Plan(refusal) => refusal.code(),
             Error::Membership(refusal) => refusal.code(),
+            Error::Group(refusal) => refusal.code(),
+            Error::Team(refusal) => refusal.code(),
             Error::PaymentMethodUnknown => "commerce.payment_method_unknown",
             Error::PaymentTokenRequired => "commerce.payment_token_required",
             Error::WrongState { .. } => "commerce.wrong_state",
@@ -302,6 +316,8 @@ impl Coded for Error {
             Error::Coupon(refusal) => refusal.class(),
             Error::Plan(refusal) => refusal.class(),
             Error::Membership(refusal) => refusal.class(),
+            Error::Group(refusal) => refusal.class(),
+            Error::Team(refusal) => refusal.class(),
             Error::InsufficientFunds => Class::PaymentRequired,
             Error::SignatureInvalid => Class::Unauthenticated,
             Error::CallbackMalformed => Class::Malformed,
@@ -340,6 +356,7 @@ impl Coded for Error {
             Error::Code(refusal) => refusal.current_state(),
             Error::Coupon(refusal) => refusal.current_state(),
             Error::Membership(refusal) => refusal.current_state(),
+            Error::Team(refusal) => refusal.current_state(),
             Error::CourseAlreadyOwned => Some(Cow::Borrowed("owned")),
             Error::CourseInPendingOrder => Some(Cow::Borrowed("pending")),
             _ => None,
@@ -379,6 +396,8 @@ mod tests {
             Error::Coupon(coupon::Refusal::Unknown),
             Error::Plan(plan::Refusal::NotFound),
             Error::Membership(membership::Refusal::NotFound),
+            Error::Group(group::Refusal::NotFound),
+            Error::Team(team::Refusal::NotFound),
             Error::PaymentMethodUnknown,
             Error::PaymentTokenRequired,
             Error::wrong_state("pending"),

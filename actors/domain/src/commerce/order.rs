@@ -2,7 +2,8 @@
 //!
 //! `pending → paid | cancelled | expired`; `paid → fulfilling → fulfilled | fulfil_failed → refunding`;
 //! `fulfilled → refunding → refunded | partially_refunded`; `partially_refunded → refunding`. Access is granted in the decision
-//! that learns of the payment, so `paid`, `fulfilling` and `fulfil_failed` are passed through and show in the timeline only.
+//! that learns of the payment, so `paid`, `fulfilling` and `fulfil_failed` are passed through and show in the timeline only; an order
+//! of a team alone rests in `paid`, until the team says what becomes of it (`order/held.rs`).
 //! What is done about its refunds says which of the last four an order is in. While it is pending the
 //! saga either awaits its payment or is closing it: a cancelled or expired order first asks the payment to close,
 //! since the money may be captured already.
@@ -18,12 +19,16 @@ use super::{Error, SETTLEMENT_CURRENCY};
 use crate::ids::{CodeId, CourseId, OrderId, PaymentId, RefundId, UserId};
 
 mod gift;
+mod held;
 mod payments;
 #[cfg(test)]
 mod payments_test;
+mod state;
 mod stored;
 
+pub(super) use held::alone;
 pub use payments::{OrderPayment, PAYMENTS_MAX};
+pub use state::{CloseReason, OrderState};
 
 /// How many courses one order may contain: it bounds the size of an event and of a commit.
 pub const LINES_MAX: usize = 20;
@@ -217,36 +222,6 @@ impl Placement {
     }
 }
 
-/// Why an order ended without being paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CloseReason {
-    /// The buyer cancelled.
-    Cancelled,
-    /// The payment took too long.
-    Expired,
-    /// The provider declined.
-    PaymentDeclined,
-}
-
-impl CloseReason {
-    /// The name of the reason.
-    pub fn name(self) -> &'static str {
-        match self {
-            CloseReason::Cancelled => "cancelled",
-            CloseReason::Expired => "expired",
-            CloseReason::PaymentDeclined => "payment_declined",
-        }
-    }
-
-    fn state(self) -> OrderState {
-        match self {
-            CloseReason::Cancelled | CloseReason::PaymentDeclined => OrderState::Cancelled,
-            CloseReason::Expired => OrderState::Expired,
-        }
-    }
-}
-
 /// The position of an order's checkout saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -263,6 +238,11 @@ pub enum Stage {
         /// Since when.
         since: Timestamp,
     },
+    /// Paid, and its money is kept until its team is decided.
+    Held {
+        /// By when it is.
+        until: Timestamp,
+    },
     /// Paid, and access granted; its refunds say what has become of that since.
     Fulfilled,
     /// Captured when access could not be granted any more; its refund returns everything.
@@ -272,39 +252,6 @@ pub enum Stage {
         /// Why.
         reason: CloseReason,
     },
-}
-
-/// The states of the order machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the documentation of the machine above")]
-pub enum OrderState {
-    Pending,
-    Paid,
-    Fulfilled,
-    FulfilFailed,
-    Refunding,
-    Refunded,
-    PartiallyRefunded,
-    Cancelled,
-    Expired,
-}
-
-impl OrderState {
-    /// The name of the state.
-    pub fn name(self) -> &'static str {
-        match self {
-            OrderState::Pending => "pending",
-            OrderState::Paid => "paid",
-            OrderState::Fulfilled => "fulfilled",
-            OrderState::FulfilFailed => "fulfil_failed",
-            OrderState::Refunding => "refunding",
-            OrderState::Refunded => "refunded",
-            OrderState::PartiallyRefunded => "partially_refunded",
-            OrderState::Cancelled => "cancelled",
-            OrderState::Expired => "expired",
-        }
-    }
 }
 
 /// One order of one buyer.
@@ -331,6 +278,9 @@ pub struct Order {
     /// Who has redeemed it, if it is a gift and somebody has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redeemed_by: Option<UserId>,
+    /// Since when its money was kept for its team, if it ever was: it was posted then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<Timestamp>,
 }
 
 impl Order {
@@ -346,6 +296,7 @@ impl Order {
             paid_by: None,
             surplus: vec![],
             redeemed_by: None,
+            held_at: None,
         }
     }
 
@@ -362,6 +313,7 @@ impl Order {
             paid_by: None,
             surplus: vec![],
             redeemed_by: None,
+            held_at: None,
         }
     }
 
@@ -369,6 +321,7 @@ impl Order {
     pub fn state(&self) -> OrderState {
         match &self.stage {
             Stage::AwaitingPayment { .. } | Stage::Closing { .. } => OrderState::Pending,
+            Stage::Held { .. } => OrderState::Paid,
             Stage::Closed { reason } => reason.state(),
             Stage::Fulfilled | Stage::Unfulfilled => {
                 if self.under_way().next().is_some() {
@@ -391,6 +344,7 @@ impl Order {
         match &self.stage {
             Stage::AwaitingPayment { .. } => "awaiting_payment",
             Stage::Closing { .. } => "closing",
+            Stage::Held { .. } => "awaiting_team",
             Stage::Closed { .. } => "compensated",
             // Of several refunds that are under way, the one that people have to know of first.
             Stage::Fulfilled | Stage::Unfulfilled => {
@@ -415,6 +369,7 @@ impl Order {
         match &self.stage {
             Stage::AwaitingPayment { expires_at } => Some(*expires_at),
             Stage::Closing { since, .. } => Some(*since),
+            Stage::Held { until } => Some(*until),
             Stage::Closed { .. } => None,
             Stage::Fulfilled | Stage::Unfulfilled => {
                 let due = |refund: &Refund| match refund.state {
@@ -433,7 +388,10 @@ impl Order {
 
     /// Whether its money was captured, whatever became of it since.
     pub fn is_captured(&self) -> bool {
-        matches!(self.stage, Stage::Fulfilled | Stage::Unfulfilled)
+        matches!(
+            self.stage,
+            Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled
+        )
     }
 
     /// Whether access was ever granted, so that the sale was posted.
@@ -456,7 +414,11 @@ impl Order {
 
     pub(super) fn enter(&mut self, stage: Stage, passed: &[OrderState], at: Timestamp) {
         self.stage = stage;
-        self.timeline.extend(passed.iter().map(|state| (*state, at)));
+        // An order that waited for its team has been paid before.
+        let passed = passed
+            .iter()
+            .filter(|state| self.held_at.is_none() || **state != OrderState::Paid);
+        self.timeline.extend(passed.map(|state| (*state, at)));
         self.note(at);
     }
 

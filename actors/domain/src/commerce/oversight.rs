@@ -117,9 +117,11 @@ impl Order {
     pub fn way_back(&self) -> Result<Vec<Return>, Error> {
         match &self.stage {
             Stage::AwaitingPayment { .. } => Ok(way_back(self.placement.total, ReturnStep::Fulfil)),
-            Stage::Closing { .. } | Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. } => {
-                Err(Error::wrong_state(self.saga()))
-            }
+            Stage::Closing { .. }
+            | Stage::Held { .. }
+            | Stage::Fulfilled
+            | Stage::Unfulfilled
+            | Stage::Closed { .. } => Err(Error::wrong_state(self.saga())),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What an order has reserved outside its buyer: a slot of a flash sale, a use of a coupon, the next period of a membership.
+//! What an order has reserved outside its buyer: a slot of a flash sale, a use of a coupon, the next period of a membership, a place in a
+//! team.
 //!
 //! ```text
 //! reserve (the entity that has it, by order) → place the order (the buyer) → consumed | returned
 //! ```
 //!
 //! Once an order is placed its buyer alone decides what becomes of its reservations, and says so in its events: an order that
-//! was fulfilled consumes them, one that ended otherwise returns them. The entity that reserved hears of it by a message that may come
+//! was fulfilled consumes them, one that ended otherwise returns them; a place in a team is consumed as soon as its order is paid. The entity that reserved hears of it by a message that may come
 //! twice, and asks by itself once the time is over in which the order could be placed, since a process may die in between.
 //!
 //! Invariants: an order is not placed after `reserved_until`, so "there is no such order" after it is final; a capture that
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::buyer::Buyer;
 use super::order::{Order, PlaceOrder, Stage};
-use crate::ids::{CouponId, MembershipId, OrderId, SaleId};
+use crate::ids::{CouponId, MembershipId, OrderId, SaleId, TeamId};
 
 /// How many reservations one order may carry: each is a message when the order ends.
 pub const RESERVATIONS_MAX: usize = 4;
@@ -47,13 +48,20 @@ pub enum Reservation {
         /// Which membership.
         membership_id: MembershipId,
     },
+    /// A place in a team.
+    Place {
+        /// Which team.
+        team_id: TeamId,
+        /// By when it is decided.
+        ends_at: Timestamp,
+    },
 }
 
 /// What became of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The order was fulfilled.
+    /// The order was fulfilled, or is paid and waits for its team.
     Consumed,
     /// The order ended without, or never began.
     Returned,
@@ -88,8 +96,8 @@ impl Buyer {
         match order.stage {
             Stage::AwaitingPayment { expires_at } => Fate::Open { until: expires_at },
             Stage::Closing { .. } => Fate::Open { until: now },
-            Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. } => {
-                Fate::Settled(if order.was_fulfilled() {
+            Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. } => {
+                Fate::Settled(if order.has_consumed() {
                     Outcome::Consumed
                 } else {
                     Outcome::Returned

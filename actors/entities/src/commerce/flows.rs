@@ -13,7 +13,7 @@ use lyceum_domain::commerce::payment::{self, RefundKey};
 use lyceum_domain::commerce::{
     Command, Error, Fate, Outcome, Provider, Purpose, RefundOutcome, Reservation, Settlement,
 };
-use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId, UserId};
+use lyceum_domain::ids::{AdjustmentId, OrderId, PaymentId, RefundId, TeamId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::{AskError, Context, DeliveryError, Region};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use super::gateway::Gateway;
 use super::memberships::{Memberships, OrderTimes};
 use super::payments::{PaymentAnswer, PaymentKey, PaymentQuestion, Payments};
 use super::sales::Sales;
+use super::teams::Teams;
 use crate::accounts::Accounts;
 use crate::flows::undelivered;
 use crate::webhooks::{Announcement, DeliveryQueue};
@@ -189,6 +190,20 @@ pub enum CommerceFlow {
         /// Until when the order could be placed.
         reserved_until: Timestamp,
     },
+    /// The time of a team is over.
+    ExpireTeam {
+        /// Which.
+        team: TeamId,
+    },
+    /// The team of an order is decided.
+    ConcludeOrder {
+        /// Whose.
+        user: UserId,
+        /// Which order.
+        order: OrderId,
+        /// Whether it is granted, or returned.
+        granted: bool,
+    },
     /// A redeem code was redeemed.
     GrantCode(CodeGrant),
     /// The clock, or a refund, has something to say to a membership.
@@ -215,6 +230,8 @@ pub struct CommercePorts {
     pub adjustments: Region<Adjustments>,
     /// The flash sales.
     pub sales: Region<Sales>,
+    /// The teams.
+    pub teams: Region<Teams>,
     /// The coupons.
     pub coupons: Region<Coupons>,
     /// The memberships.
@@ -373,6 +390,13 @@ impl CommerceFlow {
                 Fate::Settled(outcome) => ports.settle(user, order, &reservation, outcome).await,
                 Fate::Open { until } => Err(DeliveryError::NotYet { until }),
             },
+            CommerceFlow::ExpireTeam { team } => ports.expire_team(team).await,
+            CommerceFlow::ConcludeOrder { user, order, granted } => {
+                let order_id = order;
+                ports
+                    .tell_buyer(user, Command::Conclude { order_id, granted })
+                    .await
+            }
             CommerceFlow::GrantCode(grant) => ports.tell_buyer(grant.user, grant.command()).await,
             CommerceFlow::Membership(flow) => ports.about_membership(flow).await,
             CommerceFlow::RetryRefund { user, order, refund } => {

@@ -20,6 +20,7 @@ mod codes;
 mod coupons;
 mod flows;
 mod gateway;
+mod groups;
 mod inbox;
 mod ledger_rows;
 mod membership_queries;
@@ -44,6 +45,7 @@ mod rows;
 mod sagas;
 mod sales;
 mod sandbox;
+mod teams;
 #[cfg(test)]
 mod testing;
 mod timeline;
@@ -58,6 +60,7 @@ pub use codes::{CodeGrant, CodeSecret, RedeemCode};
 pub use coupons::{CouponAnswer, CouponQuestion, CouponView, Coupons};
 pub use flows::{CommerceFlow, CommercePorts, MembershipFlow};
 pub use gateway::{Call, ChargeRequest, Gateway, PaymentProvider, RefundRequest};
+pub use groups::{GroupAnswer, Groups};
 pub use inbox::{Inbox, InboxSettings};
 pub use membership_queries::PlanRow;
 pub use memberships::{
@@ -65,7 +68,7 @@ pub use memberships::{
     PeriodCharge, period_order,
 };
 pub use offerings::{OfferAnswer, OfferQuestion, Offered, Offerings};
-pub use offers::{BundleRow, CouponRow, FoundCode, FoundCoupon};
+pub use offers::{BundleRow, CouponRow, FoundCode, FoundCoupon, GroupRow};
 pub use oversight::{AdjustmentRow, Saga, SagaFilter, StatementLine};
 pub use payments::{ChargeJob, PaymentAnswer, PaymentKey, PaymentQuestion, Payments, RefundJob};
 pub use plans::{PlanAnswer, Plans};
@@ -75,4 +78,5 @@ pub use refunds::RefundRow;
 pub use rereads::RereadSettings;
 pub use sales::{SaleAnswer, SaleQuestion, SaleView, Sales};
 pub use sandbox::{Sandbox, SandboxSettings};
+pub use teams::{TeamAnswer, TeamQuestion, TeamView, Teams};
 pub use timeline::{Moment, Position};

@@ -1,4 +1,4 @@
-//! What commerce asks the database about its offers: whose a code is, and which bundles and coupons there are.
+//! What commerce asks the database about its offers: whose a code is, and which bundles, group prices and coupons there are.
 //!
 //! An entity is found by its id; what people type is found here.
 
@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use lyceum_domain::commerce::SETTLEMENT_CURRENCY;
 use lyceum_domain::commerce::coupon::{Code, Issuer, Terms};
-use lyceum_domain::ids::{BatchId, BundleId, CodeId, CouponId, CourseId, OrderId, UserId};
+use lyceum_domain::commerce::group::GroupOffer;
+use lyceum_domain::ids::{BatchId, BundleId, CodeId, CouponId, CourseId, GroupId, OrderId, UserId};
 use lyceum_kernel::{Money, Timestamp};
 use lyceum_runtime::StoreError;
 use tokio_postgres::Row;
@@ -46,6 +47,17 @@ pub struct BundleRow {
     pub course_ids: Vec<CourseId>,
     /// What they cost together.
     pub price: Money,
+    /// `offered` or `withdrawn`.
+    pub state: String,
+}
+
+/// A group price as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its id.
+    pub id: GroupId,
+    /// What it offers.
+    pub offer: GroupOffer,
     /// `offered` or `withdrawn`.
     pub state: String,
 }
@@ -207,5 +219,48 @@ fn bundle(row: &Row) -> Result<BundleRow, StoreError> {
             .collect(),
         price: Money::new(price, SETTLEMENT_CURRENCY).map_err(StoreError::refused)?,
         state: row.get(5),
+    })
+}
+
+impl CommerceQueries {
+    /// A page of the group prices that are offered, newest first, before the id `before`; of one course if it is given.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn group_offers(
+        &self,
+        course: Option<CourseId>,
+        before: Option<GroupId>,
+        limit: u16,
+    ) -> Result<Vec<GroupRow>, StoreError> {
+        const SQL: &str = "SELECT group_id, course_id, creator, price, size, lasts_s, state FROM group_offers \
+            WHERE group_id < $1 AND state = 'offered' AND ($2::uuid IS NULL OR course_id = $2) ORDER BY group_id DESC LIMIT $3";
+        let before = uuid(before.map_or(u128::MAX, GroupId::as_u128));
+        let course = course.map(|course| uuid(course.as_u128()));
+        let rows = self
+            .database
+            .query(SQL, &[&before, &course, &i64::from(limit)])
+            .await?;
+        rows.iter().map(group).collect()
+    }
+}
+
+fn group(row: &Row) -> Result<GroupRow, StoreError> {
+    let id = |column| row.try_get::<_, Uuid>(column).map(|id| id.as_u128());
+    let number = |column: usize| -> Result<u32, StoreError> {
+        let number: i64 = row.try_get(column).map_err(StoreError::refused)?;
+        u32::try_from(number).map_err(StoreError::refused)
+    };
+    let price: i64 = row.try_get(3).map_err(StoreError::refused)?;
+    Ok(GroupRow {
+        id: GroupId::from_u128(id(0).map_err(StoreError::refused)?),
+        offer: GroupOffer {
+            course_id: CourseId::from_u128(id(1).map_err(StoreError::refused)?),
+            creator: UserId::from_u128(id(2).map_err(StoreError::refused)?),
+            price: Money::new(price, SETTLEMENT_CURRENCY).map_err(StoreError::refused)?,
+            size: number(4)?,
+            lasts_s: number(5)?,
+        },
+        state: row.try_get(6).map_err(StoreError::refused)?,
     })
 }

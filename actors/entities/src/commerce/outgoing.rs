@@ -73,9 +73,12 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
         Event::Purchased(placement) => {
             settle_reservations(user, state, placement.order_id, Outcome::Consumed, now, effects);
         }
-        Event::OrderFulfilled { order_id, .. } => {
+        Event::OrderHeld { order_id, .. } => {
             settle_reservations(user, state, *order_id, Outcome::Consumed, now, effects);
             close_others(user, state, *order_id, now, effects);
+        }
+        Event::OrderFulfilled { order_id, .. } => {
+            captured(user, state, *order_id, Outcome::Consumed, now, effects);
         }
         Event::OrderClosed { order_id, .. } => {
             settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
@@ -83,8 +86,7 @@ pub(super) fn after_buyer(user: UserId, state: &Buyer, event: &Event, now: Times
         Event::FulfilmentFailed {
             order_id, refund_id, ..
         } => {
-            settle_reservations(user, state, *order_id, Outcome::Returned, now, effects);
-            close_others(user, state, *order_id, now, effects);
+            captured(user, state, *order_id, Outcome::Returned, now, effects);
             refund_payment(user, state, *order_id, *refund_id, now, effects);
         }
         Event::RefundRequested {
@@ -195,6 +197,22 @@ fn remove_period(user: UserId, state: &Buyer, order: OrderId, now: Timestamp, ef
     }
 }
 
+/// What follows from a capture; of an order that waited for its team that was done when it was paid.
+fn captured(
+    user: UserId,
+    state: &Buyer,
+    order_id: OrderId,
+    outcome: Outcome,
+    now: Timestamp,
+    effects: &mut Effects,
+) {
+    if state.order(order_id).is_ok_and(|order| order.held_at.is_some()) {
+        return;
+    }
+    settle_reservations(user, state, order_id, outcome, now, effects);
+    close_others(user, state, order_id, now, effects);
+}
+
 /// Tells whoever keeps something for an order what became of it.
 fn settle_reservations(
     user: UserId,
@@ -239,6 +257,8 @@ fn retry(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects
                 }
             }
         }
+        // The team is told once more, in case it never heard of it.
+        Stage::Held { .. } => settle_reservations(user, state, order_id, Outcome::Consumed, now, effects),
         Stage::AwaitingPayment { .. } | Stage::Closed { .. } => {}
     }
     effects.message(now, &CommerceFlow::RetryPayment { user, payment });

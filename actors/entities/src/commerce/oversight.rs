@@ -141,7 +141,7 @@ impl CommerceQueries {
         let sql = format!(
             "{SAGAS} WHERE s.id > $1 AND ($2::text IS NULL OR s.state = $2) AND ($3::float8 IS NULL OR \
              (s.due_at <= clock_timestamp() - make_interval(secs => $3) OR \
-              (s.since <= clock_timestamp() - make_interval(secs => $3) AND s.state <> 'awaiting_payment')) \
+              (s.since <= clock_timestamp() - make_interval(secs => $3) AND s.state NOT IN ('awaiting_payment', 'awaiting_team'))) \
              AND r.saga_id IS NULL) \
              ORDER BY s.id LIMIT $4"
         );

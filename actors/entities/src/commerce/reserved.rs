@@ -1,7 +1,7 @@
 //! What is kept for an order outside its buyer: asking the buyer what became of the order, and telling whoever keeps it.
 
-use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, membership, sale};
-use lyceum_domain::ids::{OrderId, UserId};
+use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, membership, sale, team};
+use lyceum_domain::ids::{OrderId, TeamId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Context, DeliveryError};
 
@@ -10,6 +10,7 @@ use super::coupons::CouponQuestion;
 use super::flows::CommercePorts;
 use super::memberships::MembershipKey;
 use super::sales::SaleQuestion;
+use super::teams::{TeamAnswer, TeamQuestion};
 use crate::flows::undelivered;
 
 impl CommercePorts {
@@ -62,12 +63,36 @@ impl CommercePorts {
                 let answered = coupons.ask(coupon_id, command, CouponQuestion::Nothing, &context);
                 answered.await.map(drop).map_err(undelivered)
             }
+            Reservation::Place { team_id, .. } => {
+                let command = team::Command::Settle {
+                    order_id,
+                    user,
+                    outcome,
+                };
+                let answered = self.teams.ask(team_id, command, TeamQuestion::Nothing, &context);
+                answered.await.map(drop).map_err(undelivered)
+            }
             Reservation::Period { membership_id } => {
                 let (membership, command) =
                     (membership_id, membership::Command::Settle { order_id, outcome });
                 self.tell_membership(MembershipKey { membership, user }, command)
                     .await
             }
+        }
+    }
+    /// Has a team fail whose time is over; it has its own clock, which may be behind the one that told.
+    pub(super) async fn expire_team(&self, team_id: TeamId) -> Result<(), DeliveryError> {
+        let context = Context::within(self.ask_timeout);
+        let (teams, question) = (&self.teams, TeamQuestion::View);
+        match teams
+            .ask(team_id, team::Command::Expire, question, &context)
+            .await
+        {
+            Ok(TeamAnswer::View(view)) if !view.decided => Err(DeliveryError::NotYet {
+                until: view.terms.ends_at,
+            }),
+            Ok(_) => Ok(()),
+            Err(error) => Err(undelivered(error)),
         }
     }
 }

@@ -160,7 +160,8 @@ pub(super) fn collect(user: UserId, state: &Buyer, event: &Event, now: Timestamp
                 grant_rows(user, &order.placement, *at, None, effects);
             }
         }
-        Event::OrderClosing { order_id, .. }
+        Event::OrderHeld { order_id, .. }
+        | Event::OrderClosing { order_id, .. }
         | Event::OrderClosed { order_id, .. }
         | Event::PaymentAdded { order_id, .. }
         | Event::PaymentSurplus { order_id, .. } => {

@@ -38,8 +38,11 @@ pub(super) fn checkout_moved(state: &Buyer, events: &[Event], now: Timestamp, ef
         .iter()
         .find_map(order_of)
         .and_then(|order| state.order(order).ok());
-    // What is refunded later was completed once, and counted then.
-    let ended = |order: &&Order| to == "completed" || to == "compensated" && !order.was_fulfilled();
+    // What is refunded later was completed once, and counted then. How long a team takes to find its members says nothing of ours.
+    let ended = |order: &&Order| {
+        let over = to == "completed" || to == "compensated" && !order.was_fulfilled();
+        over && order.held_at.is_none()
+    };
     if let Some(order) = order.filter(ended) {
         let (took, trace) = (now.since(order.placement.placed_at), effects.trace());
         effects.after_commit(move || SAGA_DURATION_SECONDS.with([to]).record_in(took, trace));
@@ -63,7 +66,8 @@ fn moved(step: Option<&'static str>, effects: &mut Effects) -> Option<(&'static 
 fn order_of(event: &Event) -> Option<OrderId> {
     match event {
         Event::Purchased(order) | Event::OrderPlaced { order, .. } => Some(order.order_id),
-        Event::OrderFulfilled { order_id, .. }
+        Event::OrderHeld { order_id, .. }
+        | Event::OrderFulfilled { order_id, .. }
         | Event::FulfilmentFailed { order_id, .. }
         | Event::PaymentAdded { order_id, .. }
         | Event::PaymentSurplus { order_id, .. }

@@ -1,7 +1,8 @@
 //! What operators can see of the system: who owns which shard, and everything known about one entity.
 
 use lyceum_domain::ids::{
-    AdjustmentId, BatchId, BundleId, CouponId, CourseId, MembershipId, PaymentId, PlanId, SaleId, UserId,
+    AdjustmentId, BatchId, BundleId, CouponId, CourseId, GroupId, MembershipId, PaymentId, PlanId, SaleId,
+    TeamId, UserId,
 };
 use lyceum_kernel::Aggregate;
 use lyceum_runtime::{Entity, EventOf, Kind, StoreError, shard_of};
@@ -11,7 +12,9 @@ use uuid::Uuid;
 use super::redact::redacted;
 use crate::accounts::{Accounts, Sessions};
 use crate::catalog::Courses;
-use crate::commerce::{Adjustments, Batches, Bundles, Buyers, Coupons, Memberships, Payments, Plans, Sales};
+use crate::commerce::{
+    Adjustments, Batches, Bundles, Buyers, Coupons, Groups, Memberships, Payments, Plans, Sales, Teams,
+};
 use crate::platform::Platform;
 use crate::recommend::Profiles;
 use crate::webhooks::Subscribers;
@@ -66,6 +69,14 @@ impl Platform {
             "sale" => {
                 let id = id.parse::<SaleId>().map(|id| id.as_u128()).ok();
                 id.map(|id| (Sales::KIND, id, id, self.sales.explain(id)))
+            }
+            "team" => {
+                let id = id.parse::<TeamId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Teams::KIND, id, id, self.teams.explain(id)))
+            }
+            "group_offer" => {
+                let id = id.parse::<GroupId>().map(|id| id.as_u128()).ok();
+                id.map(|id| (Groups::KIND, id, id, self.groups.explain(id)))
             }
             "bundle" => {
                 let id = id.parse::<BundleId>().map(|id| id.as_u128()).ok();
@@ -134,6 +145,8 @@ impl Platform {
             kind if kind == Courses::KIND => self.committed::<Courses>(entity).await?,
             kind if kind == Buyers::KIND => self.committed::<Buyers>(entity).await?,
             kind if kind == Payments::KIND => self.committed::<Payments>(entity).await?,
+            kind if kind == Teams::KIND => self.committed::<Teams>(entity).await?,
+            kind if kind == Groups::KIND => self.committed::<Groups>(entity).await?,
             kind if kind == Bundles::KIND => self.committed::<Bundles>(entity).await?,
             kind if kind == Batches::KIND => self.committed::<Batches>(entity).await?,
             kind if kind == Coupons::KIND => self.committed::<Coupons>(entity).await?,

@@ -11,9 +11,9 @@ const HIDDEN: &str = "***";
 const ENTRIES_MAX: usize = 100;
 
 /// Ids are written with these prefixes.
-const IDS: [&str; 21] = [
+const IDS: [&str; 23] = [
     "usr_", "ses_", "crs_", "chp_", "les_", "ord_", "pay_", "ref_", "adj_", "cpn_", "bnd_", "bat_", "rdc_",
-    "pyo_", "ftr_", "sal_", "whe_", "evt_", "whd_", "pln_", "mbr_",
+    "pyo_", "ftr_", "sal_", "whe_", "evt_", "whd_", "pln_", "mbr_", "grp_", "tem_",
 ];
 const ID_LENGTH: usize = 30;
 
@@ -38,6 +38,8 @@ const WORDS: &[&str] = &[
     "close_requested", "rescheduled", "became_unknown", "surplus_captured", "refund_started", "sending",
     // Coupons. Their codes are worth money, so they stay hidden.
     "platform", "fixed", "percent", "threshold", "courses",
+    // Group buying.
+    "awaiting_team", "order_held", "place", "reserved", "refused",
     // Memberships.
     "everything", "month", "year", "past_due", "paused", "resume", "renew", "end", "never_paid", "unpaid", "period", "offered", "withdrawn",
     // Webhooks. Addresses may hold what only their owner knows, so they stay hidden.
@@ -68,6 +70,8 @@ const FIELDS: &[&str] = &[
     // Coupons.
     "issued", "by", "issuer", "benefit", "off", "off_bps", "at_least", "at_most", "scope", "limit", "per_user", "stackable",
     "starts_at", "disabled_at", "reserved", "redeemed", "uses", "user", "discounts",
+    // Group buying.
+    "opened", "decided", "places", "group_id", "team_id", "size", "lasts_s", "held_at",
     // Memberships. What a provider charges by is worth money, so it stays hidden.
     "joined", "plan_id", "membership_id", "offer", "every", "opens", "dunning", "retries_ms", "grace_ms", "pause_max_ms", "periods", "from", "to",
     "removed_at", "due", "renews", "failures", "left_ms", "reservations",

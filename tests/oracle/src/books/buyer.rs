@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::posting::{self, TOP_UP, UNFULFILLED};
 use super::{
     Books, Line, Order, TopUp, adjustment, coupon, id, membership, money, offer, refund, sale, state_name,
+    team,
 };
 
 pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Value) -> Option<()> {
@@ -23,6 +24,20 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             let (order_id, order) = placement(user, &event["order"])?;
             place(books, order_id, order)
         }
+        // Paid, and kept until the team of the order is decided.
+        "order_held" => {
+            let (order_id, order) = known(books, user, event)?;
+            let waits = order.team.is_some() && !order.held && !order.fulfilled && order.refunds.is_empty();
+            paid(order, event)?;
+            order.held = true;
+            order.state = "paid";
+            let order = order.clone();
+            if order.pays().1 == "wallet" {
+                spend(books, &order);
+            }
+            posting::capture_without_sale(books, (order_id, UNFULFILLED), &order);
+            waits.then_some(())
+        }
         "order_fulfilled" => {
             let (order_id, order) = known(books, user, event)?;
             if order.refunds.iter().any(super::Refund::succeeded) || order.fulfilled {
@@ -32,7 +47,7 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             order.state = "fulfilled";
             order.fulfilled = true;
             let order = order.clone();
-            if !order.further.is_empty() && order.pays().1 == "wallet" {
+            if !order.held && !order.further.is_empty() && order.pays().1 == "wallet" {
                 spend(books, &order);
             }
             posting::sale(books, order_id, &order);
@@ -43,7 +58,10 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             paid(order, event)?;
             refund::begin(order, &refund::Event(event), "processing")?;
             let order = order.clone();
-            posting::capture_without_sale(books, (order_id, UNFULFILLED), &order);
+            // What was kept for a team was posted then.
+            if !order.held {
+                posting::capture_without_sale(books, (order_id, UNFULFILLED), &order);
+            }
             Some(())
         }
         "payment_added" => {
@@ -59,7 +77,7 @@ pub(super) fn apply(books: &mut Books, user: Uuid, event_type: &str, event: &Val
             let (_, order) = known(books, user, event)?;
             let payment = id("pay", &event["payment_id"])?;
             let is_another = order.has_payment(payment) && order.pays().0 != payment;
-            let captured = order.fulfilled || !order.refunds.is_empty();
+            let captured = order.fulfilled || order.held || !order.refunds.is_empty();
             order.surplus.push(payment);
             (is_another && captured).then_some(())
         }
@@ -167,6 +185,8 @@ pub(super) fn placement(user: Uuid, value: &Value) -> Option<(Uuid, Order)> {
         sales: sale::reserved_by(value)?,
         coupons: coupon::reserved_by(value)?,
         membership: membership::paid_by(value)?,
+        team: team::reserved_by(value)?,
+        held: false,
     };
     Some((id("ord", &value["order_id"])?, order))
 }
@@ -181,7 +201,8 @@ fn further(value: &Value) -> Option<(Uuid, String)> {
 /// Notes which of several payments paid.
 fn paid(order: &mut Order, event: &Value) -> Option<()> {
     if event["paid"].is_null() {
-        return order.further.is_empty().then_some(());
+        // What waited for its team has been paid before.
+        return (order.held || order.further.is_empty()).then_some(());
     }
     let payment = further(&event["paid"])?;
     order.paid = Some(payment.0);

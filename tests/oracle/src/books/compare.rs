@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Books, Posting, account, adjustment, coupon, course, membership, offer, sale, subscriber};
+use super::{Books, Posting, account, adjustment, coupon, course, membership, offer, sale, subscriber, team};
 use crate::Failure;
 use crate::report::{Report, Rule};
 
@@ -69,6 +69,18 @@ const CHARGES: Rule = table(
     "books.membership_charges_follow_the_journal",
     "Every order that pays, or was to pay, a period is in its table as the events say, and no other.",
 );
+const GROUPS: Rule = table(
+    "books.group_offers_follow_the_journal",
+    "Every group price is in its table as its events say, and no other.",
+);
+const TEAMS: Rule = table(
+    "books.teams_follow_the_journal",
+    "Every team is in its table as its events say, and no other.",
+);
+const PLACES: Rule = table(
+    "books.team_places_follow_the_journal",
+    "Every place that an order has had in a team is in its table as the events say, and no other.",
+);
 const ADJUSTMENTS: Rule = table(
     "books.adjustments_follow_the_journal",
     "Every adjustment is in its table as its events say, and no other.",
@@ -103,7 +115,7 @@ const VERSIONS: Rule = table(
 );
 
 /// Every rule of this module.
-pub(crate) const RULES: [Rule; 21] = [
+pub(crate) const RULES: [Rule; 24] = [
     ORDERS,
     GRANTS,
     REFUNDS,
@@ -119,6 +131,9 @@ pub(crate) const RULES: [Rule; 21] = [
     PLANS,
     MEMBERSHIPS,
     CHARGES,
+    GROUPS,
+    TEAMS,
+    PLACES,
     BUNDLES,
     BATCHES,
     CODES,
@@ -203,6 +218,9 @@ pub(super) async fn tables(
             membership::MEMBERSHIPS_SQL,
         ),
         (CHARGES, membership::charges(books), membership::CHARGES_SQL),
+        (GROUPS, team::groups(books), team::GROUPS_SQL),
+        (TEAMS, team::teams(books), team::TEAMS_SQL),
+        (PLACES, team::places(books), team::PLACES_SQL),
     ] {
         texts(rule, rows, sql, snapshot, report).await?;
     }

@@ -87,7 +87,9 @@ fn post(books: &mut Books, key: (Uuid, i16), mut posting: Posting) {
 
 fn sale_of(order: &Order) -> Posting {
     let mut posting = Posting::new(order.user, &order.currency);
-    if order.pays().1 == "wallet" {
+    if order.held {
+        posting.add(REFUND_PAYABLE, Some(order.user), -order.total);
+    } else if order.pays().1 == "wallet" {
         posting.add(USER_WALLET, Some(order.user), -order.total);
     } else {
         posting.add(PROVIDER_CLEARING, None, -order.total);
@@ -112,9 +114,15 @@ pub(super) fn sale(books: &mut Books, order_id: Uuid, order: &Order) {
     post(books, (order_id, SALE), sale_of(order));
 }
 
-/// A capture that could not become a sale.
+/// A capture that could not become a sale, or not yet.
 pub(super) fn capture_without_sale(books: &mut Books, key: (Uuid, i16), order: &Order) {
-    captured(books, key, order.user, order.total, &order.currency);
+    if order.pays().1 != "wallet" {
+        return captured(books, key, order.user, order.total, &order.currency);
+    }
+    let mut posting = Posting::new(order.user, &order.currency);
+    posting.add(USER_WALLET, Some(order.user), -order.total);
+    posting.add(REFUND_PAYABLE, Some(order.user), order.total);
+    post(books, key, posting);
 }
 
 /// Money that was captured and is owed back; negative once it has gone back.

@@ -154,7 +154,7 @@ pub(super) const INVARIANTS: &[Invariant] = &[
         Always,
         "Every saga that has not ended has a time for its next action, and no other has one.",
         "SELECT 'order' AS kind, order_id AS id, state, due_at FROM orders \
-         WHERE (due_at IS NOT NULL) <> (state IN ('pending', 'refunding')) \
+         WHERE (due_at IS NOT NULL) <> (state IN ('pending', 'paid', 'refunding')) \
          UNION ALL SELECT 'payment', payment_id, state, due_at FROM payments \
          WHERE (due_at IS NOT NULL) <> (state IN ('processing', 'requires_action', 'unknown')) \
             OR (due_at IS NOT NULL) <> (action IS NOT NULL)",

@@ -79,13 +79,15 @@ pub(super) const INVARIANTS: &[Invariant] = &[
     invariant(
         "ledger.sale_of_each_paid_order",
         Always,
-        "An order with access was posted once as a sale of its total, paid by its method.",
+        "An order with access was posted once as a sale of its total, paid by its method, or by what was kept of it for its team.",
         "SELECT o.order_id, o.state, o.method, o.total, s.paid FROM orders AS o LEFT JOIN ( \
             SELECT t.source_id, -sum(e.amount) AS paid, min(e.account) AS account FROM ledger_transactions AS t \
             CROSS JOIN LATERAL unnest(t.accounts, t.amounts) AS e (account, amount) \
             WHERE t.step = 1 AND e.amount < 0 GROUP BY t.source_id) AS s ON s.source_id = o.order_id \
          WHERE o.total > 0 AND EXISTS (SELECT FROM grants AS g WHERE g.source = 'order' AND g.source_id = o.order_id) \
-            AND (s.paid IS DISTINCT FROM o.total OR s.account <> CASE o.method WHEN 'wallet' THEN 2 ELSE 1 END)",
+            AND (s.paid IS DISTINCT FROM o.total OR s.account <> CASE WHEN EXISTS ( \
+                SELECT FROM ledger_transactions AS h WHERE h.source_id = o.order_id AND h.step = 3) THEN 10 \
+                WHEN o.method = 'wallet' THEN 2 ELSE 1 END)",
     ),
     invariant(
         "ledger.fulfilled_order_is_posted",

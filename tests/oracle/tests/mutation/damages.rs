@@ -16,6 +16,7 @@ mod operators;
 mod people;
 mod sales;
 mod seen;
+mod teams;
 mod webhooks;
 
 /// One damage.
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Damage> {
         webhooks::DAMAGES,
         sales::DAMAGES,
         coupons::DAMAGES,
+        teams::DAMAGES,
         memberships::DAMAGES,
         offers::DAMAGES,
     ]

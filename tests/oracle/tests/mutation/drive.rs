@@ -3,6 +3,7 @@
 mod coupons;
 mod memberships;
 mod offers;
+mod teams;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +118,7 @@ impl Drive {
         self.offers(&courses).await;
         self.coupons(&courses).await;
         self.memberships().await;
+        self.teams(&courses).await;
 
         // Long after a first request, so that it is known whose it is on a slow machine too.
         self.top_up(&ada, 1_000).await;

@@ -92,6 +92,8 @@ impl Server {
             format!("accounts.operator_username={}", OPERATOR.0),
             // Timers of slots are not due before the last damage has been done: nobody is there to work them off.
             "commerce.reservation_ttl_s=600".to_owned(),
+            // One team of the drive runs out of time.
+            "commerce.team_lasts_min_s=1".to_owned(),
             "cpu.threads=1".to_owned(),
             // Few, so that a damaged snapshot is read.
             "journal.snapshot_every=2".to_owned(),

@@ -47,6 +47,13 @@ pub enum Command {
         /// The order.
         order_id: OrderId,
     },
+    /// Grant an order that waits for its team, or return its money: the team is decided.
+    Conclude {
+        /// The order.
+        order_id: OrderId,
+        /// Whether the team has succeeded.
+        granted: bool,
+    },
     /// Return money of a fulfilled order: all, a part, or what some of its lines cost.
     RequestRefund {
         /// The order.

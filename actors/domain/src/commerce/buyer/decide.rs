@@ -22,6 +22,7 @@ impl Buyer {
             return Ok(vec![]);
         }
         let total = order::total(&place.lines)?;
+        order::alone(&place)?;
         let is_period = |reservation: &Reservation| matches!(reservation, Reservation::Period { .. });
         let pays_membership = place.reservations.iter().any(is_period);
         for line in &place.lines {
@@ -64,15 +65,18 @@ impl Buyer {
             gift,
         });
 
-        if order.settles_at_once() {
-            return if self.wallet.covers(total) {
-                Ok(vec![Event::Purchased(order)])
-            } else {
-                Err(Error::InsufficientFunds)
-            };
+        if order.settles_at_once() && !self.wallet.covers(total) {
+            return Err(Error::InsufficientFunds);
+        }
+        let waits = order.waits_for_team();
+        if order.settles_at_once() && !waits {
+            return Ok(vec![Event::Purchased(order)]);
         }
         if self.pending.len() >= OPEN_ORDERS_MAX {
             return Err(Error::TooManyOpenOrders);
+        }
+        if order.method == Method::Wallet {
+            return Ok(Self::placed_and_held(order, expires_at));
         }
         let payment_token = token(order.method, payment_token)?;
         Ok(vec![Event::OrderPlaced {
@@ -125,11 +129,7 @@ impl Buyer {
                         at: now,
                     }
                 } else {
-                    Event::OrderFulfilled {
-                        order_id,
-                        paid,
-                        at: now,
-                    }
+                    Self::captured(order, paid, now)
                 }
             }
             (Stage::AwaitingPayment { .. }, Settlement::Declined { .. }) => Event::OrderClosed {
@@ -150,7 +150,7 @@ impl Buyer {
                 }
             }
             // Redelivered, or overtaken by a success.
-            (Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. }, _) => {
+            (Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. }, _) => {
                 return Ok(vec![]);
             }
         };
@@ -205,7 +205,9 @@ impl Buyer {
             | Stage::Closed {
                 reason: CloseReason::Cancelled,
             } => Ok(vec![]),
-            Stage::Closed { .. } | Stage::Fulfilled | Stage::Unfulfilled => Err(order.refusal()),
+            Stage::Closed { .. } | Stage::Held { .. } | Stage::Fulfilled | Stage::Unfulfilled => {
+                Err(order.refusal())
+            }
         }
     }
 
@@ -234,7 +236,9 @@ impl Buyer {
             {
                 Ok(vec![Event::GiftRedeemed { order_id, user, at }])
             }
-            (None, Stage::AwaitingPayment { .. } | Stage::Closing { .. }) => Err(CodeRefusal::Unpaid.into()),
+            (None, Stage::AwaitingPayment { .. } | Stage::Closing { .. } | Stage::Held { .. }) => {
+                Err(CodeRefusal::Unpaid.into())
+            }
             (None, Stage::Fulfilled | Stage::Unfulfilled | Stage::Closed { .. }) => {
                 Err(CodeRefusal::Cancelled.into())
             }

@@ -44,7 +44,17 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The total was captured; access was granted and the sale posted.
+    /// The total was captured, and is kept until the team of the order is decided; its payer is owed it until then.
+    OrderHeld {
+        /// The order.
+        order_id: OrderId,
+        /// What paid, if the order has had several payments, or the wallet paid.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paid: Option<OrderPayment>,
+        /// When.
+        at: Timestamp,
+    },
+    /// The total was captured, now or before; access was granted and the sale posted.
     OrderFulfilled {
         /// The order.
         order_id: OrderId,
@@ -54,7 +64,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The provider captured the total when access could not be granted any more; the money goes back.
+    /// The total was captured, and access cannot be granted: it is too late, or the order's team has failed. The money goes back.
     FulfilmentFailed {
         /// The order.
         order_id: OrderId,

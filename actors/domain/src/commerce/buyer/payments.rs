@@ -46,11 +46,7 @@ impl Buyer {
         if !self.wallet.covers(order.placement.total) {
             return Err(Error::InsufficientFunds);
         }
-        Ok(vec![Event::OrderFulfilled {
-            order_id,
-            paid: Some(payment),
-            at: now,
-        }])
+        Ok(vec![Self::captured(order, Some(payment), now)])
     }
 }
 

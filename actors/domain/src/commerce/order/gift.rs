@@ -12,7 +12,7 @@ impl Placement {
             .iter()
             .find_map(|reservation| match reservation {
                 Reservation::Period { membership_id } => Some(*membership_id),
-                Reservation::Slot { .. } | Reservation::Coupon { .. } => None,
+                Reservation::Slot { .. } | Reservation::Coupon { .. } | Reservation::Place { .. } => None,
             })
     }
 

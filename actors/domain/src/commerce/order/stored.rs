@@ -26,6 +26,8 @@ pub(super) struct StoredOrder {
     surplus: Vec<PaymentId>,
     #[serde(default)]
     redeemed_by: Option<UserId>,
+    #[serde(default)]
+    held_at: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +35,7 @@ pub(super) struct StoredOrder {
 enum StoredStage {
     AwaitingPayment { expires_at: Timestamp },
     Closing { reason: CloseReason, since: Timestamp },
+    Held { until: Timestamp },
     Fulfilled,
     Unfulfilled,
     Closed { reason: CloseReason },
@@ -52,11 +55,13 @@ impl From<StoredOrder> for Order {
             paid_by,
             surplus,
             redeemed_by,
+            held_at,
         } = stored;
         let was_fulfilled = timeline.iter().any(|(state, _)| *state == OrderState::Fulfilled);
         let stage = match stage {
             StoredStage::AwaitingPayment { expires_at } => Stage::AwaitingPayment { expires_at },
             StoredStage::Closing { reason, since } => Stage::Closing { reason, since },
+            StoredStage::Held { until } => Stage::Held { until },
             StoredStage::Fulfilled => Stage::Fulfilled,
             StoredStage::Unfulfilled => Stage::Unfulfilled,
             StoredStage::Closed { reason } => Stage::Closed { reason },
@@ -78,6 +83,7 @@ impl From<StoredOrder> for Order {
             paid_by,
             surplus,
             redeemed_by,
+            held_at,
         };
         let whole = order.whole();
         for refund in &mut order.refunds {
