@@ -19,7 +19,7 @@ use super::trained::spread;
 /// Sums per course, reused from list to list.
 ///
 /// What every list adds up thousands of times lies by itself, so that it stays in the nearest cache: two numbers for each course, and for
-/// each part of [`PART`] courses whether anything was added. Whatever is rare has a cell beside.
+/// each part of `PART` courses whether anything was added. Whatever is rare has a cell beside.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// What the history says; zeros up to the end of the last part.
