@@ -10,7 +10,7 @@ pub(super) static HTTP_SERVER_REQUESTS_TOTAL: Metric<Counter> =
         .labels(&[
             ROUTE,
             METHOD,
-            Label::of("code_class", &["1xx", "2xx", "3xx", "4xx", "5xx"]),
+            Label::of("code_class", &["2xx", "3xx", "4xx", "5xx"]),
         ])
         .worry("`5xx` above 0.1 % of a route");
 pub(super) static HTTP_SERVER_REQUEST_DURATION_SECONDS: Metric<Histogram> = Metric::new(

@@ -47,20 +47,21 @@ pub(super) struct Entry<A> {
 
 /// `http_server_requests_total` and `http_server_request_duration_seconds` of one route.
 pub(super) struct RouteMetrics {
-    requests: [Counter; 5],
+    requests: [Counter; 4],
     seconds: Histogram,
 }
 
 impl RouteMetrics {
     pub(super) fn new(method: &'static str, route: &'static str) -> Self {
-        let requests = ["1xx", "2xx", "3xx", "4xx", "5xx"]
-            .map(|class| HTTP_SERVER_REQUESTS_TOTAL.with([route, method, class]));
+        let requests =
+            ["2xx", "3xx", "4xx", "5xx"].map(|class| HTTP_SERVER_REQUESTS_TOTAL.with([route, method, class]));
         let seconds = HTTP_SERVER_REQUEST_DURATION_SECONDS.with([route, method]);
         RouteMetrics { requests, seconds }
     }
 
     pub(super) fn record(&self, status: u16, elapsed: Duration, trace: Trace) {
-        if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
+        // No route answers 1xx: hyper does that by itself.
+        if let Some(counter) = self.requests.get(usize::from(status / 100).wrapping_sub(2)) {
             counter.increment();
         }
         self.seconds.record_in(elapsed, trace);

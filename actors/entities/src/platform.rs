@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use lyceum_domain::accounts::{Policy, Roles};
@@ -43,6 +43,7 @@ use crate::signals::{on_displaced, on_interests, on_trade};
 use crate::webhooks::{Courier, Listeners, Subscribers, WebhookSettings};
 
 mod condition;
+mod drain;
 
 /// Everything the platform is started with.
 #[derive(Clone, Debug)]
@@ -476,30 +477,5 @@ impl Platform {
     /// This node's place among others.
     pub fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
-    }
-
-    /// Lets every entity finish and stop, then writes what is buffered. Returns whether all was done in time.
-    pub async fn drain(&self, budget: Duration) -> bool {
-        let ends = tokio::time::Instant::now() + budget;
-        // The rest is for the buffer.
-        let finished = self.node.supervisors.drain(budget * 3 / 4).await;
-        let worker = self
-            .sink_worker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let written = match worker {
-            Some(worker) => tokio::time::timeout_at(ends, worker.close()).await.is_ok(),
-            None => true,
-        };
-        if let Some(link) = &self.link {
-            // What others still ask is answered, if only with who serves it now.
-            link.drain(ends.saturating_duration_since(tokio::time::Instant::now()))
-                .await;
-        }
-        if let Err(error) = self.cluster.leave().await {
-            tracing::warn!(%error, "this member could not say that it leaves");
-        }
-        finished && written
     }
 }

@@ -154,9 +154,9 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use lyceum_domain::ids::{
-        AdjustmentId, BatchId, BundleId, ChapterId, CodeId, CouponId, CourseId, ForfeitureId, LessonId,
-        MembershipId, OrderId, PaymentId, PayoutId, PlanId, RefundId, SaleId, SessionId, UserId,
-        WebhookDeliveryId, WebhookEndpointId, WebhookEventId,
+        AdjustmentId, BatchId, BundleId, ChapterId, CodeId, CouponId, CourseId, ForfeitureId, GroupId,
+        LessonId, MembershipId, OrderId, PaymentId, PayoutId, PlanId, RefundId, SaleId, SessionId, TeamId,
+        UserId, WebhookDeliveryId, WebhookEndpointId, WebhookEventId,
     };
     use lyceum_kernel::Timestamp;
     use serde_json::json;
@@ -195,6 +195,8 @@ mod tests {
             PayoutId::from_u128(1),
             ForfeitureId::from_u128(1),
             SaleId::from_u128(1),
+            GroupId::from_u128(1),
+            TeamId::from_u128(1),
             WebhookEndpointId::from_u128(1),
             WebhookEventId::from_u128(1),
             WebhookDeliveryId::from_u128(1),
