@@ -165,7 +165,7 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             `commerce.sale_of_another_course`, `commerce.too_many_reservations`, `commerce.group_withdrawn`, \
             `commerce.group_of_another_course`, `commerce.team_of_another_course`, `commerce.team_order_not_alone`, \
             `commerce.payment_method_unknown`, `commerce.payment_token_required`, \
-            `commerce.too_many_open_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`, \
+            `commerce.too_many_open_orders`, `commerce.too_many_team_orders`, `commerce.currency_unsupported`, `commerce.amount_out_of_range`, \
             `billing.title_invalid`, `billing.tax_id_invalid`"),
     )
 )]

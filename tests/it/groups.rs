@@ -132,6 +132,15 @@ async fn a_team_that_is_complete_is_granted_as_a_whole_and_takes_nobody_more() {
     ada.order_becomes(&first, "paid").await;
     let paid = ben.order_becomes(&second, "paid").await;
     assert_eq!(paid["total"], cny(PRICE));
+    let (until_when, ends_at) = (&paid["refundable_until"], &team(&site, &id).await["ends_at"]);
+    let window =
+        format!("SELECT extract(epoch FROM {until_when}::timestamptz - {ends_at}::timestamptz)::bigint")
+            .replace('"', "'");
+    assert_eq!(
+        site.stores.count(&window).await,
+        1_209_600,
+        "from the end of the team"
+    );
     assert!(ada.owned().await.is_empty() && ben.owned().await.is_empty());
     order(&ben, group.joining(&id), None)
         .await
@@ -154,6 +163,54 @@ async fn a_team_that_is_complete_is_granted_as_a_whole_and_takes_nobody_more() {
     ben.order_becomes(&second, "refunded").await;
     assert_eq!(ben.wallet().await.0, PRICE);
     assert_eq!(ada.owned().await, std::slice::from_ref(&group.course));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verdict_that_was_given_up_is_heard_by_a_retry() {
+    let site = site().await;
+    let group = Group::of(&site, 2, FOR_LONG).await;
+    let (ada, ben) = (site.user_with(PRICE).await, site.user_with(PRICE).await);
+    let (first, id) = told(order(&ada, group.opening(), None).await);
+    let database = site.stores.connect().await;
+    team_becomes(&site, &id, "paid", 1).await;
+    // Of a decision that a constraint refuses, the message is given up at once.
+    let fails = format!(
+        "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'this is a test' USING ERRCODE = 'unique_violation', \
+         CONSTRAINT = 'grants_one_live_order'; END $$; \
+         CREATE TRIGGER fails BEFORE INSERT ON events FOR EACH ROW \
+         WHEN (NEW.events::text LIKE '%order_fulfilled%{first}%') EXECUTE FUNCTION fails()"
+    );
+    database.batch_execute(&fails).await.unwrap();
+
+    let (second, _) = told(order(&ben, group.joining(&id), None).await);
+
+    ben.order_becomes(&second, "fulfilled").await;
+    let lost = "SELECT count(*) FROM dead_letters WHERE payload->>'type' = 'conclude_order'";
+    until("the message was given up", async || {
+        (site.stores.count(lost).await == 1).then_some(())
+    })
+    .await;
+    assert_eq!(ada.order(&first).await["state"], "paid");
+    let operator = site.operator().await;
+    let timeline = format!("/admin/v1/orders/{first}/timeline");
+    let shown = operator.get(&timeline).await.expect(200).json();
+    let dead = |moment: &Value| moment["source"] == "dead_letter" && moment["what"] == "conclude_order";
+    assert!(shown["data"].as_array().unwrap().iter().any(dead), "{shown}");
+    database
+        .batch_execute("DROP TRIGGER fails ON events")
+        .await
+        .unwrap();
+
+    let why = json!({"reason": "its verdict was lost"});
+    let retry = format!("/admin/v1/sagas/{first}/retry");
+    operator.post_as(&unique("op-"), &retry, &why).await.expect(202);
+
+    ada.order_becomes(&first, "fulfilled").await;
+    assert_eq!(ada.owned().await, std::slice::from_ref(&group.course));
+    // As the runbook has it: nobody waits for it any more.
+    database.batch_execute("DELETE FROM dead_letters").await.unwrap();
     site.finish().await;
 }
 

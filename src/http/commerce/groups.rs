@@ -222,7 +222,7 @@ pub async fn get_team(api: &Api, request: Request) -> Result<Reply, Problem> {
     let teams = &api.platform.teams;
     match teams.read(id, TeamQuestion::View, &request.context()).await? {
         TeamAnswer::View(view) => Ok(Reply::ok(&TeamBody::of(id, *view))),
-        TeamAnswer::Nothing | TeamAnswer::Place { .. } => Err(unexpected()),
+        TeamAnswer::Place { .. } | TeamAnswer::Verdict(_) => Err(unexpected()),
     }
 }
 

@@ -124,7 +124,7 @@ struct PeriodBody {
         (status = 409, body = ProblemBody, description = "`commerce.already_member`, `commerce.price_changed`, `commerce.own_course`, \
             `commerce.reservation_expired`"),
         (status = 422, body = ProblemBody, description = "`commerce.plan_withdrawn`, `commerce.method_cannot_renew`, \
-            `commerce.payment_method_unknown`, `commerce.payment_token_required`, `commerce.too_many_open_orders`"),
+            `commerce.payment_method_unknown`, `commerce.payment_token_required`"),
     )
 )]
 pub async fn join_plan(api: &Api, mut request: Request) -> Result<Reply, Problem> {

@@ -127,7 +127,7 @@ async fn join_team(
     take_place(api, &context, (team_id, command), &pointer, place).await
 }
 
-/// Has a team keep a place for the order, which is then priced by it and expires with it.
+/// Has a team keep a place for the order, which is then priced by it, expires with it, and may be refunded for the usual time after it.
 async fn take_place(
     api: &Api,
     context: &Context,
@@ -141,6 +141,8 @@ async fn take_place(
             place.reservations.push(Reservation::Place { team_id, ends_at });
             place.expires_at = place.expires_at.min(ends_at);
             // An order of a team has one line; the buyer refuses any other.
+            // The course is had when the team succeeds, which may be as late as that.
+            place.refundable_until = ends_at.plus(*api.settings.commerce.refund_window_s);
             if let Some(line) = place.lines.first_mut() {
                 line.discount = line.price.minus(price).unwrap_or(no_discount());
             }

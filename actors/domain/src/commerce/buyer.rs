@@ -196,7 +196,11 @@ impl Aggregate for Buyer {
                     &[OrderState::Paid, OrderState::FulfilFailed],
                     *at,
                 );
-                let reason = "access could not be granted any more";
+                // A team that grants may find its member hindered, so this says no more than is true of both.
+                let reason = match self.orders.get(order_id).and_then(|order| order.held_at) {
+                    Some(_) => "access was not granted when the team was decided",
+                    None => "access could not be granted any more",
+                };
                 self.begin_refund(*order_id, *refund_id, reason, None, *at);
             }
             Event::OrderClosing { order_id, reason, at } => {

@@ -10,13 +10,13 @@ use super::buyer_test::{
     settle_refund,
 };
 use super::ledger::{Account, Step, posting};
-use super::order::{Line, Method, OrderState, PlaceOrder};
+use super::order::{Line, Method, OPEN_ORDERS_MAX, OrderState, PlaceOrder, TEAM_ORDERS_MAX};
 use super::oversight::{Deed, Intervention};
 use super::payment::{Purpose, Settlement};
 use super::refund::RefundOutcome;
 use super::reservation::{Fate, Outcome, Reservation};
 use super::{Error, team};
-use crate::ids::{CodeId, CouponId, OrderId, PaymentId, RefundId, TeamId, UserId};
+use crate::ids::{CodeId, CouponId, MembershipId, OrderId, PaymentId, RefundId, TeamId, UserId};
 
 const ORDER: OrderId = OrderId::from_u128(1);
 
@@ -199,6 +199,74 @@ fn a_member_who_has_the_course_otherwise_by_then_has_the_money_back() {
 
     assert_eq!(buyer.state_of(1), OrderState::Refunding);
     assert!(buyer.owns(7), "what the code brought stays");
+}
+
+#[test]
+fn the_reason_of_a_refund_says_whether_a_team_was_decided() {
+    let reason = |buyer: &Buyer| buyer.order(ORDER).unwrap().refunds[0].reason.clone();
+    let (code, courses) = (CodeId::from_u128(5), vec![(line(7, 0).course_id, 3)]);
+    let otherwise = Command::GrantCode { code, courses };
+
+    let of_team = "access was not granted when the team was decided";
+    assert_eq!(reason(&member(&[paid(), conclude(false)])), of_team);
+    assert_eq!(reason(&member(&[paid(), otherwise, conclude(true)])), of_team);
+    let late = member(&[cancel(1), settle(1, Settlement::Closed), paid()]);
+    assert_eq!(reason(&late), "access could not be granted any more");
+}
+
+/// Order `n`, of course `n` in a team of its own.
+fn another(n: u128, method: Method) -> Command {
+    place_in_team(n, method, |order| {
+        order.lines = vec![line(n, 100)];
+        let (team_id, ends_at) = (TeamId::from_u128(n), ends_at());
+        order.reservations = vec![Reservation::Place { team_id, ends_at }];
+    })
+}
+
+#[test]
+fn the_number_of_orders_in_undecided_teams_is_bounded_and_hinders_no_others() {
+    let mut buyer = funded();
+    // Half of them wait for their payment: what is bounded is the places.
+    let method = |n| if n % 2 == 0 { Method::Wallet } else { SANDBOX };
+    for n in 1..=TEAM_ORDERS_MAX as u128 {
+        buyer.must(another(n, method(n)));
+    }
+
+    for method in [Method::Wallet, SANDBOX] {
+        assert_eq!(
+            buyer.decide(another(99, method), NOW),
+            Err(Error::TooManyTeamOrders)
+        );
+    }
+    buyer.must(place(99, SANDBOX, &[(99, 100)]));
+    buyer.must(Command::Conclude {
+        order_id: OrderId::from_u128(2),
+        granted: false,
+    });
+    buyer.must(another(98, Method::Wallet));
+}
+
+#[test]
+fn orders_that_wait_for_their_team_are_none_that_wait_for_their_payment() {
+    let mut buyer = funded();
+    for n in 1..=TEAM_ORDERS_MAX as u128 {
+        buyer.must(another(n, Method::Wallet));
+    }
+    let last = 100 + OPEN_ORDERS_MAX as u128;
+
+    for n in 100..last {
+        buyer.must(place(n, SANDBOX, &[(n, 100)]));
+    }
+
+    let one_more = place(last, SANDBOX, &[(last, 100)]);
+    assert_eq!(buyer.decide(one_more, NOW), Err(Error::TooManyOpenOrders));
+    let Command::PlaceOrder(mut period) = place(last, SANDBOX, &[(last, 100)]) else {
+        unreachable!("it places an order");
+    };
+    let membership_id = MembershipId::from_u128(1);
+    period.reservations = vec![Reservation::Period { membership_id }];
+    period.reserved_until = Some(NOW.plus(Duration::from_secs(10)));
+    buyer.must(Command::PlaceOrder(period));
 }
 
 #[test]

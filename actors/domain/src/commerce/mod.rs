@@ -123,6 +123,9 @@ pub enum Error {
     /// The buyer has too many orders that wait for a payment.
     #[error("at most {max} orders may wait for their payment", max = order::OPEN_ORDERS_MAX)]
     TooManyOpenOrders,
+    /// The buyer has too many orders in teams that are not decided.
+    #[error("at most {max} orders may wait for their team", max = order::TEAM_ORDERS_MAX)]
+    TooManyTeamOrders,
     /// The buyer has too many top-ups under way.
     #[error("at most {max} top-ups may be under way", max = wallet::OPEN_TOP_UPS_MAX)]
     TooManyOpenTopUps,
@@ -258,6 +261,7 @@ impl Coded for Error {
             Error::PriceChanged => "commerce.price_changed",
             Error::InsufficientFunds => "commerce.insufficient_funds",
             Error::TooManyOpenOrders => "commerce.too_many_open_orders",
+            Error::TooManyTeamOrders => "commerce.too_many_team_orders",
             Error::TooManyOpenTopUps => "commerce.too_many_open_top_ups",
             Error::CurrencyUnsupported => "commerce.currency_unsupported",
             Error::AmountOutOfRange => "commerce.amount_out_of_range",
@@ -329,6 +333,7 @@ impl Coded for Error {
             | Error::DuplicateCourse
             | Error::CourseNotForSale
             | Error::TooManyOpenOrders
+            | Error::TooManyTeamOrders
             | Error::TooManyOpenTopUps
             | Error::CurrencyUnsupported
             | Error::AmountOutOfRange
@@ -387,6 +392,7 @@ mod tests {
             Error::PriceChanged,
             Error::InsufficientFunds,
             Error::TooManyOpenOrders,
+            Error::TooManyTeamOrders,
             Error::TooManyOpenTopUps,
             Error::CurrencyUnsupported,
             Error::AmountOutOfRange,

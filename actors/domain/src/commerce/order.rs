@@ -36,6 +36,11 @@ pub const LINES_MAX: usize = 20;
 /// How many orders of one buyer may wait for their payment: each is a saga somebody has to finish.
 pub const OPEN_ORDERS_MAX: usize = 20;
 
+/// How many orders of one buyer may be in teams that are not decided.
+///
+/// Each keeps a place, and money for days, and is looked at whenever the buyer buys; whoever wants more keeps places from others.
+pub const TEAM_ORDERS_MAX: usize = 20;
+
 /// Asks for a purchase; whoever builds it has looked up what the catalog sells and at which price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceOrder {

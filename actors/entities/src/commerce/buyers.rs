@@ -257,42 +257,10 @@ impl Entity for Buyers {
                 let details = serde_json::json!({"user": key, "order": order_id});
                 audit::record(deed, action, refund_id.to_string(), &details, effects);
             }
-            if let Event::CodeGranted { courses, .. } = event {
-                let (traded, courses) = (self.traded.clone(), courses.clone());
-                effects.after_commit(move || {
-                    let courses: Vec<CourseId> = courses.iter().map(|(course, _)| *course).collect();
-                    traded(key, Trade::Bought, &courses);
-                });
+            if let Some((trade, courses)) = trade(state, event, now) {
+                let traded = self.traded.clone();
+                effects.after_commit(move || traded(key, trade, &courses));
             }
-            let (trade, order_id) = match event {
-                Event::Purchased(placement) => (Trade::Bought, placement.order_id),
-                Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),
-                Event::RefundedToWallet { order_id, .. }
-                | Event::RefundMoved {
-                    order_id,
-                    state: RefundState::Succeeded,
-                    ..
-                } => (Trade::Refunded, *order_id),
-                _ => continue,
-            };
-            // What somebody else gets is no trade of this buyer, nor is a period of a membership.
-            let Some(order) = state
-                .order(order_id)
-                .ok()
-                .filter(|order| order.placement.brings_access())
-            else {
-                continue;
-            };
-            let mut courses: Vec<CourseId> =
-                order.placement.lines.iter().map(|line| line.course_id).collect();
-            if trade == Trade::Refunded {
-                courses.retain(|course| state.access().live(*course, now).is_none());
-            }
-            if courses.is_empty() {
-                continue;
-            }
-            let traded = self.traded.clone();
-            effects.after_commit(move || traded(key, trade, &courses));
         }
     }
 
@@ -304,4 +272,35 @@ impl Entity for Buyers {
             _ => None,
         }
     }
+}
+
+/// The courses whose access a buyer has bought or given back by an event, if there are any.
+///
+/// What somebody else gets is no trade of this buyer, nor is a period of a membership; and what was never granted, as by a team that
+/// failed, is not given back.
+pub(super) fn trade(state: &Buyer, event: &Event, now: Timestamp) -> Option<(Trade, Vec<CourseId>)> {
+    let (trade, order_id) = match event {
+        Event::CodeGranted { courses, .. } => {
+            let courses = courses.iter().map(|(course, _)| *course).collect();
+            return Some((Trade::Bought, courses));
+        }
+        Event::Purchased(placement) => (Trade::Bought, placement.order_id),
+        Event::OrderFulfilled { order_id, .. } => (Trade::Bought, *order_id),
+        Event::RefundedToWallet { order_id, .. }
+        | Event::RefundMoved {
+            order_id,
+            state: RefundState::Succeeded,
+            ..
+        } => (Trade::Refunded, *order_id),
+        _ => return None,
+    };
+    let order = state.order(order_id).ok()?;
+    if !order.placement.brings_access() || !order.was_fulfilled() {
+        return None;
+    }
+    let mut courses: Vec<CourseId> = order.placement.lines.iter().map(|line| line.course_id).collect();
+    if trade == Trade::Refunded {
+        courses.retain(|course| state.access().live(*course, now).is_none());
+    }
+    (!courses.is_empty()).then_some((trade, courses))
 }

@@ -415,7 +415,8 @@ impl CommerceFlow {
 }
 
 impl CommercePorts {
-    async fn tell_buyer(&self, user: UserId, command: Command) -> Result<(), DeliveryError> {
+    /// Has a buyer carry a command out.
+    pub(super) async fn tell_buyer(&self, user: UserId, command: Command) -> Result<(), DeliveryError> {
         self.ask_buyer(user, command).await.map_err(undelivered)
     }
 

@@ -257,7 +257,7 @@ fn retry(user: UserId, state: &Buyer, order_id: OrderId, now: Timestamp, effects
                 }
             }
         }
-        // The team is told once more, in case it never heard of it.
+        // The team is told once more, in case it never heard of it; if it has decided, its verdict comes back with that.
         Stage::Held { .. } => settle_reservations(user, state, order_id, Outcome::Consumed, now, effects),
         Stage::AwaitingPayment { .. } | Stage::Closed { .. } => {}
     }

@@ -1,6 +1,6 @@
 //! What is kept for an order outside its buyer: asking the buyer what became of the order, and telling whoever keeps it.
 
-use lyceum_domain::commerce::{Fate, Outcome, Reservation, coupon, membership, sale, team};
+use lyceum_domain::commerce::{Command, Fate, Outcome, Reservation, coupon, membership, sale, team};
 use lyceum_domain::ids::{OrderId, TeamId, UserId};
 use lyceum_kernel::Timestamp;
 use lyceum_runtime::{Context, DeliveryError};
@@ -69,8 +69,7 @@ impl CommercePorts {
                     user,
                     outcome,
                 };
-                let answered = self.teams.ask(team_id, command, TeamQuestion::Nothing, &context);
-                answered.await.map(drop).map_err(undelivered)
+                self.settle_place(team_id, command, (user, order_id)).await
             }
             Reservation::Period { membership_id } => {
                 let (membership, command) =
@@ -80,6 +79,28 @@ impl CommercePorts {
             }
         }
     }
+
+    /// Settles a place in a team, and tells the buyer what the team has decided about the order, if it has.
+    ///
+    /// Its own message of that may have been given up, or be on its way; the buyer knows it when it hears it again.
+    async fn settle_place(
+        &self,
+        team_id: TeamId,
+        command: team::Command,
+        (user, order_id): (UserId, OrderId),
+    ) -> Result<(), DeliveryError> {
+        let context = Context::within(self.ask_timeout);
+        let question = TeamQuestion::Verdict { user, order_id };
+        match self.teams.ask(team_id, command, question, &context).await {
+            Ok(TeamAnswer::Verdict(Some(granted))) => {
+                self.tell_buyer(user, Command::Conclude { order_id, granted })
+                    .await
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(undelivered(error)),
+        }
+    }
+
     /// Has a team fail whose time is over; it has its own clock, which may be behind the one that told.
     pub(super) async fn expire_team(&self, team_id: TeamId) -> Result<(), DeliveryError> {
         let context = Context::within(self.ask_timeout);

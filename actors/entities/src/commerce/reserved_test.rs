@@ -1,25 +1,33 @@
-//! What a slot of a sale and a use of a coupon write and send, and what their buyer says about them.
+//! What a slot of a sale, a use of a coupon and a place in a team write and send, and what their buyer says about them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lyceum_domain::commerce::coupon::{self, Benefit, Code, Coupon, Issuer, Item, Scope};
+use lyceum_domain::commerce::group::GroupOffer;
 use lyceum_domain::commerce::order::{Line, PlaceOrder, no_discount};
+use lyceum_domain::commerce::refund::Wanted;
 use lyceum_domain::commerce::sale::{self, Terms};
 use lyceum_domain::commerce::{
-    Buyer, Command, Method, Outcome, Provider, Purpose, Reservation, Sale, Settlement,
+    Buyer, Command, Method, Outcome, Provider, Purpose, RefundOutcome, Reservation, Sale, Settlement, Team,
+    team,
 };
-use lyceum_domain::ids::{CouponId, CourseId, OrderId, PaymentId, SaleId, UserId};
+use lyceum_domain::ids::{CouponId, CourseId, GroupId, OrderId, PaymentId, RefundId, SaleId, TeamId, UserId};
 use lyceum_kernel::{Aggregate, Currency, Money, Timestamp};
 use lyceum_runtime::{Effects, Entity};
 
-use super::{Buyers, CommerceFlow, CouponAnswer, CouponQuestion, Coupons, Sales};
+use super::buyers::trade;
+use super::{
+    Buyers, CommerceFlow, CouponAnswer, CouponQuestion, Coupons, Sales, TeamAnswer, TeamQuestion, Teams,
+    Trade,
+};
 
 const USER: UserId = UserId::from_u128(1);
 const ORDER: OrderId = OrderId::from_u128(2);
 const PAYMENT: PaymentId = PaymentId::from_u128(3);
 const SALE: SaleId = SaleId::from_u128(4);
 const COUPON: CouponId = CouponId::from_u128(5);
+const TEAM: TeamId = TeamId::from_u128(6);
 const COURSE: CourseId = CourseId::from_u128(7);
 const NOW: Timestamp = Timestamp::EPOCH;
 
@@ -228,4 +236,112 @@ fn an_order_that_is_fulfilled_consumes_what_it_reserved_and_one_that_ends_otherw
         let each = reservations().map(|reservation| (reservation, expected));
         assert_eq!(settled(&ended), each);
     }
+}
+
+#[test]
+fn a_team_says_what_becomes_of_an_order_once_it_is_decided_and_of_that_order_alone() {
+    let (binding, mut state) = (Teams::new(100), Team::default());
+    let offer = GroupOffer {
+        course_id: COURSE,
+        creator: UserId::from_u128(9),
+        price: cny(9_900),
+        size: 2,
+        lasts_s: 60,
+    };
+    let member = |n: u128| (OrderId::from_u128(n), UserId::from_u128(n));
+    let verdict = |state: &Team, (order_id, user): (OrderId, UserId)| {
+        let question = TeamQuestion::Verdict { user, order_id };
+        match binding.answer(state, question, NOW) {
+            Ok(TeamAnswer::Verdict(verdict)) => verdict,
+            _ => panic!("a team knows its verdict"),
+        }
+    };
+    let pay = |(order_id, user)| team::Command::Settle {
+        order_id,
+        user,
+        outcome: Outcome::Consumed,
+    };
+    let ((first, ada), (second, ben)) = (member(1), member(2));
+    let (group_id, until) = (GroupId::from_u128(1), later(10));
+    let terms = team::Terms::of(group_id, &offer, NOW);
+    let open = team::Command::Open {
+        terms,
+        order_id: first,
+        user: ada,
+        until,
+    };
+    let join = team::Command::Reserve {
+        order_id: second,
+        user: ben,
+        course_id: COURSE,
+        until,
+    };
+    for command in [open, join, pay((first, ada))] {
+        act(&binding, TEAM, &mut state, command);
+    }
+    assert_eq!(verdict(&state, (first, ada)), None);
+
+    act(&binding, TEAM, &mut state, pay((second, ben)));
+
+    assert_eq!(verdict(&state, (first, ada)), Some(true));
+    assert_eq!(verdict(&state, (second, ben)), Some(true));
+    assert_eq!(verdict(&state, (first, ben)), None, "it is not theirs");
+    assert_eq!(verdict(&state, member(3)), None);
+}
+
+/// What a buyer has traded when their order in a team was paid and concluded, and its money went back, if it did.
+fn traded_in_team(granted: bool) -> Vec<Trade> {
+    let mut buyer = Buyer::default();
+    let Command::PlaceOrder(mut order) = place() else {
+        unreachable!("it places an order");
+    };
+    order.reservations = vec![Reservation::Place {
+        team_id: TEAM,
+        ends_at: later(60),
+    }];
+    let paid = Command::SettlePayment {
+        payment_id: PAYMENT,
+        purpose: Purpose::Order(ORDER),
+        outcome: Settlement::Succeeded,
+    };
+    let order_id = ORDER;
+    let mut commands = vec![
+        Command::PlaceOrder(order),
+        paid,
+        Command::Conclude { order_id, granted },
+    ];
+    // The refund of a failed team is named by its payment.
+    let mut refund_id = RefundId::from_u128(PAYMENT.as_u128());
+    if granted {
+        refund_id = RefundId::from_u128(8);
+        commands.push(Command::RequestRefund {
+            order_id,
+            refund_id,
+            reason: "not for me".into(),
+            wanted: Wanted::default(),
+            requester: None,
+        });
+    }
+    commands.push(Command::SettleRefund {
+        order_id,
+        refund_id,
+        attempt: 1,
+        outcome: RefundOutcome::Succeeded,
+    });
+
+    let mut traded = vec![];
+    for command in commands {
+        for event in buyer.decide(command, NOW).unwrap() {
+            buyer.apply(&event);
+            traded.extend(trade(&buyer, &event, NOW).map(|(trade, _)| trade));
+        }
+    }
+    assert!(buyer.access().live(COURSE, NOW).is_none());
+    traded
+}
+
+#[test]
+fn a_member_of_a_failed_team_has_traded_nothing() {
+    assert_eq!(traded_in_team(false), []);
+    assert_eq!(traded_in_team(true), [Trade::Bought, Trade::Refunded]);
 }

@@ -5,6 +5,8 @@
 //!        └──────── PlaceOrder ─▶ Buyers ─ paid: SettleReservation ─▶ Teams ─ decided: Conclude, for each order ─▶ Buyers
 //!                                                 ExpireTeam, due at the end ─▶ Teams
 //! ```
+//!
+//! Whoever settles a place hears what has been decided about its order, and tells the buyer again: so a lost `Conclude` is made good.
 
 use lyceum_domain::commerce::reservation::Reservation;
 use lyceum_domain::commerce::team::{Event, Opened, PlaceState, Refusal, State, Terms};
@@ -33,8 +35,6 @@ impl Teams {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeamQuestion {
-    /// Nothing: the caller only wants the command done.
-    Nothing,
     /// What it buys, and how far it is.
     View,
     /// The place that was reserved for a buyer.
@@ -42,14 +42,19 @@ pub enum TeamQuestion {
         /// Whose.
         user: UserId,
     },
+    /// What becomes of an order.
+    Verdict {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        order_id: OrderId,
+    },
 }
 
 /// What a team answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeamAnswer {
-    /// To [`TeamQuestion::Nothing`].
-    Nothing,
     /// To [`TeamQuestion::View`].
     View(Box<TeamView>),
     /// To [`TeamQuestion::Place`].
@@ -59,6 +64,8 @@ pub enum TeamAnswer {
         /// Until when it is paid, or never.
         ends_at: Timestamp,
     },
+    /// To [`TeamQuestion::Verdict`]: whether the order is granted, once that is decided.
+    Verdict(Option<bool>),
 }
 
 /// A team without its members, who are only counted.
@@ -153,7 +160,6 @@ impl Entity for Teams {
 
     fn answer(&self, state: &Team, question: TeamQuestion, now: Timestamp) -> Result<TeamAnswer, Error> {
         Ok(match question {
-            TeamQuestion::Nothing => TeamAnswer::Nothing,
             TeamQuestion::View => TeamAnswer::View(Box::new(TeamView::of(state.opened()?, now))),
             TeamQuestion::Place { user } => {
                 let team = state.opened()?;
@@ -162,6 +168,11 @@ impl Entity for Teams {
                     price: team.terms.price,
                     ends_at: team.terms.ends_at,
                 }
+            }
+            TeamQuestion::Verdict { user, order_id } => {
+                let team = state.opened()?;
+                let place = team.place(user).filter(|place| place.order_id == order_id);
+                TeamAnswer::Verdict(place.and_then(|place| team.verdict(place)))
             }
         })
     }

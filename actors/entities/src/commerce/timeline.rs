@@ -54,7 +54,7 @@ const GRANT: i32 = 5;
 
 /// `$1` user, `$2` order, `$3` its payments, `$4` the order's text, `$5` the texts that callbacks refer by, `$6` ids that postings stand for.
 ///
-/// An event of the buyer is the order's if it names it; those of the payment all are.
+/// An event of the buyer is the order's if it names it, and so is a message of a team (26); those of the payment all are.
 const MOMENTS: &str = "WITH moments AS ( \
     SELECT (extract(epoch FROM e.at) * 1000)::bigint AS at_ms, 0 AS rank, \
         lpad(e.version::text, 12, '0') || '.' || lpad(j.place::text, 3, '0') AS key, \
@@ -70,7 +70,7 @@ const MOMENTS: &str = "WITH moments AS ( \
     SELECT (extract(epoch FROM o.due_at) * 1000)::bigint, 2, o.id::text, o.payload->>'type', \
         json_build_object('attempts', o.attempts, 'faults', o.faults)::text, NULL \
     FROM outbox AS o WHERE (o.kind = 5 AND o.entity = ANY ($3)) \
-        OR (o.kind = 4 AND o.entity = $1 AND o.payload::text LIKE '%' || $4 || '%') \
+        OR ((o.kind = 4 AND o.entity = $1 OR o.kind = 26) AND o.payload::text LIKE '%' || $4 || '%') \
     UNION ALL \
     SELECT (extract(epoch FROM p.received_at) * 1000)::bigint, 3, p.event_id, p.kind, \
         json_build_object('provider', p.provider, 'deliveries', p.deliveries, 'processed', p.processed_at IS NOT NULL)::text, NULL \
@@ -94,7 +94,7 @@ const MOMENTS: &str = "WITH moments AS ( \
     SELECT (extract(epoch FROM d.died_at) * 1000)::bigint, 7, d.id::text, d.payload->>'type', \
         json_build_object('attempts', d.attempts, 'refusal', d.reason)::text, NULL \
     FROM dead_letters AS d WHERE (d.kind = 5 AND d.entity = ANY ($3)) \
-        OR (d.kind = 4 AND d.entity = $1 AND d.payload::text LIKE '%' || $4 || '%')) \
+        OR ((d.kind = 4 AND d.entity = $1 OR d.kind = 26) AND d.payload::text LIKE '%' || $4 || '%')) \
     SELECT at_ms, rank, key, what, details, id FROM moments \
     WHERE (at_ms, rank, key COLLATE \"C\") > ($7, $8, $9) ORDER BY at_ms, rank, key COLLATE \"C\" LIMIT $10";
 

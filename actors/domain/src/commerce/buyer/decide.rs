@@ -10,6 +10,7 @@ use crate::commerce::access::Source;
 use crate::commerce::batch::Refusal as CodeRefusal;
 use crate::commerce::order::{
     self, CloseReason, LINES_MAX, Method, OPEN_ORDERS_MAX, Order, PlaceOrder, Placement, Stage,
+    TEAM_ORDERS_MAX,
 };
 use crate::commerce::payment::Settlement;
 use crate::commerce::reservation::{Reservation, still_reserved};
@@ -72,8 +73,12 @@ impl Buyer {
         if order.settles_at_once() && !waits {
             return Ok(vec![Event::Purchased(order)]);
         }
-        if self.pending.len() >= OPEN_ORDERS_MAX {
+        // A membership has one order at a time that pays it; it goes on, however many carts its buyer has left unpaid.
+        if !pays_membership && self.count_open(Order::awaits_payment) >= OPEN_ORDERS_MAX {
             return Err(Error::TooManyOpenOrders);
+        }
+        if waits && self.count_open(|order| order.placement.waits_for_team()) >= TEAM_ORDERS_MAX {
+            return Err(Error::TooManyTeamOrders);
         }
         if order.method == Method::Wallet {
             return Ok(Self::placed_and_held(order, expires_at));
@@ -84,6 +89,15 @@ impl Buyer {
             payment_token,
             expires_at,
         }])
+    }
+
+    /// How many of the orders that are pending or wait for their team are such.
+    fn count_open(&self, such: impl Fn(&Order) -> bool) -> usize {
+        let open = self
+            .pending
+            .iter()
+            .filter_map(|order_id| self.orders.get(order_id));
+        open.filter(|order| such(order)).count()
     }
 
     pub(super) fn settle_order(

@@ -25,6 +25,11 @@ impl Order {
         self.was_fulfilled() || self.held_at.is_some()
     }
 
+    /// Whether its payment is under way or being closed.
+    pub(in crate::commerce) fn awaits_payment(&self) -> bool {
+        matches!(self.stage, Stage::AwaitingPayment { .. } | Stage::Closing { .. })
+    }
+
     /// Whether its money is neither on its way back nor returned by now, as a whole.
     pub(in crate::commerce) fn keeps_money(&self) -> bool {
         matches!(self.stage, Stage::Held { .. } | Stage::Fulfilled)
