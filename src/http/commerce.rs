@@ -140,8 +140,9 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
 /// `POST /v1/orders`: buys courses, from the wallet at once, or through a provider.
 ///
 /// # Errors
-/// 402 `commerce.insufficient_funds`; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`,
-/// `commerce.own_course`, `commerce.price_changed`.
+/// 400 `http.invalid_body` for a course in a sale and a team at once; 402 `commerce.insufficient_funds`; 404 for a sale, a group price or a
+/// team that there is not; 409 `commerce.course_already_owned`, `commerce.course_in_pending_order`, `commerce.own_course`,
+/// `commerce.price_changed`, and what sales, teams and coupons refuse by their state; 422 the rules for an order.
 #[utoipa::path(
     post, path = "/v1/orders", tag = "commerce", request_body = OrderRequest,
     params(("Idempotency-Key" = String, Header, description = "names the purchase; repeating it buys nothing more")),
@@ -150,6 +151,8 @@ pub async fn quote(api: &Api, mut request: Request) -> Result<Reply, Problem> {
             headers(("Location" = String, description = "the order"))),
         (status = 202, body = OrderBody, description = "the payment is under way, or its team",
             headers(("Location" = String, description = "the order"))),
+        (status = 400, body = ProblemBody, description = "`http.invalid_body`, also for a course with several of `sale_id`, `group_offer_id` \
+            and `team_id`"),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
         (status = 404, body = ProblemBody, description = "`commerce.sale_not_found`, `commerce.group_not_found`, \
             `commerce.team_not_found`"),

@@ -95,7 +95,7 @@ pub(super) enum OrderItem {
     Bundle(CartBundle),
 }
 
-/// A course.
+/// A course, with at most one of `sale_id`, `group_offer_id` and `team_id`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "a part of the description above")]

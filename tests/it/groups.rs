@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Site, Stores, User, cny, unique, until};
+use crate::harness::{Answer, CourseSpec, Site, Stores, User, cny, unique, until};
 
 const LIST_PRICE: i64 = 19_900;
 const PRICE: i64 = 9_900;
@@ -307,6 +307,43 @@ async fn a_repeated_request_opens_no_other_team() {
     let later = ada.post_as(&key, "/v1/orders", &body).await.expect(202);
     assert_eq!(later.body, first.body, "whatever became of the team");
     assert_eq!(ada.wallet().await.0, 0);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_price_that_was_offered_under_a_key_is_told_of_when_it_could_be_offered_no_more() {
+    let site = site().await;
+    let (creator, operator) = (site.user().await, site.operator().await);
+    let course = site.publish(&creator, &operator, &CourseSpec::default()).await;
+    let body = json!({"course_id": course, "price": cny(1), "size": 2, "lasts_s": FOR_LONG});
+    let key = unique("key-");
+    let first = creator.post_as(&key, "/v1/group-offers", &body).await.expect(201);
+
+    for action in ["unlist", "retire"] {
+        let path = format!("/v1/courses/{course}/{action}");
+        creator.act(&path).await.expect(200);
+    }
+    until("it is not for sale any more", async || {
+        let again = creator.post("/v1/group-offers", &body).await;
+        (again.status == 422).then_some(())
+    })
+    .await;
+
+    let again = creator.post_as(&key, "/v1/group-offers", &body).await.expect(201);
+    assert_eq!(again.body, first.body);
+    assert_eq!(again.header("location"), first.header("location"));
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_no_creator_offers_nothing_to_teams() {
+    let site = Site::start_with(&["accounts.creators_open=false"]).await;
+    let (course, ada) = (site.course(LIST_PRICE).await, site.user().await);
+    let body = json!({"course_id": course, "price": cny(PRICE), "size": 2, "lasts_s": FOR_LONG});
+
+    let answer = ada.post("/v1/group-offers", &body).await;
+
+    answer.refused(403, "http.forbidden");
     site.finish().await;
 }
 

@@ -138,6 +138,40 @@ async fn an_unpaid_slot_comes_back_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_request_finds_its_order_whatever_became_of_the_slot_and_the_sale() {
+    let site = Site::start().await;
+    let (first, next) = (site.user().await, site.user_with(10_000).await);
+    let course = site.course(LIST_PRICE).await;
+    let mut briefly = terms(&course, 1);
+    let ends_at = "SELECT (extract(epoch FROM now() + interval '6 seconds') * 1000)::bigint";
+    let ends_at = site.stores.count(ends_at).await;
+    briefly["ends_at"] = json!(lyceum_kernel::Timestamp::from_millis(ends_at));
+    let made = site.operator().await.post("/v1/sales", &briefly).await;
+    let sale = (course, made.expect(201).text("id"));
+    let (key, body) = (
+        unique("key-"),
+        cart(&sale.0, &sale.1, "sandbox", Some("tok_declined")),
+    );
+    let placed = first.post_as(&key, "/v1/orders", &body).await.expect(202);
+    first.order_becomes(&placed.text("id"), "cancelled").await;
+    counts(&site, &sale.1, 0, 1).await;
+    buy(&next, &sale).await.expect(201);
+
+    let again = first.post_as(&key, "/v1/orders", &body).await.expect(202);
+    assert_eq!(again.body, placed.body, "it is sold out");
+
+    until("the sale is over", async || {
+        let shown = site.client().get(&format!("/v1/sales/{}", sale.1)).await;
+        (shown.expect(200).json()["state"] == "ended").then_some(())
+    })
+    .await;
+    let again = first.post_as(&key, "/v1/orders", &body).await.expect(202);
+    assert_eq!(again.body, placed.body, "it is over");
+    counts(&site, &sale.1, 1, 0).await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_is_refused_gives_its_slot_back_at_once() {
     let site = Site::start().await;
     let sale = sale(&site, 1).await;

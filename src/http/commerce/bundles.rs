@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lyceum_domain::accounts::Role;
 use lyceum_domain::commerce::Error;
-use lyceum_domain::commerce::bundle::{Command, Offer, Refusal};
+use lyceum_domain::commerce::bundle::{Offer, Refusal};
 use lyceum_domain::commerce::order::LINES_MAX;
 use lyceum_domain::ids::{BundleId, CourseId, UserId};
 use lyceum_entities::commerce::{BundleAnswer, BundleRow, OfferQuestion};
@@ -85,9 +85,11 @@ pub async fn create_bundle(api: &Api, mut request: Request) -> Result<Reply, Pro
         price,
     } = request.json().await?;
     // Of a list that is too long nothing is looked up; the bundle itself refuses it.
-    if course_ids.len() <= LINES_MAX {
-        cheaper_together(api, creator, &course_ids, price)?;
-    }
+    let checked = if course_ids.len() <= LINES_MAX {
+        cheaper_together(api, creator, &course_ids, price)
+    } else {
+        Ok(())
+    };
 
     let offer = Offer {
         title: title.into(),
@@ -95,11 +97,8 @@ pub async fn create_bundle(api: &Api, mut request: Request) -> Result<Reply, Pro
         course_ids,
         price,
     };
-    let (id, answer) = api
-        .platform
-        .bundles
-        .create(Command::Offer(offer), OfferQuestion::View, &request.context())
-        .await?;
+    let bundles = &api.platform.bundles;
+    let (id, answer) = offerings::offer(bundles, offer, checked, &request.context()).await?;
 
     let location = format!("/v1/bundles/{id}");
     Ok(Reply::created(location, &BundleBody::of(id, answer)))

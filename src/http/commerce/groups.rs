@@ -1,7 +1,8 @@
 //! Group buying: prices that creators offer to teams, and the teams. Whoever buys opens one or joins one by `POST /v1/orders`.
 
+use lyceum_domain::accounts::Role;
 use lyceum_domain::commerce::Error;
-use lyceum_domain::commerce::group::{Command, GroupOffer, Refusal, SIZE_MAX, SIZE_MIN};
+use lyceum_domain::commerce::group::{GroupOffer, Refusal, SIZE_MAX, SIZE_MIN};
 use lyceum_domain::commerce::team::State;
 use lyceum_domain::ids::{CourseId, GroupId, TeamId, UserId};
 use lyceum_entities::commerce::{GroupAnswer, GroupRow, OfferQuestion, TeamAnswer, TeamQuestion, TeamView};
@@ -26,7 +27,8 @@ pub(in crate::http) struct GroupRequest {
     /// How many members a team has, exactly.
     #[schema(minimum = 2, maximum = 50, example = 3)]
     size: u32,
-    /// How many seconds a team has to find them, from when it is opened.
+    /// How many seconds a team has to find them, from when it is opened; `commerce.team_lasts_min_s` and `team_lasts_max_s` allow fewer
+    /// than this range: unless they are set otherwise, from an hour to 7 days.
     #[schema(minimum = 1, maximum = 2_592_000, example = 86_400)]
     lasts_s: u32,
 }
@@ -94,19 +96,20 @@ pub(in crate::http) struct TeamBody {
 /// `POST /v1/group-offers`: offers a course of the caller to teams.
 ///
 /// # Errors
-/// 422 the rules for a group price.
+/// 403 `http.forbidden`; 422 the rules for a group price.
 #[utoipa::path(
     post, path = "/v1/group-offers", tag = "commerce", request_body = GroupRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "names the group price; repeating it offers nothing more")),
     responses(
         (status = 201, body = GroupBody, headers(("Location" = String, description = "the group price"))),
+        (status = 403, body = ProblemBody, description = "`http.forbidden`: for creators"),
         (status = 422, body = ProblemBody, description = "`commerce.course_not_for_sale`, `commerce.group_course_foreign`, \
             `commerce.group_price_invalid`, `commerce.group_size_invalid`, `commerce.group_time_invalid`, \
             `commerce.currency_unsupported`"),
     )
 )]
 pub async fn create_group_offer(api: &Api, mut request: Request) -> Result<Reply, Problem> {
-    let creator = request.caller()?.user;
+    let creator = request.require(Role::Creator)?.user;
     let GroupRequest {
         course_id,
         price,
@@ -120,13 +123,9 @@ pub async fn create_group_offer(api: &Api, mut request: Request) -> Result<Reply
         size,
         lasts_s,
     };
-    checked(api, &offer)?;
+    let (checked, groups) = (checked(api, &offer), &api.platform.groups);
 
-    let (id, answer) = api
-        .platform
-        .groups
-        .create(Command::Offer(offer), OfferQuestion::View, &request.context())
-        .await?;
+    let (id, answer) = offerings::offer(groups, offer, checked, &request.context()).await?;
 
     let location = format!("/v1/group-offers/{id}");
     Ok(Reply::created(location, &GroupBody::answered(id, answer)))

@@ -1,9 +1,10 @@
-//! Withdrawing what is offered, whatever it is.
+//! Offering something and withdrawing it, whatever it is.
 
 use lyceum_domain::accounts::Role;
 use lyceum_domain::commerce::offering::Command;
 use lyceum_entities::commerce::{OfferAnswer, OfferQuestion, Offered, Offerings};
-use lyceum_runtime::Region;
+use lyceum_kernel::{Id, IdKind};
+use lyceum_runtime::{Context, Region};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,6 +18,26 @@ pub(in crate::http) struct WithdrawalBody {
     /// Why, for the audit log: from 3 to 500 characters. Of operators, for what is not their own.
     #[schema(min_length = 3, max_length = 500)]
     reason: Option<String>,
+}
+
+/// Offers something, if the catalog and the settings bear it.
+///
+/// What they bear no more may have been offered by this very request, which is then answered as it was the first time.
+///
+/// # Errors
+/// What was `checked`, and what the offering itself refuses.
+pub(super) async fn offer<K: IdKind + 'static, T: Offered<Id = Id<K>>>(
+    region: &Region<Offerings<T>>,
+    offer: T,
+    checked: Result<(), Problem>,
+    context: &Context,
+) -> Result<(T::Id, OfferAnswer<T>), Problem> {
+    if let Err(refused) = checked {
+        return region.created(context).await?.ok_or(refused);
+    }
+    Ok(region
+        .create(Command::Offer(offer), OfferQuestion::View, context)
+        .await?)
 }
 
 /// Offers something no more, for its creator or an operator.

@@ -40,7 +40,8 @@ pub(in crate::http) struct PaymentRequest {
     responses(
         (status = 201, body = OrderBody, description = "paid and fulfilled",
             headers(("Location" = String, description = "the order"))),
-        (status = 202, body = OrderBody, description = "the payment is under way",
+        (status = 202, body = OrderBody, description = "the payment is under way; or the order is `paid`, as the wallet pays at once, and \
+            waits for its team",
             headers(("Location" = String, description = "the order"))),
         (status = 402, body = ProblemBody, description = "`commerce.insufficient_funds`"),
         (status = 404, body = ProblemBody, description = "`commerce.order_not_found`"),

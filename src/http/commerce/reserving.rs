@@ -31,7 +31,8 @@ const WAITING_ROOM: Duration = Duration::from_secs(1);
 /// caller's to release.
 ///
 /// # Errors
-/// What a sale refuses, by the item that asked for it; 503 `commerce.sale_crowded` where too many others wait.
+/// What a sale, a group price or a team refuses, by the item that asked for it; 400 `http.invalid_body` for a bundle in one of them and
+/// for a course in several; 503 `commerce.sale_crowded` where too many others wait.
 pub(super) async fn reserve(
     api: &Api,
     context: &Context,
@@ -140,9 +141,9 @@ async fn take_place(
         Ok(TeamAnswer::Place { price, ends_at }) => {
             place.reservations.push(Reservation::Place { team_id, ends_at });
             place.expires_at = place.expires_at.min(ends_at);
-            // An order of a team has one line; the buyer refuses any other.
             // The course is had when the team succeeds, which may be as late as that.
             place.refundable_until = ends_at.plus(*api.settings.commerce.refund_window_s);
+            // An order of a team has one line; the buyer refuses any other.
             if let Some(line) = place.lines.first_mut() {
                 line.discount = line.price.minus(price).unwrap_or(no_discount());
             }
@@ -256,9 +257,17 @@ pub(super) fn is_not_placed(answered: &Result<Answer, AskError<Error>>, order_id
     }
 }
 
-/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot, a place, or a use, by it.
+/// Whether the order may have been placed before, by the first time of this request: its buyer has a slot, a place, or a use, by it, or
+/// had a slot of a sale that has none left by now, or is over.
 pub(super) fn may_be_repeated(problem: &Problem) -> bool {
-    let slots = [sale::Refusal::SlotReserved, sale::Refusal::SlotSold].map(Error::Sale);
+    // Looked up only once a sale refuses: in a rush whoever gets a slot does not pay for those who ask again.
+    let slots = [
+        sale::Refusal::SlotReserved,
+        sale::Refusal::SlotSold,
+        sale::Refusal::SoldOut,
+        sale::Refusal::Ended,
+    ]
+    .map(Error::Sale);
     let places = [team::Refusal::PlaceReserved, team::Refusal::PlacePaid].map(Error::Team);
     slots
         .iter()

@@ -30,7 +30,7 @@ pub(in crate::http) struct WalletBody {
 /// One line of a wallet's statement.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct EntryBody {
-    /// `sale`, `top_up`, `refund` or `adjustment`.
+    /// `sale`, `top_up`, `refund`, `adjustment`, or `unfulfilled`: what an order has paid that waits for its team.
     kind: &'static str,
     /// What it stands for: an order, a payment, a refund or an adjustment.
     reference: String,

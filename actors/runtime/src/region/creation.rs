@@ -12,6 +12,7 @@ use crate::ask::AskError;
 use crate::context::Context;
 use crate::entity::{CommandOf, Entity, ErrorOf};
 use crate::ids;
+use crate::shell::recorded_answer;
 
 /// The named creations under way, each with the id it makes its entity under. No more than requests are under way.
 #[derive(Default)]
@@ -63,5 +64,22 @@ impl<K: IdKind + 'static, E: Entity<Key = Id<K>>> Region<E> {
             .request(Id::from_u128(id), Some(command), question, context)
             .await?;
         Ok((Id::from_u128(answered.entity), answered.answer))
+    }
+
+    /// The entity that the named operation made, with what was answered then, if it has made one.
+    ///
+    /// For callers that cannot build their command any more because what it refers to has changed since.
+    ///
+    /// # Errors
+    /// As [`Region::recorded`].
+    pub async fn created(
+        &self,
+        context: &Context,
+    ) -> Result<Option<(Id<K>, E::Answer)>, AskError<ErrorOf<E>>> {
+        let Some(operation) = context.operation else {
+            return Ok(None);
+        };
+        let recorded = recorded_answer(&self.shared, operation).await?;
+        Ok(recorded.map(|answered| (Id::from_u128(answered.entity), answered.answer)))
     }
 }
