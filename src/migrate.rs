@@ -64,6 +64,7 @@ const MIGRATIONS: &[Migration] = migrations![
     27 "0027_memberships",
     28 "0028_models",
     29 "0029_teams",
+    30 "0030_orders_checked",
 ];
 
 /// Why the database was left as it was.
