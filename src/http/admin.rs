@@ -16,8 +16,8 @@ use super::request::Request;
 /// Why something is to be done, or only looked at.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OrderBody {
-    /// Why, for the audit log: from 3 to 500 characters.
+pub(super) struct OperatorOrderBody {
+    /// Why, for the audit log: from 3 to 500 characters, none of them hidden.
     #[schema(min_length = 3, max_length = 500)]
     pub(super) reason: String,
     /// Only says what would be done.
@@ -32,7 +32,7 @@ pub(super) struct MoveBody {
     /// The member that is to own it.
     #[schema(min_length = 1)]
     to: String,
-    /// Why, for the audit log: from 3 to 500 characters.
+    /// Why, for the audit log: from 3 to 500 characters, none of them hidden.
     #[schema(min_length = 3, max_length = 500)]
     reason: String,
     /// Only says what would be done.
@@ -137,7 +137,7 @@ pub async fn entity(api: &Api, request: Request) -> Result<Reply, Problem> {
 /// # Errors
 /// 404 `cluster.member_not_found`; 409 `cluster.alone`, `cluster.last_member`; 422 `cluster.reason_length`.
 #[utoipa::path(
-    post, path = "/admin/v1/nodes/{node}/drain", tag = "operators", request_body = OrderBody,
+    post, path = "/admin/v1/nodes/{node}/drain", tag = "operators", request_body = OperatorOrderBody,
     params(("node" = String, Path, description = "the member's name"),
         ("Idempotency-Key" = Option<String>, Header, description = "accepted and not needed: doing it again changes nothing")),
     responses(
@@ -160,7 +160,7 @@ pub async fn drain(api: &Api, mut request: Request) -> Result<Reply, Problem> {
 /// # Errors
 /// 404 `cluster.member_not_found`; 409 `cluster.alone`, `cluster.last_member`; 422 `cluster.reason_length`.
 #[utoipa::path(
-    post, path = "/admin/v1/nodes/{node}/evict", tag = "operators", request_body = OrderBody,
+    post, path = "/admin/v1/nodes/{node}/evict", tag = "operators", request_body = OperatorOrderBody,
     params(("node" = String, Path, description = "the member's name"),
         ("Idempotency-Key" = Option<String>, Header, description = "accepted and not needed: doing it again changes nothing")),
     responses(
@@ -200,7 +200,7 @@ pub async fn move_shard(api: &Api, mut request: Request) -> Result<Reply, Proble
     request.require(Role::Operator)?;
     let shard = request.path("shard")?;
     let MoveBody { to, reason, dry_run } = request.json().await?;
-    let body = OrderBody { reason, dry_run };
+    let body = OperatorOrderBody { reason, dry_run };
     order(api, &request, Command::Move { shard, to }, body).await
 }
 
@@ -250,12 +250,17 @@ async fn order_of_node(
 ) -> Result<Reply, Problem> {
     request.require(Role::Operator)?;
     let node = request.path("node")?;
-    let body: OrderBody = request.json().await?;
+    let body: OperatorOrderBody = request.json().await?;
     order(api, request, command(node), body).await
 }
 
-async fn order(api: &Api, request: &Request, command: Command, body: OrderBody) -> Result<Reply, Problem> {
-    let OrderBody { reason, dry_run } = body;
+async fn order(
+    api: &Api,
+    request: &Request,
+    command: Command,
+    body: OperatorOrderBody,
+) -> Result<Reply, Problem> {
+    let OperatorOrderBody { reason, dry_run } = body;
     let order = Order {
         operator: request.caller()?.user,
         reason,

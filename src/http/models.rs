@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Api;
-use super::admin::{AuditBody, OrderBody};
+use super::admin::{AuditBody, OperatorOrderBody};
 use super::problem::{Problem, ProblemBody};
 use super::reply::Reply;
 use super::request::Request;
@@ -100,7 +100,7 @@ pub async fn recommendation_models(api: &Api, request: Request) -> Result<Reply,
 /// # Errors
 /// 422 `recommend.reason_length`.
 #[utoipa::path(
-    post, path = "/admin/v1/recommendation-models/train", tag = "operators", request_body = OrderBody,
+    post, path = "/admin/v1/recommendation-models/train", tag = "operators", request_body = OperatorOrderBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "names the operation")),
     responses(
         (status = 200, body = ModelAcceptedBody, description = "What a dry run says"),
@@ -120,7 +120,7 @@ pub async fn train_model(api: &Api, mut request: Request) -> Result<Reply, Probl
 /// 400 `http.malformed_id`; 404 `recommend.model_not_found`; 409 `recommend.model_active_already`, `recommend.model_corrupt`; 422
 /// `recommend.reason_length`.
 #[utoipa::path(
-    post, path = "/admin/v1/recommendation-models/{version}/activate", tag = "operators", request_body = OrderBody,
+    post, path = "/admin/v1/recommendation-models/{version}/activate", tag = "operators", request_body = OperatorOrderBody,
     params(("version" = u64, Path, description = "one that is kept"),
         ("Idempotency-Key" = Option<String>, Header, description = "names the operation")),
     responses(
@@ -141,7 +141,7 @@ pub async fn activate_model(api: &Api, mut request: Request) -> Result<Reply, Pr
 
 async fn order(api: &Api, request: &mut Request, command: ModelCommand) -> Result<Reply, Problem> {
     let operator = request.require(Role::Operator)?.user;
-    let OrderBody { reason, dry_run } = request.json().await?;
+    let OperatorOrderBody { reason, dry_run } = request.json().await?;
     let order = Order {
         operator,
         reason,

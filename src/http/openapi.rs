@@ -166,7 +166,9 @@ pub(super) fn ready_made() -> &'static (Bytes, HeaderValue) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::http::router;
@@ -218,6 +220,66 @@ mod tests {
         {
             assert!(document.pointer(reference).is_some(), "{reference}");
         }
+    }
+
+    /// Of two schemas of one name the description keeps one without a word, so the sources are asked.
+    #[test]
+    fn no_two_schemas_share_a_name() {
+        let mut homes = BTreeMap::new();
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/http")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                for name in schemas(&fs::read_to_string(&path).unwrap()) {
+                    if let Some(other) = homes.insert(name.clone(), path.clone()) {
+                        panic!("{name} in {} and in {}", path.display(), other.display());
+                    }
+                }
+            }
+        }
+
+        for known in ["OrderBody", "OperatorOrderBody", "Problem", "NewContentBody"] {
+            assert!(homes.contains_key(known), "{known}");
+        }
+        let document = document();
+        let described = document["components"]["schemas"].as_object().unwrap();
+        // A schema of a type with a parameter is named after both.
+        let unknown: Vec<&String> = described
+            .keys()
+            .filter(|name| !homes.contains_key(name.split('_').next().unwrap()))
+            .collect();
+        assert!(unknown.is_empty(), "{unknown:?} are not found in the sources");
+    }
+
+    /// The names of the schemas that a source derives: the type's own, unless it says another.
+    fn schemas(source: &str) -> Vec<String> {
+        let mut names = Vec::new();
+        for derived in source.split("#[derive(").skip(1) {
+            let Some((traits, rest)) = derived.split_once(")]") else {
+                continue;
+            };
+            if !traits.contains("ToSchema") {
+                continue;
+            }
+            let item = rest
+                .lines()
+                .find(|line| line.contains("struct ") || line.contains("enum "));
+            let item = item.expect("what is derived for");
+            let (attributes, _) = rest.split_once(item).expect("it was found there");
+            let after = |text: &str, word: &str| {
+                let (_, rest) = text.split_once(word)?;
+                rest.split(|letter: char| !letter.is_alphanumeric())
+                    .next()
+                    .map(ToOwned::to_owned)
+            };
+            let own = after(item, "struct ").or_else(|| after(item, "enum "));
+            names.extend(after(attributes, "schema(as = ").or(own));
+        }
+        names
     }
 
     #[test]

@@ -118,6 +118,12 @@ async fn commands_that_make_no_sense_are_refused_and_leave_no_trace() {
             "cluster.reason_length",
         ),
         (
+            "nodes/n1/evict",
+            json!({"reason": "nul\0byte"}),
+            422,
+            "cluster.reason_length",
+        ),
+        (
             "shards/256/move",
             json!({"to": "n2", "reason": "why not"}),
             404,

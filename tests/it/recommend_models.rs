@@ -133,8 +133,10 @@ async fn an_operator_goes_back_to_an_older_version_and_it_stays_until_a_training
     act(&operator, &format!("{MODELS}/7/activate"), false)
         .await
         .refused(404, "recommend.model_not_found");
-    let short = operator.post(&path, &json!({"reason": "x"})).await;
-    short.refused(422, "recommend.reason_length");
+    for reason in ["x", "nul\0byte"] {
+        let answer = operator.post(&path, &json!({"reason": reason})).await;
+        answer.refused(422, "recommend.reason_length");
+    }
 
     assert!(train(&site, &operator).await > newer);
     assert_eq!(operator.get(MODELS).await.expect(200).json()["pinned"], false);

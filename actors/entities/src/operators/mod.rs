@@ -10,6 +10,7 @@ mod models;
 pub(crate) mod redact;
 
 use lyceum_domain::ids::UserId;
+use lyceum_domain::text::is_hidden;
 use lyceum_kernel::{Class, Coded};
 use lyceum_runtime::cluster::members::Wanted;
 use lyceum_runtime::cluster::wishes::{want, wish};
@@ -51,8 +52,8 @@ pub enum Refusal {
     /// The shard is there already.
     #[error("the member owns the shard already")]
     OwnedAlready,
-    /// The reason is too short or too long.
-    #[error("a reason has from 3 to 500 characters")]
+    /// The reason is too short, too long, or not all of it can be seen.
+    #[error("a reason has from 3 to 500 characters, none of them hidden")]
     ReasonLength,
 }
 
@@ -174,9 +175,7 @@ impl Operators {
     /// # Errors
     /// It makes no sense as things are, or Postgres is away; nothing was changed.
     pub async fn order(&self, command: Command, order: Order) -> Result<Accepted, CommandError> {
-        if !REASON_CHARS.contains(&order.reason.trim().chars().count()) {
-            return Err(Refusal::ReasonLength.into());
-        }
+        let reason = usable(&order.reason).ok_or(Refusal::ReasonLength)?;
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await.map_err(StoreError::from)?;
         let mut accepted = plan(&transaction, &command).await?;
@@ -184,14 +183,14 @@ impl Operators {
             accepted.dry_run = true;
             return Ok(accepted);
         }
-        carry_out(&transaction, &command, order.reason.trim()).await?;
+        carry_out(&transaction, &command, reason).await?;
         let details = json!({"shards": accepted.shards, "from": accepted.from, "to": accepted.to});
         let deed = Deed {
             operator: order.operator,
             node: &self.node,
             action: accepted.action,
             target: &accepted.target,
-            reason: order.reason.trim(),
+            reason,
             details: &details.to_string(),
         };
         let entry = append(&transaction, deed).await?;
@@ -215,6 +214,13 @@ impl Operators {
     pub async fn verify_audit_log(&self) -> Result<Verified, StoreError> {
         audit::verify(&self.database).await
     }
+}
+
+/// A reason as it goes on record. Postgres keeps no NUL, and what nobody sees misleads whoever reads the log.
+fn usable(reason: &str) -> Option<&str> {
+    let reason = reason.trim();
+    let fits = REASON_CHARS.contains(&reason.chars().count());
+    (fits && !reason.chars().any(is_hidden)).then_some(reason)
 }
 
 /// What a command would do as things are. Members are not locked for it: whoever waits for an operator's commit cannot renew its lease.

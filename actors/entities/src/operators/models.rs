@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_postgres::{Row, Transaction};
 
 use super::audit::{AuditEntry, Deed, append};
-use super::{Operators, Order, REASON_CHARS};
+use super::{Operators, Order, usable};
 
 const VERSIONS: &str = "SELECT version, (extract(epoch FROM made_at) * 1000)::bigint, made_by, state = 'active', courses, \
      learners, events, bytes, encode(checksum, 'hex'), metrics::text FROM recommend_models ORDER BY version DESC";
@@ -39,8 +39,8 @@ pub enum ModelRefusal {
     /// Nodes would refuse it.
     #[error("what is kept of this version is not what was written")]
     Corrupt,
-    /// The reason is too short or too long.
-    #[error("a reason has from 3 to 500 characters")]
+    /// The reason is too short, too long, or not all of it can be seen.
+    #[error("a reason has from 3 to 500 characters, none of them hidden")]
     ReasonLength,
 }
 
@@ -171,10 +171,7 @@ impl Operators {
         command: ModelCommand,
         order: Order,
     ) -> Result<ModelAccepted, ModelError> {
-        let reason = order.reason.trim();
-        if !REASON_CHARS.contains(&reason.chars().count()) {
-            return Err(ModelRefusal::ReasonLength.into());
-        }
+        let reason = usable(&order.reason).ok_or(ModelRefusal::ReasonLength)?;
         let mut client = self.database.client().await?;
         let transaction = client.transaction().await.map_err(StoreError::from)?;
         transaction.execute(LOCK, &[]).await?;
