@@ -21,7 +21,7 @@ COMMENT ON COLUMN recommend_models.events IS 'How many times a learner took up a
 COMMENT ON COLUMN recommend_models.checksum IS 'SHA-256 of its parts in order.';
 
 -- Without a reference to the model, because they come first, one by one: a transaction as long as all of them would hold up
--- everybody who reads the journal in commit order. Those of a training that died go with the next one.
+-- everybody who reads the journal in commit order. Those of a training that died go with the next one that gets as far.
 CREATE TABLE recommend_model_parts (
     version bigint NOT NULL,
     number  integer NOT NULL CHECK (number >= 0),
@@ -63,6 +63,17 @@ BEGIN
         (SELECT version FROM recommend_models WHERE state = 'retired' ORDER BY version DESC OFFSET keep);
     DELETE FROM recommend_model_parts WHERE version NOT IN (SELECT version FROM recommend_models);
     RETURN true;
+END
+$$;
+
+-- Ends a turn, and takes away the parts of what was not published. First the turn, in a statement of its own: a publishing whose
+-- answer was lost is over by then or will be refused, so that no active version loses its parts.
+CREATE FUNCTION release_recommend_training(by uuid, made bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE recommend_training SET holder = NULL, held_until = NULL WHERE holder = by;
+    DELETE FROM recommend_model_parts
+    WHERE version = made AND NOT EXISTS (SELECT FROM recommend_models WHERE version = made);
 END
 $$;
 

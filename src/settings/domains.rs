@@ -359,7 +359,8 @@ impl Recommend {
         checks.duration(
             "recommend.train_timeout_s",
             *self.train_timeout_s,
-            Duration::from_secs(10)..=DAY,
+            // The largest inverse that the default of `train_courses_max` allows, and 200 parts to write, several times.
+            Duration::from_secs(60)..=DAY,
         );
         checks.range("recommend.models_kept", self.models_kept, 1..=100);
         checks.range(

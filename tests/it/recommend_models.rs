@@ -138,8 +138,61 @@ async fn an_operator_goes_back_to_an_older_version_and_it_stays_until_a_training
         answer.refused(422, "recommend.reason_length");
     }
 
-    assert!(train(&site, &operator).await > newer);
+    let newest = train(&site, &operator).await;
+    assert!(newest > newer);
     assert_eq!(operator.get(MODELS).await.expect(200).json()["pinned"], false);
+
+    // Whoever is content with what is served may have it stay.
+    act(&operator, &format!("{MODELS}/{newest}/activate"), false)
+        .await
+        .expect(202);
+    assert_eq!(operator.get(MODELS).await.expect(200).json()["pinned"], true);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_chosen_takes_back_the_training_that_was_asked_for_before() {
+    let site = Site::start().await;
+    let operator = site.operator().await;
+    courses(&site).await;
+    let chosen = train(&site, &operator).await;
+    let database = site.stores.connect().await;
+    // Another node has the turn, as far as this one knows.
+    database
+        .batch_execute(
+            "UPDATE recommend_training SET holder = '00000000-0000-0000-0000-000000000001', held_until = now() + interval '1 hour'",
+        )
+        .await
+        .unwrap();
+    act(&operator, &format!("{MODELS}/train"), false)
+        .await
+        .expect(202);
+
+    act(&operator, &format!("{MODELS}/{chosen}/activate"), false)
+        .await
+        .expect(202);
+
+    let now = operator.get(MODELS).await.expect(200).json();
+    assert_eq!(
+        (&now["wanted"], &now["pinned"]),
+        (&json!(false), &json!(true)),
+        "{now}"
+    );
+    // The training that has the turn ends: nothing of it stays.
+    let end = format!(
+        "INSERT INTO recommend_model_parts VALUES ({0}, 0, 'whole'); \
+         SELECT release_recommend_training('00000000-0000-0000-0000-000000000001', {0}); \
+         SELECT release_recommend_training('00000000-0000-0000-0000-000000000001', {chosen})",
+        chosen + 1
+    );
+    database.batch_execute(&end).await.unwrap();
+    let parts =
+        |version: u64| format!("SELECT count(*) FROM recommend_model_parts WHERE version = {version}");
+    assert_eq!(site.stores.count(&parts(chosen + 1)).await, 0);
+    assert!(
+        site.stores.count(&parts(chosen)).await > 0,
+        "the active version keeps its own"
+    );
     site.finish().await;
 }
 

@@ -7,6 +7,8 @@
 //! Invariant: whoever took up nothing leaves no trace, not even a number, so that histories without a learner are those of a
 //! platform that never knew them.
 
+use std::collections::BTreeMap;
+
 use lyceum_kernel::Timestamp;
 
 use super::models::{Histories, Taken};
@@ -24,13 +26,12 @@ pub struct Takings {
     read: u64,
     /// Whose interactions arrive now, and what they did with each course.
     current: Option<UserId>,
-    open: Vec<Open>,
+    open: BTreeMap<u32, Open>,
 }
 
 /// One course of the learner whose interactions arrive now.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Open {
-    course: u32,
     /// When it was taken up, if it was.
     at: Option<Timestamp>,
     /// Whether the last thing said about it speaks against it.
@@ -52,7 +53,7 @@ impl Takings {
             taken: 0,
             read: 0,
             current: None,
-            open: Vec::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -67,24 +68,18 @@ impl Takings {
             return;
         };
         let course = u32::try_from(course).unwrap_or(u32::MAX);
-        let (enough, disliked) = (weight >= self.weight_min, weight < 0.0);
-        match self.open.iter_mut().find(|open| open.course == course) {
-            Some(open) => {
-                open.disliked = disliked;
-                open.at = open.at.or(enough.then_some(at));
-            }
-            None => self.open.push(Open {
-                course,
-                at: enough.then_some(at),
-                disliked,
-            }),
-        }
+        let open = self.open.entry(course).or_default();
+        open.disliked = weight < 0.0;
+        open.at = open.at.or((weight >= self.weight_min).then_some(at));
     }
 
     fn close(&mut self) {
-        let open = self.open.drain(..).filter(|open| !open.disliked);
-        let mut taken: Vec<(Timestamp, u32)> =
-            open.filter_map(|open| Some((open.at?, open.course))).collect();
+        let open = std::mem::take(&mut self.open);
+        let mut taken: Vec<(Timestamp, u32)> = open
+            .into_iter()
+            .filter(|(_, open)| !open.disliked)
+            .filter_map(|(course, open)| Some((open.at?, course)))
+            .collect();
         if taken.is_empty() {
             return;
         }

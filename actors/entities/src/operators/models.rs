@@ -17,14 +17,15 @@ const TRAINING: &str =
     "SELECT wanted > answered, pinned, coalesce(held_until > now(), false) FROM recommend_training";
 // Locked, so that a training that ends now is published before or not at all.
 const LOCK: &str = "SELECT FROM recommend_training FOR UPDATE";
-const STATE: &str = "SELECT state = 'active', checksum = sha256(coalesce((SELECT string_agg(content, ''::bytea ORDER BY number) \
+const STATE: &str = "SELECT state = 'active' AND (SELECT pinned FROM recommend_training), checksum = sha256(coalesce((SELECT string_agg(content, ''::bytea ORDER BY number) \
          FROM recommend_model_parts AS p WHERE p.version = m.version), ''::bytea)), \
          (SELECT version FROM recommend_models WHERE state = 'active') \
      FROM recommend_models AS m WHERE version = $1";
 const ACTIVE: &str = "SELECT version FROM recommend_models WHERE state = 'active'";
 const RETIRE: &str = "UPDATE recommend_models SET state = 'retired' WHERE state = 'active'";
 const ACTIVATE: &str = "UPDATE recommend_models SET state = 'active' WHERE version = $1";
-const PIN: &str = "UPDATE recommend_training SET pinned = true";
+// It takes back what was asked for before: whatever a training made of that would be refused, again and again.
+const PIN: &str = "UPDATE recommend_training SET pinned = true, answered = wanted";
 const WANT: &str = "UPDATE recommend_training SET pinned = false, wanted = wanted + 1";
 
 /// Why a command about models was refused.
@@ -33,8 +34,8 @@ pub enum ModelRefusal {
     /// There is no such version, or no more.
     #[error("no model of this version is kept")]
     NotFound,
-    /// It is served already.
-    #[error("this version is active already")]
+    /// It is served already, and stays.
+    #[error("this version is active and held already")]
     ActiveAlready,
     /// Nodes would refuse it.
     #[error("what is kept of this version is not what was written")]
@@ -85,7 +86,7 @@ impl From<tokio_postgres::Error> for ModelError {
 pub enum ModelCommand {
     /// Some node trains as soon as it can, whatever has happened; versions are no longer held back.
     Train,
-    /// This version is served, and no training takes its place before one is asked for.
+    /// This version is served, and no training takes its place before one is asked for from now on.
     Activate {
         /// Which.
         version: u64,

@@ -5,8 +5,8 @@
 //!                                                                       reads, compares the checksum, decodes, swaps
 //! ```
 //!
-//! Whoever trains holds the turn for a time; if it dies, its parts lie unread until the next model is published, and the active
-//! version stays. A version that an operator has chosen is pinned: nothing is published before an operator asks for a training.
+//! Whoever trains holds the turn for a time; if it dies, its parts lie unread until the next model is kept, and the active
+//! version stays. Whoever fails takes its parts away with its turn. A version that an operator has chosen is pinned: nothing is published before an operator asks for a training.
 //!
 //! Invariant: what is read is what was written, by its length and its SHA-256, or it is refused.
 
@@ -31,7 +31,10 @@ const CLAIM: &str = "UPDATE recommend_training SET holder = $1, held_until = now
      RETURNING wanted, greatest((extract(epoch FROM now()) * 1000)::bigint, \
          1 + coalesce((SELECT max(version) FROM recommend_models), 0), \
          1 + coalesce((SELECT max(version) FROM recommend_model_parts), 0))";
-const RELEASE: &str = "UPDATE recommend_training SET holder = NULL, held_until = NULL WHERE holder = $1";
+const RELEASE: &str = "SELECT release_recommend_training($1, $2)";
+// Left by trainings that died. Versions only grow, so what another node keeps at this moment is newer.
+const CLEAR: &str = "DELETE FROM recommend_model_parts AS p WHERE version < $1 \
+     AND NOT EXISTS (SELECT FROM recommend_models AS m WHERE m.version = p.version)";
 const KEEP: &str = "INSERT INTO recommend_model_parts (version, number, content) VALUES ($1, $2, $3)";
 const PUBLISH: &str = "SELECT publish_recommend_model($1, $2, $3, \
      ROW($4::bigint, now(), $5::text, 'active', $6::integer, $7::bigint, $8::bigint, $9::bigint, $10::text::json, \
@@ -70,7 +73,7 @@ pub(super) enum LoadError {
     Refused(String),
 }
 
-/// Bytes that were read, and what they must be.
+/// The bytes of a version, and what they must be.
 pub(super) struct Kept {
     bytes: Vec<u8>,
     checksum: Vec<u8>,
@@ -124,25 +127,34 @@ impl ModelStore {
         }))
     }
 
-    /// Gives the turn back.
-    pub(super) async fn release(&self) -> Result<(), StoreError> {
-        self.database.execute(RELEASE, &[&self.incarnation]).await?;
+    /// Gives the turn back, and takes away the parts of what was not published.
+    pub(super) async fn release(&self, turn: Turn) -> Result<(), StoreError> {
+        let version = i64::try_from(turn.version).map_err(StoreError::refused)?;
+        self.database
+            .execute(RELEASE, &[&self.incarnation, &version])
+            .await?;
         Ok(())
     }
 
-    /// Keeps what was learned as the active version; `false` if the turn is over or an operator has chosen another.
+    /// Keeps what was learned as the active version; `false` if the turn is over or an operator has chosen another. What is
+    /// not published is left for [`ModelStore::release`].
     pub(super) async fn publish(
         &self,
         turn: Turn,
         trained: &Trained,
-        bytes: &[u8],
+        made: &Kept,
         metrics: &serde_json::Value,
     ) -> Result<bool, StoreError> {
         let version = i64::try_from(turn.version).map_err(StoreError::refused)?;
-        for (number, part) in (0_i32..).zip(bytes.chunks(PART_BYTES)) {
+        let length = made.bytes.len();
+        if length > BYTES_MAX {
+            // Every node would refuse to read it.
+            return Err(StoreError::refused(format!("the model has {length} bytes")));
+        }
+        self.database.execute(CLEAR, &[&version]).await?;
+        for (number, part) in (0_i32..).zip(made.bytes.chunks(PART_BYTES)) {
             self.database.execute(KEEP, &[&version, &number, &part]).await?;
         }
-        let checksum: [u8; 32] = Sha256::digest(bytes).into();
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let row = self
             .database
@@ -159,8 +171,8 @@ impl ModelStore {
                     &i64::from(trained.learners()),
                     &i64::try_from(trained.taken()).unwrap_or(i64::MAX),
                     &metrics.to_string(),
-                    &count(bytes.len()),
-                    &checksum.as_slice(),
+                    &count(length),
+                    &made.checksum,
                 ],
             )
             .await?;
@@ -201,6 +213,16 @@ impl ModelStore {
 }
 
 impl Kept {
+    /// Encodes what was learned, and computes the checksum; some tens of milliseconds of a core.
+    pub(super) fn of(trained: &Trained) -> Self {
+        let bytes = trained.to_bytes();
+        let checksum: [u8; 32] = Sha256::digest(&bytes).into();
+        Kept {
+            bytes,
+            checksum: checksum.into(),
+        }
+    }
+
     /// Compares the checksum and decodes; some milliseconds of a core.
     pub(super) fn read(&self) -> Result<Trained, LoadError> {
         let checksum: [u8; 32] = Sha256::digest(&self.bytes).into();
@@ -217,12 +239,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_what_was_written_are_refused() {
-        let bytes = Trained::default().to_bytes();
-        let checksum: [u8; 32] = Sha256::digest(&bytes).into();
-        let mut kept = Kept {
-            bytes,
-            checksum: checksum.into(),
-        };
+        let mut kept = Kept::of(&Trained::default());
         assert_eq!(kept.read().expect("whole"), Trained::default());
 
         kept.bytes.pop();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is learned from learners is learned again when enough has happened, by the node that takes the turn; every node finds
-//! the new version within a second and swaps. What the catalog says is looked at again whenever it changed, which takes a
+//! the new version within a second and swaps, unless it trains itself just then: that comes first, and takes seconds. What the catalog says is looked at again whenever it changed, which takes a
 //! fifth of the time and none of the interactions. At the start comes a model without likeness, which takes milliseconds.
 //!
 //! Invariants: what is served is what is kept; a version that cannot be read, a training that fails or a node that dies in
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use super::recommender::Recommender;
 use super::rows::RecommendRows;
 use super::sink::Sink;
-use super::store::{LoadError, Look, ModelStore, Turn};
+use super::store::{Kept, LoadError, Look, ModelStore, Turn};
 use crate::meters::{
     RECOMMEND_MODEL_AGE_SECONDS, RECOMMEND_MODEL_BYTES, RECOMMEND_MODELS_REFUSED_TOTAL,
     RECOMMEND_TRAINING_SECONDS,
@@ -248,16 +248,20 @@ impl Trainer {
         if self.trained.as_ref().is_some_and(failed) {
             return false;
         }
-        let Some(adopted) = &self.adopted else {
-            return look.wanted || !look.pinned;
-        };
-        let idle = adopted.age();
-        let events = recorded.saturating_sub(adopted.recorded);
-        let worth_while = idle >= self.settings.every && events >= self.settings.events_min;
         let rested = self
             .trained
             .as_ref()
             .is_none_or(|attempt| attempt.ended.elapsed() >= attempt.took * REST);
+        let Some(adopted) = &self.adopted else {
+            // An active version that could only not be read just now is worth waiting for.
+            let none = look
+                .active
+                .is_none_or(|(active, _)| self.left_alone.is_some_and(|(refused, _)| refused == active));
+            return look.wanted || (rested && none && !look.pinned);
+        };
+        let idle = adopted.age();
+        let events = recorded.saturating_sub(adopted.recorded);
+        let worth_while = idle >= self.settings.every && events >= self.settings.events_min;
         let due = rested && (worth_while || idle >= self.settings.every * PATIENCE);
         look.wanted || (due && !look.pinned)
     }
@@ -274,8 +278,8 @@ impl Trainer {
         };
         let start = Instant::now();
         let done = self.learn(turn).await;
-        if !done && let Err(error) = self.store.release().await {
-            // It ends by itself when its time is over.
+        if !done && let Err(error) = self.store.release(turn).await {
+            // It ends by itself when its time is over, and whoever keeps the next model takes the parts away.
             warn!(%error, "the turn to train could not be given back");
         }
         self.trained = Some(Attempt {
@@ -291,10 +295,24 @@ impl Trainer {
     async fn learn(&self, turn: Turn) -> bool {
         let start = Instant::now();
         let settings = self.recommender.settings().clone();
-        let features = self.recommender.shelf().features();
-        let courses = features.iter().map(|feature| feature.course);
         let weight_min = settings.limits.taken_weight_min;
-        let takings = Takings::new(courses, weight_min);
+        let shelf = self.recommender.shelf().clone();
+        // What every course of the catalog is about is megabytes to copy.
+        let begun = self
+            .cpu
+            .run(move || {
+                let features = shelf.features();
+                let takings = Takings::new(features.iter().map(|feature| feature.course), weight_min);
+                (features, takings)
+            })
+            .await;
+        let (features, takings) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                warn!(?error, "training failed; the model stays");
+                return false;
+            }
+        };
         let takings = match self
             .rows
             .takings(takings, weight_min, self.settings.events_max)
@@ -311,11 +329,11 @@ impl Trainer {
             .cpu
             .run(move || {
                 let trained = Trained::train(features, &takings.finish(), &settings)?;
-                let bytes = trained.to_bytes();
-                Some((trained, bytes))
+                let made = Kept::of(&trained);
+                Some((trained, made))
             })
             .await;
-        let (trained, bytes) = match trained {
+        let (trained, made) = match trained {
             Ok(Some(trained)) => trained,
             Ok(None) => {
                 warn!("the matrix has no inverse; the model stays");
@@ -329,7 +347,7 @@ impl Trainer {
         let took = start.elapsed();
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let metrics = json!({"read_ms": millis(read), "train_ms": millis(took - read), "memory_bytes": trained.bytes()});
-        match self.store.publish(turn, &trained, &bytes, &metrics).await {
+        match self.store.publish(turn, &trained, &made, &metrics).await {
             Ok(true) => {
                 self.seconds.record(start.elapsed());
                 info!(
@@ -345,7 +363,7 @@ impl Trainer {
             Ok(false) => {
                 warn!(
                     model.version = turn.version,
-                    "a training lost its turn; the model stays"
+                    "a training was not published: its turn is over, or a version was chosen; the model stays"
                 );
                 false
             }
