@@ -39,22 +39,31 @@ CREATE TABLE recommend_training (
     wanted     bigint NOT NULL DEFAULT 0,
     answered   bigint NOT NULL DEFAULT 0,
     pinned     boolean NOT NULL DEFAULT false,
+    forgotten  bigint NOT NULL DEFAULT 0,
+    repeated   boolean NOT NULL DEFAULT false,
     CHECK ((holder IS NULL) = (held_until IS NULL))
 );
 INSERT INTO recommend_training DEFAULT VALUES;
 COMMENT ON TABLE recommend_training IS 'Who trains now, so that one node does, and what operators want.';
 COMMENT ON COLUMN recommend_training.holder IS 'The incarnation of the member that trains, until it is done or its time is over.';
-COMMENT ON COLUMN recommend_training.wanted IS 'How many trainings operators have asked for; answered says how many of those are done.';
+COMMENT ON COLUMN recommend_training.wanted IS 'How many trainings operators have asked for; answered says how many of those are done or taken back.';
 COMMENT ON COLUMN recommend_training.pinned IS 'An operator has chosen the active version: it stays until one asks for a training.';
+COMMENT ON COLUMN recommend_training.forgotten IS
+    'How many times somebody was erased or chose not to be learned from: a training that began before may know them still.';
+COMMENT ON COLUMN recommend_training.repeated IS
+    'The last training was thrown away for that. The next one is not, lest there never be a model where it happens all the time.';
 
--- Makes a model whose parts are there the active one, unless the training lost its turn or an operator has chosen a version
--- meanwhile. Keeps the newest retired ones.
-CREATE FUNCTION publish_recommend_model(by uuid, answering bigint, keep integer, made recommend_models) RETURNS boolean
+-- Makes a model whose parts are there the active one, unless the training lost its turn, an operator has chosen a version, or
+-- somebody is to be forgotten since it began. Keeps the newest retired ones.
+CREATE FUNCTION publish_recommend_model(by uuid, answering bigint, knowing bigint, keep integer, made recommend_models)
+RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE recommend_training SET holder = NULL, held_until = NULL, answered = greatest(answered, answering)
-    WHERE holder = by AND held_until > clock_timestamp() AND NOT pinned;
+    UPDATE recommend_training SET holder = NULL, held_until = NULL, answered = greatest(answered, answering), repeated = false
+    WHERE holder = by AND held_until > clock_timestamp() AND NOT pinned AND (forgotten = knowing OR repeated);
     IF NOT FOUND THEN
+        UPDATE recommend_training SET repeated = true
+        WHERE holder = by AND held_until > clock_timestamp() AND NOT pinned;
         RETURN false;
     END IF;
     UPDATE recommend_models SET state = 'retired' WHERE state = 'active';
@@ -83,3 +92,6 @@ CREATE TABLE recommendation_opt_outs (
 );
 COMMENT ON TABLE recommendation_opt_outs IS
     'Who wants no lists made from what they did and like. They are not learned from either.';
+
+-- Until now nothing was forgotten of those who were erased.
+DELETE FROM interactions WHERE user_id IN (SELECT user_id FROM accounts WHERE state = 'erased');

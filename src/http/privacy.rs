@@ -76,7 +76,7 @@ pub async fn recommendation_profile(api: &Api, request: Request) -> Result<Reply
 
 /// `PUT /v1/me/recommendation-profile`: chooses whether lists are made from what the caller did and likes.
 ///
-/// The next list is made so, and so is the next model.
+/// The next list is made so, and so is every model whose training begins from then on.
 ///
 /// # Errors
 /// 503 when nothing is known to be done: ask again.

@@ -99,6 +99,38 @@ async fn what_learners_went_on_to_is_recommended_after_a_training_and_told_as_tr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_rates_a_course_better_in_the_end_has_taken_it_up() {
+    let site = Site::start().await;
+    let operator = site.operator().await;
+    let courses = courses(&site).await;
+    let reader = site.user().await;
+    let rate = async |stars: u8| {
+        let event = json!({"type": "rate", "course_id": courses[0], "value": stars});
+        reader
+            .post("/v1/events", &json!({"events": [event]}))
+            .await
+            .expect(202);
+    };
+    let learned = async |interactions: i64| {
+        until("what they did is stored", async || {
+            let stored = site.stores.count("SELECT count(*) FROM interactions").await;
+            (stored == interactions).then_some(())
+        })
+        .await;
+        train(&site, &operator).await;
+        operator.get(MODELS).await.expect(200).json()["models"][0]["events"].clone()
+    };
+    complete(&reader, &[&courses[0]]).await;
+
+    rate(1).await;
+    assert_eq!(learned(2).await, 0);
+
+    rate(3).await;
+    assert_eq!(learned(3).await, 1);
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_goes_back_to_an_older_version_and_it_stays_until_a_training_is_asked_for() {
     let site = Site::start().await;
     let operator = site.operator().await;

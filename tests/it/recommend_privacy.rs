@@ -1,6 +1,8 @@
 //! What users may know and decide of what recommends to them, and what models forget.
 
+use lyceum_domain::ids::UserId;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::{CourseSpec, Site, User, until};
 
@@ -99,16 +101,34 @@ async fn whoever_wants_nothing_personal_gets_a_strangers_list_at_once_and_may_ch
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_choice_outlives_the_profile() {
+async fn a_choice_and_what_is_hidden_outlive_the_profile() {
     let site = Site::start().await;
-    let user = site.user().await;
+    let courses = courses(&site).await;
+    let user = site.user_with(100_000).await;
     choose(&user, false).await;
+    user.buy(&[&courses[0]]).await.expect(201);
+    let events: Vec<Value> = [("complete", 1), ("dismiss", 2), ("view", 2)]
+        .iter()
+        .map(|(kind, course)| json!({"type": kind, "course_id": courses[*course]}))
+        .collect();
+    user.post("/v1/events", &json!({"events": events}))
+        .await
+        .expect(202);
+    until("what must stay hidden is stored", async || {
+        (site.stores.count("SELECT count(*) FROM interactions").await == 2).then_some(())
+    })
+    .await;
 
     let beside = site.beside_without_redis().await;
 
     let there = beside.client().with_token(&user.access_token);
     let rebuilt = there.get(PROFILE).await.expect(200).json();
     assert_eq!(rebuilt["personal"], false, "{rebuilt}");
+    assert_eq!(
+        rebuilt["hidden"],
+        json!({"owned": 1, "completed": 1, "dismissed": 1}),
+        "{rebuilt}"
+    );
     site.finish().await;
 }
 
@@ -133,9 +153,82 @@ async fn a_model_without_somebody_is_byte_for_byte_one_that_never_saw_them() {
     assert_ne!(trained(&site, &operator, 5).await, never);
     choose(&shy, false).await;
     assert_eq!(trained(&site, &operator, 5).await, never, "after the choice");
-    // What they do from now on is not even stored.
+    // What they begin from now on is not even stored; what they complete is, to be hidden.
+    let begun = json!({"type": "start", "course_id": courses[1]});
+    shy.post("/v1/events", &json!({"events": [begun]}))
+        .await
+        .expect(202);
     complete(&shy, &[&courses[0]]).await;
-    complete(&one, &[&courses[2]]).await;
-    trained(&site, &operator, 6).await;
+    assert_eq!(
+        trained(&site, &operator, 6).await,
+        never,
+        "after what they did since"
+    );
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_choice_outlives_a_crash_that_brings_an_older_snapshot_back() {
+    let site = Site::start().await;
+    let courses = courses(&site).await;
+    let user = site.user().await;
+    complete(&user, &[&courses[0]]).await;
+    let id: UserId = user.id.parse().unwrap();
+    let snapshot = format!("EXISTS entity:profile:{:032x}", id.as_u128());
+    until("there is a snapshot", async || {
+        (site.stores.redis(&snapshot).await == ":1").then_some(())
+    })
+    .await;
+    // As after a kill between the answer and the next snapshot: the choice is written, and the profile knows nothing of it.
+    let chosen = format!(
+        "INSERT INTO recommendation_opt_outs (user_id) VALUES ('{}')",
+        Uuid::from_u128(id.as_u128())
+    );
+    site.stores.connect().await.batch_execute(&chosen).await.unwrap();
+
+    let beside = site.beside().await;
+
+    let there = beside.client().with_token(&user.access_token);
+    let loaded = there.get(PROFILE).await.expect(200).json();
+    assert_eq!(
+        (&loaded["personal"], &loaded["hidden"]["completed"]),
+        (&json!(false), &json!(1)),
+        "{loaded}"
+    );
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_may_know_somebody_who_left_meanwhile_is_not_served_unless_the_one_before_was_not() {
+    let site = Site::start().await;
+    let user = site.user().await;
+    let database = site.stores.connect().await;
+    let by = "'00000000-0000-0000-0000-000000000001'";
+    database
+        .batch_execute(&format!(
+            "UPDATE recommend_training SET holder = {by}, held_until = now() + interval '1 hour'"
+        ))
+        .await
+        .unwrap();
+    let known: i64 = database
+        .query_one("SELECT forgotten FROM recommend_training", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let publish = async || {
+        let made = "ROW(5, now(), 'n', 'active', 1, 0, 0, 0, '{}', 1, sha256('x'))::recommend_models";
+        let sql = format!("SELECT publish_recommend_model({by}, 0, {known}, 5, {made})");
+        database.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0)
+    };
+
+    choose(&user, false).await;
+    // Chosen again, nothing is new.
+    choose(&user, false).await;
+
+    assert!(!publish().await, "the training began before");
+    assert!(publish().await, "lest there never be a model");
+    let after = "SELECT forgotten FROM recommend_training WHERE NOT repeated";
+    let after: i64 = database.query_one(after, &[]).await.unwrap().get(0);
+    assert_eq!(after, known + 1);
     site.finish().await;
 }

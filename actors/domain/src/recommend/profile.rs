@@ -133,6 +133,9 @@ impl Profile {
             impersonal: !personal,
             ..Profile::default()
         };
+        if !personal {
+            profile.stir(1);
+        }
         for course in owned {
             remember(&mut profile.owned, course, OWNED_MAX);
         }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use lyceum_domain::ids::UserId;
 use lyceum_domain::recommend::{Activity, Error, Event, Profile, Signal, Tally};
-use lyceum_kernel::Timestamp;
+use lyceum_kernel::{Aggregate, Timestamp};
 use lyceum_runtime::{Durability, Effects, Entity, Kind, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -119,11 +119,18 @@ impl Entity for Profiles {
             match event {
                 Event::Observed { signals, .. } if state.is_personal() => self.sink.record(key, signals),
                 Event::Observed { signals, .. } => {
-                    // A rating is for everybody who looks at the course; nothing is learned from it.
-                    let rated = signals.iter().filter(|signal| signal.activity == Activity::Rate);
-                    self.sink.record(key, &rated.copied().collect::<Vec<_>>());
+                    // A rating is for everybody who looks at the course, and what is completed or dismissed stays hidden when
+                    // the profile is lost. Nothing is learned from it.
+                    let kept = |signal: &&Signal| {
+                        matches!(
+                            signal.activity,
+                            Activity::Rate | Activity::Complete | Activity::Dismiss
+                        )
+                    };
+                    let kept: Vec<Signal> = signals.iter().filter(kept).copied().collect();
+                    self.sink.record(key, &kept);
                 }
-                Event::Excluded { course, at } => {
+                Event::Excluded { course, at } if state.is_personal() => {
                     let (course, at) = (*course, *at);
                     let bought = Signal {
                         id: None,
@@ -134,7 +141,9 @@ impl Entity for Profiles {
                     };
                     self.sink.record(key, &[bought]);
                 }
-                Event::InterestsSet { .. }
+                // What is owned is known from grants.
+                Event::Excluded { .. }
+                | Event::InterestsSet { .. }
                 | Event::Included { .. }
                 | Event::Personalised { .. }
                 | Event::Erased => {}
@@ -144,6 +153,17 @@ impl Entity for Profiles {
 
     async fn rebuild(&self, key: UserId) -> Result<Profile, StoreError> {
         self.rows.profile(key).await
+    }
+
+    /// The choice is written down before the profile hears of it, and its snapshot follows a second later: a crash between
+    /// brings back one that does not know. Without Postgres the snapshot's word counts until the profile is loaded again.
+    async fn confirm(&self, key: UserId, mut state: Profile) -> Profile {
+        match self.rows.personal(key).await {
+            Ok(personal) if personal == state.is_personal() => {}
+            Ok(personal) => state.apply(&Event::Personalised { personal }),
+            Err(error) => tracing::warn!(%error, "a choice could not be read; the snapshot's holds"),
+        }
+        state
     }
 
     fn rebuilds(&self) -> bool {

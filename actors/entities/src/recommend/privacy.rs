@@ -31,7 +31,8 @@ impl Privacy {
         known(answer)
     }
 
-    /// Has lists made from what the user did and likes, or not any more; the very next list is made so, and so is the next model.
+    /// Has lists made from what the user did and likes, or not any more; the very next list is made so, and so is every model
+    /// whose training begins from then on.
     ///
     /// # Errors
     /// The database or the profile cannot be reached; asked again, it does what is left to do.

@@ -21,9 +21,10 @@ const INSERT: &str = "INSERT INTO interactions (at, id, user_id, course_id, acti
      AS new (at, id, user_id, course_id, activity, value, weight, event_id) ON CONFLICT DO NOTHING";
 const OLDEST: &str =
     "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions ORDER BY at DESC OFFSET $1 LIMIT 1";
-// What says too little to be learned from is most of what happens, and stays where it is.
+// What says too little to be learned from is most of what happens, and stays where it is. Ratings are all read: a middling one
+// says little, but that an earlier one no longer holds.
 const TAKINGS: &str = "SELECT user_id, course_id, (extract(epoch FROM at) * 1000)::bigint, weight FROM interactions \
-     WHERE at > to_timestamp($1::bigint / 1000.0) AND (weight >= $2 OR weight < 0) \
+     WHERE at > to_timestamp($1::bigint / 1000.0) AND (weight >= $2 OR weight < 0 OR activity = 'rate') \
      AND NOT EXISTS (SELECT FROM recommendation_opt_outs AS o WHERE o.user_id = interactions.user_id) ORDER BY user_id, at, id";
 // One round trip, since whoever asks for a list after a start of Redis waits for it. Owned courses are asked for by source, as
 // their two partial indexes have them; the newest events come oldest first, so that their ids are those that are remembered.
@@ -34,10 +35,14 @@ const PROFILE: &str = "SELECT (SELECT interests::text FROM accounts WHERE user_i
      array_agg((extract(epoch FROM at) * 1000)::bigint ORDER BY at), array_agg(event_id ORDER BY at) \
      , EXISTS (SELECT FROM recommendation_opt_outs WHERE user_id = $1) \
      FROM (SELECT * FROM interactions WHERE user_id = $1 ORDER BY at DESC LIMIT $2) AS recent";
-const OPT_OUT: &str = "INSERT INTO recommendation_opt_outs (user_id) VALUES ($1) ON CONFLICT DO NOTHING";
+const PERSONAL: &str = "SELECT NOT EXISTS (SELECT FROM recommendation_opt_outs WHERE user_id = $1)";
+// A training that began before may know them still: it is counted that there is somebody to forget. Done again, nothing is.
+const OPT_OUT: &str = "WITH new AS (INSERT INTO recommendation_opt_outs (user_id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING 1) \
+     UPDATE recommend_training SET forgotten = forgotten + 1 WHERE EXISTS (SELECT FROM new)";
 const OPT_IN: &str = "DELETE FROM recommendation_opt_outs WHERE user_id = $1";
-const FORGET: &str = "WITH choice AS (DELETE FROM recommendation_opt_outs WHERE user_id = $1) \
-     DELETE FROM interactions WHERE user_id = $1";
+const FORGET: &str = "WITH choice AS (DELETE FROM recommendation_opt_outs WHERE user_id = $1), \
+     gone AS (DELETE FROM interactions WHERE user_id = $1 RETURNING 1) \
+     UPDATE recommend_training SET forgotten = forgotten + 1 WHERE EXISTS (SELECT FROM gone)";
 
 /// Reads and writes of the recommender. Cheap to clone.
 #[derive(Clone)]
@@ -114,6 +119,16 @@ impl RecommendRows {
             .execute(sql, &[&Uuid::from_u128(user.as_u128())])
             .await?;
         Ok(())
+    }
+
+    /// Whether lists may be made from what a user did and likes.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(super) async fn personal(&self, user: UserId) -> Result<bool, StoreError> {
+        let id = Uuid::from_u128(user.as_u128());
+        let row = self.database.query_opt(PERSONAL, &[&id]).await?;
+        Ok(row.is_none_or(|row| row.get(0)))
     }
 
     /// Forgets what a user did, because their account was erased.

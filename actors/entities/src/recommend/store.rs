@@ -28,7 +28,7 @@ const LOOK: &str = "SELECT m.version, (extract(epoch FROM now() - m.made_at) * 1
      FROM recommend_training AS t LEFT JOIN recommend_models AS m ON m.state = 'active'";
 const CLAIM: &str = "UPDATE recommend_training SET holder = $1, held_until = now() + $2 * interval '1 millisecond' \
      WHERE (holder IS NULL OR holder = $1 OR held_until < now()) AND (NOT pinned OR wanted > answered) \
-     RETURNING wanted, greatest((extract(epoch FROM now()) * 1000)::bigint, \
+     RETURNING wanted, forgotten, greatest((extract(epoch FROM now()) * 1000)::bigint, \
          1 + coalesce((SELECT max(version) FROM recommend_models), 0), \
          1 + coalesce((SELECT max(version) FROM recommend_model_parts), 0))";
 const RELEASE: &str = "SELECT release_recommend_training($1, $2)";
@@ -36,9 +36,9 @@ const RELEASE: &str = "SELECT release_recommend_training($1, $2)";
 const CLEAR: &str = "DELETE FROM recommend_model_parts AS p WHERE version < $1 \
      AND NOT EXISTS (SELECT FROM recommend_models AS m WHERE m.version = p.version)";
 const KEEP: &str = "INSERT INTO recommend_model_parts (version, number, content) VALUES ($1, $2, $3)";
-const PUBLISH: &str = "SELECT publish_recommend_model($1, $2, $3, \
-     ROW($4::bigint, now(), $5::text, 'active', $6::integer, $7::bigint, $8::bigint, $9::bigint, $10::text::json, \
-         $11::bigint, $12::bytea)::recommend_models)";
+const PUBLISH: &str = "SELECT publish_recommend_model($1, $2, $3, $4, \
+     ROW($5::bigint, now(), $6::text, 'active', $7::integer, $8::bigint, $9::bigint, $10::bigint, $11::text::json, \
+         $12::bigint, $13::bytea)::recommend_models)";
 const MODEL: &str = "SELECT format, bytes, checksum FROM recommend_models WHERE version = $1";
 const PARTS: &str = "SELECT content FROM recommend_model_parts WHERE version = $1 ORDER BY number";
 
@@ -60,6 +60,8 @@ pub(super) struct Turn {
     pub(super) version: u64,
     /// The operators' wishes it answers.
     wanted: i64,
+    /// Those who were to be forgotten before it began.
+    forgotten: i64,
 }
 
 /// Why a version could not be read.
@@ -123,7 +125,8 @@ impl ModelStore {
             .await?;
         Ok(row.map(|row| Turn {
             wanted: row.get(0),
-            version: row.get::<_, i64>(1).unsigned_abs(),
+            forgotten: row.get(1),
+            version: row.get::<_, i64>(2).unsigned_abs(),
         }))
     }
 
@@ -136,8 +139,8 @@ impl ModelStore {
         Ok(())
     }
 
-    /// Keeps what was learned as the active version; `false` if the turn is over or an operator has chosen another. What is
-    /// not published is left for [`ModelStore::release`].
+    /// Keeps what was learned as the active version; `false` if the turn is over, an operator has chosen another, or somebody is to be
+    /// forgotten since the turn began, though not twice in a row for that. What is not published is left for [`ModelStore::release`].
     pub(super) async fn publish(
         &self,
         turn: Turn,
@@ -163,6 +166,7 @@ impl ModelStore {
                 &[
                     &self.incarnation,
                     &turn.wanted,
+                    &turn.forgotten,
                     &self.kept,
                     &version,
                     &self.node,

@@ -363,7 +363,7 @@ impl Trainer {
             Ok(false) => {
                 warn!(
                     model.version = turn.version,
-                    "a training was not published: its turn is over, or a version was chosen; the model stays"
+                    "a training was not published: its turn is over, a version was chosen, or somebody is forgotten since"
                 );
                 false
             }

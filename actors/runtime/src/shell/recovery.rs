@@ -62,7 +62,7 @@ impl<E: Entity> Shell<E> {
                     found => found?,
                 };
                 match found.map(|bytes| serde_json::from_slice(&bytes)) {
-                    Some(Ok(state)) => state,
+                    Some(Ok(state)) => self.shared.entity.confirm(live.key, state).await,
                     Some(Err(error)) => {
                         tracing::warn!(entity.kind = E::KIND.name, %error, "unreadable snapshot rebuilt");
                         self.shared.entity.rebuild(live.key).await?

@@ -364,6 +364,13 @@ fn lists_of_whoever_wants_nothing_personal_know_no_history_and_no_interests() {
 }
 
 #[test]
+fn a_list_cached_for_a_personal_profile_is_no_list_of_a_restored_one_that_is_not() {
+    let restored = |personal| Profile::restore(personal, &[], [course(1)], []).revision();
+
+    assert_ne!(restored(true), restored(false));
+}
+
+#[test]
 fn a_profile_of_an_earlier_release_is_personal() {
     let mut kept = serde_json::to_value(Profile::default()).expect("kept");
     kept.as_object_mut().expect("an object").remove("impersonal");
