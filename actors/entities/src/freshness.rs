@@ -6,7 +6,7 @@
 //! | logins that ended | the journal of accounts | 100 ms |
 //! | counters: students, ratings, events, rate limits | bulletins of the other nodes | 400 ms |
 //! | keys that sign access tokens | their table | 500 ms |
-//! | model of the recommender | its own training over the tables, which all events of all nodes bring on | 1 s |
+//! | model of the recommender | the active version, which one node trains for all, and the catalog | 1 s; seconds on a node that trains |
 //!
 //! Whatever belongs to one entity is kept by its owner alone, and moves with its shard.
 

@@ -273,7 +273,7 @@ pub(crate) static RECOMMEND_MODEL_AGE_SECONDS: Metric<Gauge> = Metric::new(
     "recommend_model_age_seconds",
     "Time since the current model was made.",
 )
-.worry("above ten times `recommend.train_every_s`");
+.worry("above ten times `recommend.train_every_s`, unless an operator has chosen the version");
 pub(crate) static RECOMMEND_MODEL_BYTES: Metric<Gauge> = Metric::new(
     "recommend_model_bytes",
     "Memory of the tables of the current model.",
