@@ -127,5 +127,8 @@ fn the_scenarios_of_this_crate_are_good() {
         }
     }
     names.sort();
-    assert_eq!(names, ["default", "overload", "purchases", "reads", "smoke"]);
+    assert_eq!(
+        names,
+        ["default", "generator", "overload", "purchases", "reads", "smoke"]
+    );
 }
